@@ -1,0 +1,26 @@
+//! The values that travel through Voxgate: ids, uplinks, downlinks, audio and time.
+//!
+//! Nothing here does I/O and nothing here knows a transport, a dialect or a store. Every
+//! other room may import this one; it imports none of ours.
+
+mod audio;
+mod clock;
+mod downlink;
+mod event;
+mod id;
+mod link;
+mod units;
+mod uplink;
+
+pub use audio::{AudioPacket, Codec, DOWN_FRAME_MS, DOWN_RATE, OpusFrame, UP_RATE};
+pub use clock::{Clock, ManualClock, SystemClock, Wall};
+pub use downlink::{AckMarks, Downlink, HapticPattern, HelloAck, Message, SpokenFrame, StopReason};
+pub use event::{Event, EventKind};
+pub use id::{DeviceId, IdError, ImageId, LinkId, SessionId, TurnId};
+pub use link::{
+    Bulletins, DownlinkSink, Ingress, Link, LinkPacket, NoRoom, PacketKind, QoS, Receipt, Refusal, SendError, Settled,
+};
+pub use units::{ByteSize, Problem, Span};
+pub use uplink::{
+    Body, Control, ControlKind, Hello, ImagePart, ImageUpload, ListenMode, Origin, Stream, Telemetry, Uplink,
+};

@@ -1,0 +1,26 @@
+//! Voxgate: a voice and vision gateway in one binary.
+//!
+//! # Layout
+//!
+//! The folders are in the order in which a message travels; `docs/ARCHITECTURE.md` has the map and the
+//! table of who may import whom, `tests/tidy.rs` holds it.
+
+pub mod audio;
+pub mod cli;
+pub mod config;
+pub mod delivery;
+pub mod domain;
+pub mod door;
+#[cfg(feature = "engine")]
+pub mod engine;
+pub mod lifelog;
+pub mod models;
+pub mod observe;
+pub mod pipeline;
+pub mod provider;
+pub mod router;
+pub mod session;
+pub mod sim;
+pub mod store;
+pub mod topics;
+pub mod wire;

@@ -1,0 +1,176 @@
+//! What Voxgate asks of the outside: transcription, chat, speech, embeddings.
+//!
+//! The traits and their one vendor-free error are here; a folder a protocol holds the adapters.
+//! Cancelling a call is dropping its future or stream.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+/// Why a call failed, whoever the vendor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// Nobody answers at the address.
+    Unavailable,
+    /// No answer in time.
+    Timeout,
+    /// Too many requests.
+    RateLimited,
+    /// The key is missing or wrong.
+    Unauthorized,
+    /// The service says that the request is wrong: our fault or the configuration's.
+    BadRequest,
+    /// The service answered, but not in its protocol.
+    BadAnswer,
+    /// The service failed inside.
+    Internal,
+    /// No provider is configured (or the model is missing) for this.
+    NotConfigured,
+}
+
+impl ErrorKind {
+    /// The label in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorKind::Unavailable => "unavailable",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::RateLimited => "rate_limited",
+            ErrorKind::Unauthorized => "unauthorized",
+            ErrorKind::BadRequest => "bad_request",
+            ErrorKind::BadAnswer => "bad_answer",
+            ErrorKind::Internal => "internal",
+            ErrorKind::NotConfigured => "not_configured",
+        }
+    }
+
+    /// Asking again, here or elsewhere, may help.
+    pub fn transient(self) -> bool {
+        matches!(self, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited | ErrorKind::Internal)
+    }
+}
+
+/// A failed call. The text is for the log of an operator: never a secret, never spoken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{provider}: {message}")]
+pub struct ProviderError {
+    /// Why.
+    pub kind: ErrorKind,
+    /// The route's name in the configuration.
+    pub provider: String,
+    /// What happened, lowercase, no full stop.
+    pub message: String,
+    /// The service asked to be left alone for so long.
+    pub retry_after: Option<Duration>,
+}
+
+impl ProviderError {
+    /// A failure of `provider`.
+    pub fn new(kind: ErrorKind, provider: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind, provider: provider.into(), message: message.into(), retry_after: None }
+    }
+}
+
+/// An utterance as a provider gets it: 16 kHz, mono, signed 16 bit.
+#[derive(Debug, Clone)]
+pub struct Utterance {
+    /// The samples, [`crate::domain::UP_RATE`] a second.
+    pub pcm: std::sync::Arc<[i16]>,
+    /// BCP 47, when known.
+    pub language: Option<String>,
+}
+
+/// What was understood.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Transcript {
+    /// The words, trimmed; empty when there were none.
+    pub text: String,
+    /// BCP 47, when the service says.
+    pub language: Option<String>,
+}
+
+/// Speech to text.
+#[async_trait]
+pub trait Transcriber: Send + Sync {
+    /// The whole utterance in one call.
+    async fn transcribe(&self, utterance: Utterance) -> Result<Transcript, ProviderError>;
+}
+
+/// Who said a chat message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The instructions.
+    System,
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatMessage {
+    /// Who.
+    pub role: Role,
+    /// What.
+    pub content: String,
+}
+
+/// A request to a chat model.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ChatRequest {
+    /// The conversation, oldest first.
+    pub messages: Vec<ChatMessage>,
+    /// At most so many tokens of answer.
+    pub max_tokens: Option<u32>,
+    /// 0.0 is the surest word each time.
+    pub temperature: Option<f32>,
+}
+
+/// Pieces of an answer, as they come. Ends with the answer; an error is the last item.
+pub type ChatStream = BoxStream<'static, Result<String, ProviderError>>;
+
+/// A chat model.
+pub trait ChatModel: Send + Sync {
+    /// Streams the answer.
+    fn chat(&self, request: ChatRequest) -> ChatStream;
+}
+
+/// A piece of speech.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PcmChunk {
+    /// Samples a second, mono.
+    pub rate: u32,
+    /// Signed 16 bit.
+    pub samples: Vec<i16>,
+}
+
+/// A request for speech.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SpeechRequest {
+    /// What to say: one clause or sentence.
+    pub text: String,
+    /// The voice, in the provider's words.
+    pub voice: Option<String>,
+    /// BCP 47.
+    pub language: Option<String>,
+}
+
+/// Speech as it is made. Ends with the speech; an error is the last item.
+pub type SpeechStream = BoxStream<'static, Result<PcmChunk, ProviderError>>;
+
+/// Text to speech.
+pub trait Synthesizer: Send + Sync {
+    /// Streams the speech.
+    fn speak(&self, request: SpeechRequest) -> SpeechStream;
+}
+
+/// Text to vectors.
+#[async_trait]
+pub trait Embedder: Send + Sync {
+    /// One vector a text, all of one length.
+    async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, ProviderError>;
+}

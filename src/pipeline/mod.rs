@@ -1,1 +1,3 @@
-//! (being built)
+//! What is done with what devices say: voice turns, telemetry, images.
+
+pub mod voice;

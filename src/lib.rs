@@ -5,6 +5,7 @@
 //! The folders are in the order in which a message travels; `docs/ARCHITECTURE.md` has the map and the
 //! table of who may import whom, `tests/tidy.rs` holds it.
 
+pub mod admin;
 pub mod audio;
 pub mod cli;
 pub mod config;

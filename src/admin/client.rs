@@ -1,0 +1,185 @@
+//! The command line's end of the control socket: an [`Admin`] that asks the running gateway.
+//!
+//! Each operation is a connection of its own.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::io::BufReader;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use crate::domain::DeviceId;
+
+use super::protocol::{Answer, read_line, write_line};
+use super::{
+    Admin, AdminError, AdminErrorKind, Credential, DeviceRow, LifelogQuery, LifelogRow, LifelogTail, MAX_ANSWER,
+    ModelRow, NewDevice, NewOperator, OperatorRow, Request, Said, SessionRow, Status,
+};
+
+/// Speaks to the gateway behind a control socket.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+/// An open answer.
+struct Answers {
+    reader: BufReader<OwnedReadHalf>,
+    // held open: the gateway takes the end of our half as "gone"
+    _writer: OwnedWriteHalf,
+}
+
+impl Client {
+    /// Speaks to whoever listens on `socket`. Does not connect yet.
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self { socket: socket.into() }
+    }
+
+    /// Somebody listens there. `Err`: they do, or may, but we are not let in.
+    pub async fn answers(&self) -> Result<bool, AdminError> {
+        match UnixStream::connect(&self.socket).await {
+            Ok(_) => Ok(true),
+            Err(error) if nobody(&error) => Ok(false),
+            Err(error) => Err(unreachable_socket(&self.socket, &error)),
+        }
+    }
+
+    async fn send(&self, request: &Request) -> Result<Answers, AdminError> {
+        let stream =
+            UnixStream::connect(&self.socket).await.map_err(|error| unreachable_socket(&self.socket, &error))?;
+        let (reader, mut writer) = stream.into_split();
+        write_line(&mut writer, request).await.map_err(|error| broken(&error))?;
+        Ok(Answers { reader: BufReader::new(reader), _writer: writer })
+    }
+
+    async fn one<T: DeserializeOwned>(&self, request: Request) -> Result<T, AdminError> {
+        let mut answers = self.send(&request).await?;
+        match answers.next().await? {
+            Answer::Ok(value) => decode(value),
+            Answer::Item(_) => Err(foreign("one answer was due, a list came")),
+            Answer::Error(error) => Err(error),
+        }
+    }
+
+    async fn many<T: DeserializeOwned>(&self, request: Request) -> Result<Vec<T>, AdminError> {
+        let mut answers = self.send(&request).await?;
+        let mut items = Vec::new();
+        loop {
+            match answers.next().await? {
+                Answer::Item(value) => items.push(decode(value)?),
+                Answer::Ok(_) => return Ok(items),
+                Answer::Error(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Answers {
+    async fn next(&mut self) -> Result<Answer, AdminError> {
+        let line = read_line(&mut self.reader, MAX_ANSWER).await.map_err(|error| broken(&error))?;
+        let line = line.ok_or_else(|| foreign("the gateway hung up in mid-answer: see its log"))?;
+        serde_json::from_slice(&line)
+            .map_err(|error| foreign(&format!("an answer that this version does not know: {error}")))
+    }
+}
+
+fn nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+fn unreachable_socket(socket: &Path, error: &io::Error) -> AdminError {
+    let at = socket.display();
+    let message = if nobody(error) {
+        format!(
+            "the gateway is not running (no answer on {at}); start it with `systemctl start voxgate` or `voxgate serve`"
+        )
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        format!("you may not open {at}; run this as root, or join the group voxgate (`adduser $USER voxgate`)")
+    } else {
+        format!("control socket {at}: {error}")
+    };
+    AdminError::new(AdminErrorKind::NotRunning, message)
+}
+
+fn broken(error: &dyn std::error::Error) -> AdminError {
+    AdminError::new(AdminErrorKind::Internal, format!("the gateway went away: {error}"))
+}
+
+fn foreign(what: &str) -> AdminError {
+    AdminError::new(AdminErrorKind::Internal, what)
+}
+
+fn decode<T: DeserializeOwned>(value: Value) -> Result<T, AdminError> {
+    serde_json::from_value(value)
+        .map_err(|error| foreign(&format!("an answer that this version does not know: {error}")))
+}
+
+#[async_trait]
+impl Admin for Client {
+    async fn device_add(&self, new: NewDevice) -> Result<Credential, AdminError> {
+        self.one(Request::DeviceAdd { new }).await
+    }
+
+    async fn device_list(&self) -> Result<Vec<DeviceRow>, AdminError> {
+        self.many(Request::DeviceList {}).await
+    }
+
+    async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError> {
+        self.one(Request::DeviceRemove { device }).await
+    }
+
+    async fn operator_add(&self, new: NewOperator) -> Result<Credential, AdminError> {
+        self.one(Request::OperatorAdd { new }).await
+    }
+
+    async fn operator_list(&self) -> Result<Vec<OperatorRow>, AdminError> {
+        self.many(Request::OperatorList {}).await
+    }
+
+    async fn operator_remove(&self, name: String) -> Result<(), AdminError> {
+        self.one(Request::OperatorRemove { name }).await
+    }
+
+    async fn session_list(&self) -> Result<Vec<SessionRow>, AdminError> {
+        self.many(Request::SessionList {}).await
+    }
+
+    async fn lifelog_list(&self, query: LifelogQuery) -> Result<Vec<LifelogRow>, AdminError> {
+        self.many(Request::LifelogList { query }).await
+    }
+
+    async fn lifelog_tail(&self, query: LifelogQuery) -> Result<LifelogTail, AdminError> {
+        let answers = self.send(&Request::LifelogTail { query }).await?;
+        let rows = stream::unfold(Some(answers), |answers| async {
+            let mut answers = answers?;
+            match answers.next().await {
+                Ok(Answer::Item(value)) => Some((decode(value), Some(answers))),
+                Ok(Answer::Ok(_)) => None,
+                Ok(Answer::Error(error)) | Err(error) => Some((Err(error), None)),
+            }
+        });
+        Ok(rows.boxed())
+    }
+
+    async fn say(&self, device: DeviceId, text: String) -> Result<Said, AdminError> {
+        self.one(Request::Say { device, text }).await
+    }
+
+    async fn abort(&self, device: DeviceId) -> Result<bool, AdminError> {
+        self.one(Request::Abort { device }).await
+    }
+
+    async fn status(&self) -> Result<Status, AdminError> {
+        self.one(Request::Status {}).await
+    }
+
+    async fn models(&self) -> Result<Vec<ModelRow>, AdminError> {
+        self.many(Request::Models {}).await
+    }
+}

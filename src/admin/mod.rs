@@ -1,0 +1,107 @@
+//! What operators may ask of a gateway, and the local socket that they ask it over.
+//!
+//! [`Admin`] is implemented twice by the app (on a running gateway, and on an opened store while no
+//! gateway runs) and once by [`Client`], which speaks to the first over the socket: the command line
+//! does not know which of them it talks to. This room knows nothing of sessions, stores or doors.
+
+mod client;
+mod protocol;
+mod server;
+mod settings;
+mod types;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::DeviceId;
+
+pub use client::Client;
+pub use protocol::{MAX_ANSWER, MAX_REQUEST, Request};
+pub use server::{ControlError, ControlServer};
+pub use settings::Settings;
+pub use types::{
+    Credential, DeviceRow, LifelogQuery, LifelogRow, ModelRow, ModelState, NewDevice, NewOperator, OperatorRow, Role,
+    Said, Secret, SessionRow, Status,
+};
+
+/// Why an operation was not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdminErrorKind {
+    /// There is one already.
+    Exists,
+    /// A fault of the gateway's.
+    Internal,
+    /// The request makes no sense.
+    Invalid,
+    /// There is none of that name.
+    NotFound,
+    /// Only a running gateway can do it, and none runs.
+    NotRunning,
+    /// The store cannot do it: locked, full, damaged.
+    Store,
+}
+
+/// An operation that was not done. The text is for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct AdminError {
+    /// Why.
+    pub kind: AdminErrorKind,
+    /// What happened and what mends it, lowercase, no full stop, no secret.
+    pub message: String,
+}
+
+impl AdminError {
+    /// An operation that was not done because of `kind`.
+    pub fn new(kind: AdminErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+/// Lifelog entries as they come; an error is the last item.
+pub type LifelogTail = BoxStream<'static, Result<LifelogRow, AdminError>>;
+
+/// The operators' operations.
+#[async_trait]
+pub trait Admin: Send + Sync {
+    /// Makes a device and its credential. The secret is told once, here.
+    async fn device_add(&self, device: NewDevice) -> Result<Credential, AdminError>;
+
+    /// All devices, by id.
+    async fn device_list(&self) -> Result<Vec<DeviceRow>, AdminError>;
+
+    /// Removes a device's credential and settings, and ends its connections; its lifelog stays.
+    async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError>;
+
+    /// Makes an operator and a credential. The secret is told once, here.
+    async fn operator_add(&self, operator: NewOperator) -> Result<Credential, AdminError>;
+
+    /// All operators, by name.
+    async fn operator_list(&self) -> Result<Vec<OperatorRow>, AdminError>;
+
+    /// Removes an operator and ends the operator's connections.
+    async fn operator_remove(&self, name: String) -> Result<(), AdminError>;
+
+    /// The open sessions, by device.
+    async fn session_list(&self) -> Result<Vec<SessionRow>, AdminError>;
+
+    /// The last entries that the query matches, oldest first.
+    async fn lifelog_list(&self, query: LifelogQuery) -> Result<Vec<LifelogRow>, AdminError>;
+
+    /// Entries as they are written, from now on.
+    async fn lifelog_tail(&self, query: LifelogQuery) -> Result<LifelogTail, AdminError>;
+
+    /// Speaks a text on a device.
+    async fn say(&self, device: DeviceId, text: String) -> Result<Said, AdminError>;
+
+    /// Ends what a device is saying; `false`: it said nothing.
+    async fn abort(&self, device: DeviceId) -> Result<bool, AdminError>;
+
+    /// How the gateway is.
+    async fn status(&self) -> Result<Status, AdminError>;
+
+    /// The models that the gateway's engines need, and whether they are there.
+    async fn models(&self) -> Result<Vec<ModelRow>, AdminError>;
+}

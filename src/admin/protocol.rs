@@ -1,0 +1,195 @@
+//! The control socket's lines: one JSON request, then one or more JSON answers, each a line.
+//!
+//! `{"op":"say","device":"cane-1","text":"…"}` is answered by `{"ok":…}` or by `{"error":{"kind","message"}}`;
+//! lists and tails are answered by any number of `{"item":…}` and then `{"ok":null}`. Lines are bounded both
+//! ways, so neither side can make the other hold more than that.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::domain::DeviceId;
+
+use super::{AdminError, LifelogQuery, NewDevice, NewOperator};
+
+/// Longest request in bytes, its newline included.
+pub const MAX_REQUEST: usize = 64 << 10;
+/// Longest line of an answer in bytes, its newline included.
+pub const MAX_ANSWER: usize = 1 << 20;
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Answered by a credential.
+    DeviceAdd {
+        /// What to make.
+        new: NewDevice,
+    },
+    /// Answered by devices.
+    DeviceList {},
+    /// Answered by nothing.
+    DeviceRemove {
+        /// Which.
+        device: DeviceId,
+    },
+    /// Answered by a credential.
+    OperatorAdd {
+        /// What to make.
+        new: NewOperator,
+    },
+    /// Answered by operators.
+    OperatorList {},
+    /// Answered by nothing.
+    OperatorRemove {
+        /// Which.
+        name: String,
+    },
+    /// Answered by sessions.
+    SessionList {},
+    /// Answered by entries.
+    LifelogList {
+        /// Which.
+        query: LifelogQuery,
+    },
+    /// Answered by entries until one side goes.
+    LifelogTail {
+        /// Which.
+        query: LifelogQuery,
+    },
+    /// Answered by what became of it.
+    Say {
+        /// To whom.
+        device: DeviceId,
+        /// What.
+        text: String,
+    },
+    /// Answered by whether it spoke.
+    Abort {
+        /// Who.
+        device: DeviceId,
+    },
+    /// Answered by a status.
+    Status {},
+    /// Answered by models.
+    Models {},
+}
+
+impl Request {
+    /// The operation's name in the audit log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Request::DeviceAdd { .. } => "device_add",
+            Request::DeviceList {} => "device_list",
+            Request::DeviceRemove { .. } => "device_remove",
+            Request::OperatorAdd { .. } => "operator_add",
+            Request::OperatorList {} => "operator_list",
+            Request::OperatorRemove { .. } => "operator_remove",
+            Request::SessionList {} => "session_list",
+            Request::LifelogList { .. } => "lifelog_list",
+            Request::LifelogTail { .. } => "lifelog_tail",
+            Request::Say { .. } => "say",
+            Request::Abort { .. } => "abort",
+            Request::Status {} => "status",
+            Request::Models {} => "models",
+        }
+    }
+
+    /// Whom it is about, for the audit log.
+    pub fn subject(&self) -> &str {
+        match self {
+            Request::DeviceAdd { new } => new.id.as_str(),
+            Request::OperatorAdd { new } => &new.name,
+            Request::OperatorRemove { name } => name,
+            Request::DeviceRemove { device } | Request::Say { device, .. } | Request::Abort { device } => {
+                device.as_str()
+            }
+            Request::LifelogList { query } | Request::LifelogTail { query } => {
+                query.device.as_ref().map_or("*", DeviceId::as_str)
+            }
+            Request::DeviceList {}
+            | Request::OperatorList {}
+            | Request::SessionList {}
+            | Request::Status {}
+            | Request::Models {} => "*",
+        }
+    }
+}
+
+/// One line of an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Answer {
+    /// Done; the last line.
+    Ok(Value),
+    /// One of many.
+    Item(Value),
+    /// Not done; the last line.
+    Error(AdminError),
+}
+
+/// Why a line could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LineError {
+    /// The socket failed.
+    #[error("the control socket failed: {0}")]
+    Io(#[from] std::io::Error),
+    /// Longer than allowed.
+    #[error("a line of the control socket has at most {0} bytes")]
+    Long(usize),
+}
+
+/// Reads a line of at most `max` bytes, its newline included; none at the end of the stream.
+pub(super) async fn read_line<R>(reader: &mut R, max: usize) -> Result<Option<Vec<u8>>, LineError>
+where
+    R: AsyncBufRead + Unpin,
+{
+    let mut line = Vec::new();
+    let limit = u64::try_from(max).unwrap_or(u64::MAX);
+    let read = reader.take(limit).read_until(b'\n', &mut line).await?;
+    match line.last() {
+        None => Ok(None),
+        Some(b'\n') => Ok(Some(line)),
+        Some(_) if read >= max => Err(LineError::Long(max)),
+        // the peer went in mid-line: what it said is not complete
+        Some(_) => Ok(None),
+    }
+}
+
+/// Writes one line.
+pub(super) async fn write_line<W, T>(writer: &mut W, value: &T) -> std::io::Result<()>
+where
+    W: AsyncWrite + Unpin,
+    T: Serialize + Sync,
+{
+    let mut line = serde_json::to_vec(value).map_err(std::io::Error::other)?;
+    line.push(b'\n');
+    writer.write_all(&line).await?;
+    writer.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_line_longer_than_allowed_is_an_error_and_half_a_line_is_the_end() {
+        let mut long: &[u8] = b"123456789\n";
+        assert!(matches!(read_line(&mut long, 9).await, Err(LineError::Long(9))));
+        let mut exact: &[u8] = b"12345678\n";
+        assert_eq!(read_line(&mut exact, 9).await.expect("fits"), Some(b"12345678\n".to_vec()));
+        let mut half: &[u8] = b"1234";
+        assert_eq!(read_line(&mut half, 9).await.expect("no error"), None);
+    }
+
+    #[test]
+    fn a_request_is_one_flat_object_and_unknown_fields_are_refused() {
+        let request = Request::Abort { device: DeviceId::parse("cane").expect("an id") };
+        let text = serde_json::to_string(&request).expect("encodes");
+        assert_eq!(text, r#"{"op":"abort","device":"cane"}"#);
+        assert_eq!(serde_json::from_str::<Request>(&text).expect("decodes"), request);
+        assert!(serde_json::from_str::<Request>(r#"{"op":"status","x":1}"#).is_err());
+        assert!(serde_json::from_str::<Request>(r#"{"op":"abort","device":"a/b"}"#).is_err());
+    }
+}

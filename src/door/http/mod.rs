@@ -1,0 +1,1 @@
+//! The operators' HTTP door: metrics and health.

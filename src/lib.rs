@@ -11,7 +11,6 @@ pub mod config;
 pub mod delivery;
 pub mod domain;
 pub mod door;
-#[cfg(feature = "engine")]
 pub mod engine;
 pub mod lifelog;
 pub mod models;

@@ -12,7 +12,6 @@ pub mod config;
 pub mod delivery;
 pub mod domain;
 pub mod door;
-#[cfg(feature = "engine")]
 pub mod engine;
 pub mod lifelog;
 pub mod models;

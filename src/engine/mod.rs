@@ -1,1 +1,17 @@
-//! (being built)
+//! The local engines, hosted by `voxgate engine`: a process of its own, so that a crash or a busy model does
+//! not take the doors down.
+//!
+//! It speaks public protocols, Wyoming for speech and OpenAI-compatible HTTP for chat and embeddings, and
+//! knows nothing of devices, sessions or the gateway. whisper.cpp and candle are named here and nowhere else.
+//! Of the models it knows the files' places: a folder a model, with a file `READY` that is written last.
+
+mod cores;
+mod error;
+mod settings;
+#[cfg(feature = "engine")]
+mod station;
+#[cfg(feature = "engine")]
+mod transcribe;
+
+pub use error::EngineError;
+pub use settings::{Settings, Start};

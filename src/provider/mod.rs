@@ -3,6 +3,8 @@
 //! The traits and their one vendor-free error are here; a folder a protocol holds the adapters.
 //! Cancelling a call is dropping its future or stream.
 
+pub mod http;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

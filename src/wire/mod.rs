@@ -1,1 +1,3 @@
-//! (being built)
+//! Bytes ↔ domain, one folder a protocol.
+
+pub mod wyoming;

@@ -8,6 +8,7 @@
 mod cores;
 mod error;
 mod settings;
+pub mod speech;
 #[cfg(feature = "engine")]
 mod station;
 #[cfg(feature = "engine")]

@@ -12,6 +12,7 @@ mod letters;
 mod level;
 mod lexicon;
 mod normalise;
+mod numbers;
 mod pronounce;
 mod sounds;
 mod tagger;

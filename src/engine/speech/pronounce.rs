@@ -81,11 +81,19 @@ impl Pronouncer {
         {
             return self.word(Spot::new(stem, spot.part, Next::PAUSE)) + &clitic;
         }
+        if let Some((first, rest)) = split_inner_capital(spot.word) {
+            let mut parts = [first, rest].map(|part| self.word(Spot::new(part, spot.part, spot.next)));
+            sounds::settle_compound(&mut parts, first.len() == 1);
+            return parts.concat();
+        }
         self.unknown.word(spot.word).unwrap_or_default()
     }
 
     /// A word of the dictionary, of one of its forms, or a function word.
     fn known(&self, spot: Spot<'_>) -> Option<String> {
+        if spot.word.contains('.') {
+            return self.spelled(spot.word);
+        }
         if let Some(found) = self.function_word(spot) {
             return Some(found);
         }
@@ -311,4 +319,17 @@ fn split_clitic(word: &str) -> Option<(&str, &str)> {
     const CLITICS: [&str; 7] = ["n't", "'ll", "'re", "'ve", "'s", "'d", "'m"];
     let clitic = CLITICS.iter().find(|clitic| word.len() > clitic.len() && word.ends_with(**clitic))?;
     Some(word.split_at(word.len() - clitic.len()))
+}
+
+/// "You" and "Tube" of "YouTube", "GPS" and "Tracker" of "GPSTracker".
+fn split_inner_capital(word: &str) -> Option<(&str, &str)> {
+    let letters: Vec<(usize, char)> = word.char_indices().collect();
+    let parts = letters.windows(2).enumerate().find_map(|(at, pair)| {
+        let ([(_, left), (start, right)], after) = (pair, letters.get(at + 2)) else { return None };
+        let inner = left.is_lowercase() && right.is_uppercase();
+        let last_of_capitals =
+            left.is_uppercase() && right.is_uppercase() && after.is_some_and(|(_, c)| c.is_lowercase());
+        (inner || last_of_capitals).then_some(*start)
+    });
+    parts.map(|start| word.split_at(start))
 }

@@ -21,7 +21,7 @@ use super::outgoing::Outgoing;
 use super::settle::Commits;
 use super::turn::{SharedReport, TurnRunner};
 use super::{Metrics, Settings};
-use crate::audio::{HearingSettings, VadModel, Workers};
+use crate::audio::{self, VadModel, Workers};
 use crate::domain::{Bulletins, Clock, DeviceId, DownlinkSink, LinkId, Receipt, Stream, TurnId};
 use crate::store::{Key, Store};
 
@@ -29,8 +29,8 @@ use crate::store::{Key, Store};
 pub struct Parts {
     /// `[session]`.
     pub settings: Settings,
-    /// `[voice.hearing]`.
-    pub hearing: HearingSettings,
+    /// `[voice]`, the part that is about audio.
+    pub hearing: audio::Settings,
     /// The records.
     pub store: Arc<dyn Store>,
     /// Where downlinks go.

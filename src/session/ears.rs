@@ -2,7 +2,8 @@
 
 use futures::future::BoxFuture;
 
-use crate::audio::{Heard, Hearing, HearingSettings, Utterance, VadModel, Workers, WorkersError};
+use crate::audio::opus::OpusError;
+use crate::audio::{self, Heard, Hearing, Utterance, VadModel, Workers, WorkersError};
 use crate::domain::{AudioPacket, ListenMode};
 
 /// What the ears bring back.
@@ -22,7 +23,8 @@ pub(super) struct Ears {
     mode: ListenMode,
     /// In manual mode: between `listen_start` and `listen_stop`.
     open: bool,
-    settings: HearingSettings,
+    settings: audio::Settings,
+    metrics: audio::Metrics,
     vad: VadModel,
     workers: Workers,
 }

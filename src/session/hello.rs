@@ -6,7 +6,8 @@ use super::actor::Actor;
 use super::book::{Live, Opening};
 use super::outgoing::Asked;
 use super::turn::Input;
-use crate::domain::{Control, EventKind, Hello, HelloAck, ListenMode, Message, SessionId, StopReason, Stream};
+use super::window::Rule;
+use crate::domain::{AckMarks, Control, EventKind, Hello, HelloAck, ListenMode, Message, SessionId, StopReason, Stream};
 use crate::lifelog::Kind;
 use crate::store::Batch;
 
@@ -31,7 +32,11 @@ impl Actor {
             self.interrupt(StopReason::Closed);
             self.open_session(hello.boot_id, "hello");
         }
-        self.live.windows.accept_hello(control.seq);
+        if let Some(seq) = control.seq {
+            // a hello is done in any case; its number only closes a hole
+            self.live.windows.accept(Stream::Control, seq, Rule::Sure);
+            self.live.windows.stream(Stream::Control).committed(seq);
+        }
         let answer = self.hello_ack(resumes);
         self.live.hello = Some((hello.boot_id, control.msg_id.clone(), answer.clone()));
         let session = self.book.session(&mut self.live, self.out.control_seq());
@@ -46,7 +51,7 @@ impl Actor {
 
     fn resume(&mut self, hello: &Hello) {
         for (stream, oldest) in &hello.oldest_seq {
-            self.live.windows.give_up_before(*stream, *oldest);
+            self.live.windows.stream(*stream).oldest(*oldest);
         }
         self.tell(EventKind::Session, json!({"event": "resumed"}));
     }
@@ -58,7 +63,12 @@ impl Actor {
             resumed,
             boot: self.parts.boot,
             time: self.parts.clock.wall().0,
-            ack: self.live.windows.marks_for_hello(),
+            ack: AckMarks {
+                control: self.live.windows.ack(Stream::Control),
+                audio: self.live.windows.ack(Stream::Audio),
+                telemetry: self.live.windows.ack(Stream::Telemetry),
+                image: self.live.windows.ack(Stream::Image),
+            },
             down_seq: self.out.control_seq(),
             max_packet: limits.packet,
             max_image: limits.image,
@@ -186,12 +196,6 @@ impl Actor {
                 }
             }
         }
-    }
-
-    /// Numbers of a stream that the device believes to be open.
-    #[cfg(test)]
-    pub(super) fn mark(&self, stream: Stream) -> Option<u32> {
-        self.live.windows.acknowledged(stream)
     }
 }
 

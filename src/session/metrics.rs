@@ -81,6 +81,7 @@ impl Metrics {
             Verdict::Duplicate => "duplicate",
             Verdict::Pending => "pending",
             Verdict::Late => "late",
+            Verdict::Unconfirmed => "unconfirmed",
         };
         self.numbers.get_or_create(&Number { stream: stream.name(), verdict }).inc();
     }

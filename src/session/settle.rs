@@ -5,7 +5,7 @@ use futures::stream::FuturesUnordered;
 
 use super::actor::Actor;
 use super::outgoing::Asked;
-use super::window::Verdict;
+use super::window::{Rule, Verdict};
 use crate::domain::{ImageId, Message, Receipt, Refusal, Settled, Stream};
 use crate::store::{Batch, CommitNo, StoreError};
 
@@ -25,8 +25,6 @@ pub(super) struct Owed {
 /// A commit that ended.
 pub(super) struct Committed {
     pub(super) owed: Option<Owed>,
-    /// The marks that it carried.
-    pub(super) marks: super::book::Marks,
     pub(super) result: Result<CommitNo, StoreError>,
 }
 
@@ -34,7 +32,7 @@ impl Actor {
     /// Decides on a number in memory.
     pub(super) fn verdict(&mut self, stream: Stream, seq: Option<u32>) -> Verdict {
         let Some(seq) = seq else { return Verdict::New };
-        let verdict = self.live.windows.accept(stream, seq);
+        let verdict = self.live.windows.accept(stream, seq, Rule::Sure);
         self.parts.metrics.sequence(stream, verdict);
         verdict
     }
@@ -53,14 +51,24 @@ impl Actor {
 
     /// Writes `effect` and the marks in one batch; what is owed is settled when it is durable.
     pub(super) fn commit(&mut self, mut effect: Batch, owed: Option<Owed>) {
-        let (marks_batch, marks) = self.book.marks(&self.live);
-        effect.extend(marks_batch);
+        if let Some(Owed { stream, seq: Some(seq), .. }) = &owed {
+            self.live.windows.stream(*stream).hand_in(*seq);
+        }
+        effect.extend(self.book.marks(&self.live));
         self.marks_due = None;
         let commit = self.parts.store.commit(effect);
-        self.commits.push(Box::pin(async move { Committed { owed, marks, result: commit.await } }));
+        self.commits.push(Box::pin(async move { Committed { owed, result: commit.await } }));
     }
 
-    /// A message that leaves nothing to re-do: its mark is written with the next commit, or soon.
+    /// A message that leaves nothing to re-do: it is done; its mark is written with the next commit, or soon.
+    pub(super) fn done(&mut self, stream: Stream, seq: Option<u32>) {
+        if let Some(seq) = seq {
+            self.live.windows.stream(stream).committed(seq);
+        }
+        self.mark_soon();
+    }
+
+    /// Marks are to be written with the next commit, or soon.
     pub(super) fn mark_soon(&mut self) {
         let due = tokio::time::Instant::now() + self.parts.settings.mark_delay.0;
         self.marks_due.get_or_insert(due);
@@ -74,12 +82,9 @@ impl Actor {
     }
 
     pub(super) fn committed(&mut self, committed: Committed) {
-        let Committed { owed, marks, result } = committed;
+        let Committed { owed, result } = committed;
         let settled = match &result {
-            Ok(_) => {
-                self.live.windows.durable(&marks);
-                Settled::Durable
-            }
+            Ok(_) => Settled::Durable,
             Err(error) => {
                 tracing::error!(device = %self.device, %error, "a commit failed: what it carried is not acknowledged");
                 self.parts.metrics.failed_commit();
@@ -87,8 +92,9 @@ impl Actor {
             }
         };
         let Some(Owed { stream, seq, receipt, image }) = owed else { return };
-        if let (Err(_), Some(seq)) = (&result, seq) {
-            self.live.windows.take_back(stream, seq);
+        if let Some(seq) = seq {
+            let window = self.live.windows.stream(stream);
+            if result.is_ok() { window.committed(seq) } else { window.failed(seq) }
         }
         receipt.settle(settled);
         for receipt in seq.and_then(|seq| self.joined.remove(&(stream, seq))).unwrap_or_default() {
@@ -101,7 +107,7 @@ impl Actor {
 
     /// Tells the device what is durable.
     pub(super) fn acknowledge(&mut self, stream: Stream, image: Option<(ImageId, String)>) {
-        let seq = self.live.windows.acknowledged(stream);
+        let seq = Some(self.live.windows.ack(stream)).filter(|seq| *seq > 0);
         let (image_id, sha256) = image.unzip();
         if seq.is_none() && image_id.is_none() {
             return;

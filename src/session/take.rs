@@ -9,7 +9,7 @@ use super::lanes::Next;
 use super::outgoing::Asked;
 use super::settle::Owed;
 use super::turn::Input;
-use super::window::Verdict;
+use super::window::{Rule, Verdict};
 use crate::audio::Heard;
 use crate::domain::{
     AudioPacket, Body, Control, ControlKind, EventKind, ImageUpload, ListenMode, Message, Origin, Receipt, Refusal,
@@ -33,8 +33,12 @@ impl Actor {
     }
 
     fn take_audio(&mut self, _origin: &Origin, mut packets: Vec<AudioPacket>) {
+        // every door of today proves who sends: a device that restarts its count is believed
+        let rule = Rule::Audio { restart: true };
         for packet in &packets {
-            self.live.windows.accept(Stream::Audio, packet.seq);
+            if self.live.windows.accept(Stream::Audio, packet.seq, rule) == Verdict::New {
+                self.live.windows.stream(Stream::Audio).committed(packet.seq);
+            }
         }
         self.mark_soon();
         self.parts.metrics.audio(packets.len());
@@ -65,7 +69,7 @@ impl Actor {
         for heard in report.heard {
             match heard {
                 Heard::SpeechStarted | Heard::NoSpeech => {}
-                Heard::Voice300ms => self.barge_in(),
+                Heard::BargeIn => self.barge_in(),
                 Heard::EndOfTurn(utterance) | Heard::TooLong(utterance) => {
                     if self.live.mode == ListenMode::Manual {
                         // an utterance over the length limit ends the turn in every mode
@@ -135,7 +139,7 @@ impl Actor {
             at_once => {
                 self.take_at_once(at_once, arrived);
                 owed.receipt.settle(Settled::Taken);
-                self.mark_soon();
+                self.done(Stream::Control, control.seq);
             }
         }
     }
@@ -216,7 +220,7 @@ impl Actor {
                 }
                 None => {
                     receipt.settle(Settled::Taken);
-                    self.mark_soon();
+                    self.done(Stream::Telemetry, one.seq);
                 }
             }
         }

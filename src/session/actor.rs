@@ -14,14 +14,13 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::book::{Book, Live};
-use super::ears::Ears;
+use super::ears::{EarParts, Ears};
 use super::info::{SharedInfo, State};
 use super::lanes::{Lanes, Next};
 use super::outgoing::Outgoing;
 use super::settle::Commits;
 use super::turn::{SharedReport, TurnRunner};
 use super::{Metrics, Settings};
-use crate::audio::{self, VadModel, Workers};
 use crate::domain::{Bulletins, Clock, DeviceId, DownlinkSink, LinkId, Receipt, Stream, TurnId};
 use crate::store::{Key, Store};
 
@@ -29,8 +28,8 @@ use crate::store::{Key, Store};
 pub struct Parts {
     /// `[session]`.
     pub settings: Settings,
-    /// `[voice]`, the part that is about audio.
-    pub hearing: audio::Settings,
+    /// What ears are made of.
+    pub ears: EarParts,
     /// The records.
     pub store: Arc<dyn Store>,
     /// Where downlinks go.
@@ -43,10 +42,6 @@ pub struct Parts {
     pub runner: Arc<dyn TurnRunner>,
     /// Takes telemetry and images.
     pub intake: Arc<dyn super::Intake>,
-    /// The codec threads.
-    pub workers: Workers,
-    /// The voice activity model.
-    pub vad: VadModel,
     /// Random bits for session ids.
     pub random: Arc<dyn Fn() -> u128 + Send + Sync>,
     /// The gateway's boot epoch.

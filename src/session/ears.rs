@@ -6,14 +6,36 @@ use crate::audio::opus::OpusError;
 use crate::audio::{self, Heard, Hearing, Utterance, VadModel, Workers, WorkersError};
 use crate::domain::{AudioPacket, ListenMode};
 
+/// Why the ears heard nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Deaf {
+    #[error("{0}")]
+    Codec(#[from] OpusError),
+    #[error("{0}")]
+    Workers(#[from] WorkersError),
+}
+
 /// What the ears bring back.
 pub(super) struct Report {
     pub(super) heard: Vec<Heard>,
     /// The codec threads could not do it.
-    pub(super) failed: Option<WorkersError>,
+    pub(super) failed: Option<Deaf>,
 }
 
-type Back = Result<(Box<Hearing>, Vec<Heard>), WorkersError>;
+/// What ears are made of.
+#[derive(Clone)]
+pub struct EarParts {
+    /// `[voice]`, the part that is about audio.
+    pub settings: audio::Settings,
+    /// The voice activity model.
+    pub vad: VadModel,
+    /// The codec threads.
+    pub workers: Workers,
+    /// What is counted.
+    pub metrics: audio::Metrics,
+}
+
+type Back = Result<(Box<Hearing>, Vec<Heard>), Deaf>;
 
 pub(super) struct Ears {
     home: Option<Box<Hearing>>,
@@ -23,15 +45,12 @@ pub(super) struct Ears {
     mode: ListenMode,
     /// In manual mode: between `listen_start` and `listen_stop`.
     open: bool,
-    settings: audio::Settings,
-    metrics: audio::Metrics,
-    vad: VadModel,
-    workers: Workers,
+    parts: EarParts,
 }
 
 impl Ears {
-    pub(super) fn new(settings: HearingSettings, vad: VadModel, workers: Workers, mode: ListenMode) -> Self {
-        Self { home: None, away: None, void: false, mode, open: mode != ListenMode::Manual, settings, vad, workers }
+    pub(super) fn new(parts: EarParts, mode: ListenMode) -> Self {
+        Self { home: None, away: None, void: false, mode, open: mode != ListenMode::Manual, parts }
     }
 
     pub(super) fn busy(&self) -> bool {
@@ -58,22 +77,33 @@ impl Ears {
 
     /// Gives the memory back while nobody listens.
     pub(super) fn rest(&mut self) {
-        if self.away.is_none() {
-            self.home = None;
+        self.home = None;
+    }
+
+    /// Lets packets pass unheard: only their numbers count.
+    pub(super) fn skip(&mut self, packets: Vec<AudioPacket>) {
+        if let Some(hearing) = &mut self.home {
+            hearing.skip(packets);
         }
     }
 
     /// Sends the ears out with a batch. They must be at home.
     pub(super) fn hear(&mut self, packets: Vec<AudioPacket>) {
-        let mut hearing = self.take();
-        let workers = self.workers.clone();
+        let own = self.home.take();
+        let (parts, mode) = (self.parts.clone(), self.mode);
+        let workers = parts.workers.clone();
         self.away = Some(Box::pin(async move {
-            workers
-                .run(move || {
-                    let heard = hearing.push(packets);
-                    (hearing, heard)
-                })
-                .await
+            let job = move || -> Back {
+                let mut hearing = match own {
+                    Some(hearing) => hearing,
+                    None => Box::new(
+                        Hearing::new(&parts.settings, &parts.vad, mode)?.counted_by(parts.metrics.clone()),
+                    ),
+                };
+                let heard = hearing.push(packets);
+                Ok((hearing, heard))
+            };
+            workers.run(job).await?
         }));
     }
 
@@ -101,9 +131,5 @@ impl Ears {
             // the state went down with the job: the next batch begins with fresh ears
             Err(error) => Report { heard: Vec::new(), failed: Some(error) },
         }
-    }
-
-    fn take(&mut self) -> Box<Hearing> {
-        self.home.take().unwrap_or_else(|| Box::new(Hearing::new(self.settings.clone(), &self.vad, self.mode)))
     }
 }

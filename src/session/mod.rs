@@ -21,6 +21,7 @@ mod turns;
 pub mod window;
 
 pub use actor::{Limits, Notice, Parts};
+pub use ears::EarParts;
 pub use history::{History, Line, Speaker};
 pub use info::{Info, State};
 pub use intake::{Intake, Stored, Taken};

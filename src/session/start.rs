@@ -83,7 +83,7 @@ impl Starting {
         let clock = Arc::clone(&parts.clock);
         let out = Arc::new(Outgoing::new(device.clone(), live.id.clone(), live.down_seq, sink, clock));
         let open = live.mode != ListenMode::Manual;
-        let mut ears = Ears::new(parts.hearing.clone(), parts.vad.clone(), parts.workers.clone(), live.mode);
+        let mut ears = Ears::new(parts.ears.clone(), live.mode);
         ears.reset(live.mode, open);
         let rest_at = (!online).then(|| Instant::now() + parts.settings.rest_after.0);
         let actor = Actor {

@@ -44,6 +44,7 @@ impl Actor {
         self.parts.metrics.audio(packets.len());
         if !self.hears() {
             self.parts.metrics.ignored(packets.len());
+            self.ears.skip(packets);
             return;
         }
         let current = self.live.listen;

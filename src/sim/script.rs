@@ -5,7 +5,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::audio::{Encoder, EncoderSettings, wav};
+use crate::audio::opus::{Encoder, Encoding};
+use crate::audio::wav;
 use crate::domain::{AudioPacket, Codec, UP_RATE};
 
 /// Length of an uplink frame.
@@ -52,8 +53,8 @@ impl Script {
             return Err(ScriptError::Silent(name.to_owned()));
         }
         let last_sound = pcm.iter().rposition(|sample| sample.unsigned_abs() > loudest / 50).unwrap_or(0);
-        let mut encoder = Encoder::new(&EncoderSettings::uplink()).map_err(|e| ScriptError::Encoder(e.to_string()))?;
-        let mut encode = |samples: &[i16]| encoder.encode(samples).map_err(|e| ScriptError::Encoder(e.to_string()));
+        let mut encoder = Encoder::new(Encoding::up()).map_err(|e| ScriptError::Encoder(e.to_string()))?;
+        let mut encode = |samples: &[i16]| encoder.encode(samples).map(Bytes::from).map_err(|e| ScriptError::Encoder(e.to_string()));
         let mut frames = Vec::new();
         for chunk in pcm[..=last_sound].chunks(frame) {
             let mut samples = chunk.to_vec();

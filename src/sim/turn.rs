@@ -32,7 +32,7 @@ pub struct Turn {
     pub lost: u32,
     /// Frames that belong to another turn than the one being spoken.
     pub stale: u32,
-    /// The worst lateness of a frame against its slot, ms: slot n is the first frame's time + (n - ahead) * 60 ms.
+    /// The worst lateness of a frame against its slot, ms: slot n is the first frame's time + (n - (ahead - 1)) * 60 ms.
     pub late_ms: Vec<f32>,
     /// Errors that the gateway told.
     pub errors: Vec<String>,
@@ -144,7 +144,7 @@ impl Answer {
         }
         self.last_seq = Some(seq);
         let first = *self.first.get_or_insert(at);
-        let slot = self.turn.frames.saturating_sub(self.ahead) * DOWN_FRAME_MS;
+        let slot = self.turn.frames.saturating_sub(self.ahead.saturating_sub(1)) * DOWN_FRAME_MS;
         let due = first + Duration::from_millis(u64::from(slot));
         let late = at.saturating_duration_since(due).as_secs_f32() * 1e3;
         self.turn.late_ms.push(late);
@@ -157,6 +157,8 @@ impl Answer {
                 self.begun = true;
                 self.transcript_at = Some(at);
                 self.turn.transcript = text;
+                // nothing was understood: no answer follows
+                return self.turn.transcript.is_empty();
             }
             Message::Reply { text } => self.turn.reply = text,
             Message::TtsStart { turn_id } => {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::clauses::Clauses;
 use super::think::Pieces;
 use super::{Failed, Inner, since};
-use crate::audio::{Pacer, PacerSettings, SpeechEncoder};
+use crate::audio::{Pacer, SpeechEncoder};
 use crate::domain::{DOWN_FRAME_MS, StopReason};
 use crate::provider::{ErrorKind, PcmChunk, ProviderError, SpeechRequest, SpeechStream};
 use crate::session::{Outcome, SharedReport, TtsMode, Turn, stage};
@@ -161,7 +161,8 @@ impl Inner {
                     report.write(|report| *report.stages_ms.entry(stage::PROVIDERS.to_owned()).or_default() += waited);
                 }
                 let opus = self.opus.clone();
-                let complexity = self.workers.complexity(&opus);
+                let busy = self.workers.queued() >= opus.busy_queue as usize;
+                let complexity = if busy { opus.complexity_busy } else { opus.complexity };
                 let own = encoder.take();
                 let job = move || -> Result<(SpeechEncoder, Vec<Bytes>), String> {
                     let mut encoder = match own {
@@ -278,30 +279,29 @@ struct Pace {
 
 impl Pace {
     fn new(ahead: u32) -> Self {
-        let pacer = Pacer::new(PacerSettings { frame_ms: DOWN_FRAME_MS, ahead });
-        Self { pacer, start: None, sent: 0, late_ms: 0.0 }
+        Self { pacer: Pacer::new(DOWN_FRAME_MS, ahead), start: None, sent: 0, late_ms: 0.0 }
     }
 
     fn position_ms(&self) -> u32 {
         self.sent.saturating_mul(DOWN_FRAME_MS)
     }
 
-    /// Waits until the next frame may go; notes how late it is. A frame that was not there in its slot
-    /// (the synthesizer was slow) starts the clock anew: that is starvation, not lateness.
+    /// Waits until the next frame may go; notes how late it is. A frame that was not made in time starts the
+    /// clock anew: that is starvation, not lateness.
     async fn wait_for_slot(&mut self) {
-        let asked = Instant::now();
-        let start = *self.start.get_or_insert(asked);
-        let due = start + self.pacer.due(self.sent, asked.saturating_duration_since(start));
-        tokio::time::sleep_until(due).await;
         let now = Instant::now();
-        let ready = due.max(asked);
-        self.late_ms = now.saturating_duration_since(ready).as_secs_f64() * 1e3;
+        let start = *self.start.get_or_insert(now);
+        let due = start + self.pacer.schedule(now.saturating_duration_since(start));
+        if due > now {
+            tokio::time::sleep_until(due).await;
+        }
+        self.late_ms = since(due);
     }
 
     /// Waits until the last frame has been played.
     async fn wait_for_end(&self) {
         if let Some(start) = self.start {
-            tokio::time::sleep_until(start + self.pacer.end(self.sent)).await;
+            tokio::time::sleep_until(start + self.pacer.played_at()).await;
         }
     }
 }

@@ -16,7 +16,8 @@ impl Inner {
         report: &SharedReport,
     ) -> Result<Option<String>, Failed> {
         note_what_was_heard(utterance, report);
-        if utterance.voiced_ms() < u32::try_from(self.settings.min_speech.0.as_millis()).unwrap_or(u32::MAX) {
+        if utterance.voiced_ms < u32::try_from(self.settings.min_speech.0.as_millis()).unwrap_or(u32::MAX) {
+            turn.voice.transcript("");
             return Ok(None);
         }
         let pcm = self.decode(turn, utterance).await?;
@@ -39,6 +40,7 @@ impl Inner {
             report.transcript.clone_from(&words);
         });
         if !words.chars().any(char::is_alphanumeric) {
+            turn.voice.transcript("");
             return Ok(None);
         }
         turn.voice.transcript(&words);
@@ -47,23 +49,26 @@ impl Inner {
 
     async fn decode(&self, turn: &Turn, utterance: &audio::Utterance) -> Result<Vec<i16>, Failed> {
         let kept = utterance.clone();
-        self.workers.run(move || kept.decode()).await.map_err(|error| {
-            let error = ProviderError::new(ErrorKind::Internal, "codec", error.to_string());
+        let decoded = self.workers.run(move || kept.decode().map_err(|error| error.to_string())).await;
+        decoded.map_err(|error| error.to_string()).flatten().map_err(|error| {
+            let error = ProviderError::new(ErrorKind::Internal, "codec", error);
             Failed::at("decode", &turn.device, &error)
         })
     }
 }
 
 fn note_what_was_heard(utterance: &audio::Utterance, report: &SharedReport) {
-    let stats = utterance.stats();
+    let stats = utterance.stats;
+    let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let ms = |time: std::time::Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
     report.write(|report| {
         report.heard = Heard {
-            frames: stats.frames,
-            lost: stats.lost,
-            undecodable: stats.undecodable,
-            ms: utterance.duration_ms(),
-            voiced_ms: utterance.voiced_ms(),
+            frames: count(stats.packets),
+            lost: count(stats.lost),
+            undecodable: count(stats.undecodable),
+            ms: ms(utterance.duration()),
+            voiced_ms: utterance.voiced_ms,
         };
-        report.stages_ms.insert(stage::ENDPOINT.to_owned(), f64::from(utterance.endpoint_delay_ms()));
+        report.stages_ms.insert(stage::ENDPOINT.to_owned(), utterance.endpoint_delay.as_secs_f64() * 1e3);
     });
 }

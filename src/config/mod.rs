@@ -1,1 +1,61 @@
-//! (being built)
+//! The configuration: a TOML text becomes a checked [`Config`].
+//!
+//! Each part owns its `Settings`; this room only puts them together, finds every mistake in one run,
+//! and writes the example, the schema and the reference from the same structs. It knows no meaning of
+//! any key. To add a part, add one line to [`Config`].
+
+mod complaint;
+mod example;
+mod gateway;
+mod load;
+mod reference;
+mod schema;
+mod text;
+
+use crate::domain::Problem;
+
+pub use complaint::{Complaint, ConfigError};
+pub use example::example;
+pub use load::{DEFAULT_PATH, ENV_PATH, load, parse, path};
+pub use reference::reference;
+pub use schema::schema_text;
+
+/// Declares a table of parts: a struct whose fields are the parts' `Settings`, and its `check`.
+macro_rules! parts {
+    ($(#[$doc:meta])* pub struct $name:ident { $($(#[$part_doc:meta])* $part:ident: $settings:ty,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name {
+            $($(#[$part_doc])* pub $part: $settings,)+
+        }
+
+        impl $name {
+            /// What is wrong with the parts. `path` is the table's own key, empty for the whole file.
+            pub fn check(&self, path: &str) -> Vec<Problem> {
+                let mut problems = Vec::new();
+                $(problems.extend(self.$part.check(&join(path, stringify!($part))));)+
+                problems
+            }
+        }
+    };
+}
+
+parts! {
+    /// The whole configuration, checked.
+    pub struct Config {
+        /// The gateway itself: its name and where it keeps its data.
+        gateway: gateway::Settings,
+        /// Operators' HTTP: metrics and health.
+        http: crate::door::http::Settings,
+        /// The local socket of the command line.
+        control: crate::admin::Settings,
+        /// What is logged, and how.
+        log: crate::observe::logging::Settings,
+    }
+}
+
+/// `key` inside `table`.
+fn join(table: &str, key: &str) -> String {
+    if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }
+}

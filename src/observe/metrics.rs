@@ -56,8 +56,9 @@ pub fn encode(registry: &Registry) -> Result<String, std::fmt::Error> {
 /// A family without a sample is no part of the text that [`encode`] gives, so names and help are read
 /// from the registry's `Debug` form, which has them all; a collector's are read from the text.
 pub fn reference(registry: &Registry) -> Result<String, std::fmt::Error> {
-    let mut rows = described(&encode(registry)?, "# HELP ", " ", "\n");
-    rows.extend(described(&format!("{registry:?}"), "Descriptor { name: \"", "\", help: \"", "\", unit"));
+    let (encoded, debug) = (encode(registry)?, format!("{registry:?}"));
+    let mut rows = described(&encoded, "# HELP ", " ", "\n");
+    rows.extend(described(&debug, "Descriptor { name: \"", "\", help: \"", "\", unit"));
     rows.sort();
     rows.dedup();
     let mut out = String::from(

@@ -1,1 +1,5 @@
 //! The operators' HTTP door: metrics and health.
+
+mod settings;
+
+pub use settings::Settings;

@@ -3,7 +3,7 @@
 //! What takes long runs beside it and comes back as an event: the ears on the codec threads, commits on
 //! the store's writer, the turn as a future that is dropped to cancel it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -22,7 +22,9 @@ use super::settle::Commits;
 use super::turn::{SharedReport, TurnRunner};
 use super::{Metrics, Settings};
 use crate::domain::{Bulletins, Clock, DeviceId, DownlinkSink, LinkId, Receipt, Stream, TurnId};
-use crate::store::{Key, Store};
+use crate::lifelog::Lifelog;
+use crate::store::Store;
+use crate::store::records::Numbers;
 
 /// What sessions share.
 pub struct Parts {
@@ -32,6 +34,10 @@ pub struct Parts {
     pub ears: EarParts,
     /// The records.
     pub store: Arc<dyn Store>,
+    /// Where entries go.
+    pub lifelog: Arc<Lifelog>,
+    /// Numbers of records.
+    pub numbers: Arc<Numbers>,
     /// Where downlinks go.
     pub sink: Arc<dyn DownlinkSink>,
     /// What operators watch.
@@ -85,7 +91,8 @@ pub(super) struct Running {
     pub(super) id: TurnId,
     pub(super) future: BoxFuture<'static, ()>,
     pub(super) report: SharedReport,
-    pub(super) inbox: Option<Key>,
+    /// Its record in the inbox.
+    pub(super) inbox: Option<u64>,
 }
 
 pub(super) struct Actor {
@@ -102,11 +109,17 @@ pub(super) struct Actor {
     /// Receipts of repeats of a number whose first is on its way to the disk.
     pub(super) joined: HashMap<(Stream, u32), Vec<Receipt>>,
     /// Outbox entries on their way: downlink number → entry.
-    pub(super) unacknowledged: BTreeMap<u32, Key>,
+    pub(super) unacknowledged: BTreeMap<u32, u64>,
     pub(super) online: bool,
     /// Since when there are marks that no commit carries.
     pub(super) marks_due: Option<Instant>,
     pub(super) rest_at: Option<Instant>,
+    /// When to look for what an earlier run left behind: after the hello, or soon without one.
+    pub(super) inbox_due: Option<Instant>,
+    /// Typed turns of an earlier run that wait for the one before them.
+    pub(super) waiting: VecDeque<(String, u64)>,
+    /// The gateway stops: what was not answered is taken up by the next run.
+    pub(super) stopping: bool,
     /// Telemetry's memory: what the milestones are measured against.
     pub(super) telemetry: super::TelemetryMemory,
     pub(super) effects: FuturesUnordered<BoxFuture<'static, super::take::Effect>>,
@@ -121,12 +134,12 @@ enum Step {
     Notice(Option<Notice>),
     Next(Next),
     Marks,
+    Inbox,
     Rest,
 }
 
 /// Runs a session until `stop`, or until it has rested long enough without a link.
 pub(super) async fn run(mut actor: Actor, mut notices: mpsc::Receiver<Notice>, stop: CancellationToken) {
-    actor.take_up_the_inbox().await;
     loop {
         let step = actor.wait(&mut notices, &stop).await;
         match step {
@@ -138,6 +151,7 @@ pub(super) async fn run(mut actor: Actor, mut notices: mpsc::Receiver<Notice>, s
             Step::Notice(Some(notice)) => actor.notice(notice).await,
             Step::Next(next) => actor.take(next).await,
             Step::Marks => actor.write_marks(),
+            Step::Inbox => actor.take_up_the_inbox().await,
             Step::Rest | Step::Notice(None) => {
                 if actor.lanes.close_if_empty() {
                     break;
@@ -153,6 +167,7 @@ impl Actor {
     async fn wait(&mut self, notices: &mut mpsc::Receiver<Notice>, stop: &CancellationToken) -> Step {
         let ears_busy = self.ears.busy();
         let marks_due = self.marks_due;
+        let inbox_due = self.inbox_due.filter(|_| self.online);
         let idle = self.turn.is_none() && !ears_busy && self.commits.is_empty() && self.effects.is_empty();
         let rest_at = self.rest_at.filter(|_| idle && marks_due.is_none());
         tokio::select! {
@@ -165,6 +180,7 @@ impl Actor {
             notice = notices.recv() => Step::Notice(notice),
             next = self.lanes.next(ears_busy) => Step::Next(next),
             () = at(marks_due) => Step::Marks,
+            () = at(inbox_due) => Step::Inbox,
             () = at(rest_at) => Step::Rest,
         }
     }
@@ -188,6 +204,7 @@ impl Actor {
 
     /// The gateway stops, or the session rests: nothing that was promised may be lost.
     async fn farewell(&mut self) {
+        self.stopping = true;
         self.interrupt(crate::domain::StopReason::Closed);
         self.write_marks();
         while let Some(committed) = self.commits.next().await {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::actor::Actor;
-use super::book::{Live, Opening};
+use super::book::{Left, Live, Opening, message_of};
 use super::outgoing::Asked;
 use super::turn::Input;
 use super::window::Rule;
@@ -47,6 +47,9 @@ impl Actor {
             self.forget_acknowledged(seq);
         }
         self.send_outbox().await;
+        if self.inbox_due.is_some() {
+            self.take_up_the_inbox().await;
+        }
     }
 
     fn resume(&mut self, hello: &Hello) {
@@ -84,7 +87,7 @@ impl Actor {
         }
         let id = new_id((self.parts.random)());
         let opening = Opening { id: id.clone(), boot_id, opened: self.parts.clock.wall() };
-        self.live = Live::open(opening, &self.parts.settings, self.live.device_settings.clone());
+        self.live = Live::open(opening, &self.parts.settings, self.live.device_settings.take());
         self.out.renumber(id, 0);
         self.unacknowledged.clear();
         self.joined.clear();
@@ -118,29 +121,28 @@ impl Actor {
         if !self.online {
             return;
         }
-        let entries = match self.book.outbox(&self.device).await {
+        let entries = match self.book.outbox().await {
             Ok(entries) => entries,
             Err(error) => {
                 tracing::error!(device = %self.device, %error, "the outbox cannot be read");
                 return;
             }
         };
-        let now = self.parts.clock.wall();
         let mut gone = Batch::new();
         for entry in entries {
-            if self.unacknowledged.values().any(|key| *key == entry.key) {
+            if self.unacknowledged.values().any(|n| *n == entry.n) {
                 continue;
             }
-            if entry.expires <= now {
-                gone.delete(entry.key);
+            let Some(message) = message_of(&entry).filter(|_| !self.book.expired(&entry)) else {
+                self.book.outbox_done(&mut gone, entry.n);
                 continue;
-            }
+            };
             let asked = Asked { msg_id: Some(entry.msg_id), want_ack: true };
-            let Ok(seq) = self.out.control(entry.message, asked) else { break };
+            let Ok(seq) = self.out.control(message, asked) else { break };
             if entry.at_most_once {
-                gone.delete(entry.key);
+                self.book.outbox_done(&mut gone, entry.n);
             } else {
-                self.unacknowledged.insert(seq, entry.key);
+                self.unacknowledged.insert(seq, entry.n);
             }
         }
         if !gone.is_empty() {
@@ -151,8 +153,8 @@ impl Actor {
     fn forget_acknowledged(&mut self, seq: u32) {
         let still = self.unacknowledged.split_off(&seq.saturating_add(1));
         let mut gone = Batch::new();
-        for key in std::mem::replace(&mut self.unacknowledged, still).into_values() {
-            gone.delete(key);
+        for n in std::mem::replace(&mut self.unacknowledged, still).into_values() {
+            self.book.outbox_done(&mut gone, n);
         }
         if !gone.is_empty() {
             self.commit(gone, None);
@@ -163,14 +165,15 @@ impl Actor {
     pub(super) async fn send_once(&mut self, message: Message) {
         let expires = self.parts.settings.reboot_expires.0;
         let msg_id = format!("{:016x}", (self.parts.random)() as u64);
-        let batch = self.book.outbox_once(&self.device, &message, msg_id, expires);
+        let batch = self.book.outbox_once(&message, msg_id, expires);
         self.commit(batch, None);
         self.send_outbox().await;
     }
 
     /// What the gateway took in but had not done when it stopped.
     pub(super) async fn take_up_the_inbox(&mut self) {
-        let left = match self.book.inbox(&self.device).await {
+        self.inbox_due = None;
+        let left = match self.book.inbox().await {
             Ok(left) => left,
             Err(error) => {
                 tracing::error!(device = %self.device, %error, "the inbox cannot be read");
@@ -178,23 +181,37 @@ impl Actor {
             }
         };
         for record in left {
-            match record.verdict {
-                super::book::Leftover::Again(text) => {
-                    self.commit(record.raise, None);
-                    self.start_turn(Input::Text(text), tokio::time::Instant::now(), Some(record.key));
+            match record.what {
+                Left::Again(text) => {
+                    // the try is counted on disk before it is begun: a message that ends the gateway does so twice at most
+                    if let Err(error) = self.parts.store.commit(record.batch).await {
+                        tracing::error!(device = %self.device, %error, "a message of the last run is not tried again");
+                        continue;
+                    }
+                    self.waiting.push_back((text, record.n));
                 }
-                super::book::Leftover::Expired => {
-                    let body = json!({"interrupted": "text", "why": "not answered in time"});
+                Left::Interrupted(kind) => {
+                    let body = json!({"interrupted": kind, "why": "not answered in time"});
                     self.tell(EventKind::Alert, body.clone());
                     let mut batch = self.book.entry(Kind::Alert, &self.live, body);
-                    batch.delete(record.key);
+                    batch.extend(record.batch);
                     self.commit(batch, None);
                 }
-                super::book::Leftover::Quarantine => {
-                    tracing::error!(device = %self.device, "a message that ended the gateway twice is put into quarantine");
-                    self.commit(record.raise, None);
+                Left::Quarantined => {
+                    tracing::error!(device = %self.device, n = record.n, "a message that ended the gateway twice is put aside");
+                    self.commit(record.batch, None);
                 }
             }
+        }
+        self.next_waiting();
+    }
+
+    /// Takes up the next typed turn of an earlier run, when nothing else is being said.
+    pub(super) fn next_waiting(&mut self) {
+        if self.turn.is_none()
+            && let Some((text, n)) = self.waiting.pop_front()
+        {
+            self.start_turn(Input::Text(text), tokio::time::Instant::now(), Some(n));
         }
     }
 }

@@ -54,7 +54,7 @@ impl Actor {
         if let Some(Owed { stream, seq: Some(seq), .. }) = &owed {
             self.live.windows.stream(*stream).hand_in(*seq);
         }
-        effect.extend(self.book.marks(&self.live));
+        effect.extend(self.book.marks(&mut self.live, self.out.control_seq()));
         self.marks_due = None;
         let commit = self.parts.store.commit(effect);
         self.commits.push(Box::pin(async move { Committed { owed, result: commit.await } }));

@@ -1,7 +1,8 @@
 //! Starting a session's actor, and the handle by which the router reaches it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
@@ -16,6 +17,9 @@ use super::lanes::Lanes;
 use super::outgoing::Outgoing;
 use super::telemetry::TelemetryMemory;
 use crate::domain::{DeviceId, ListenMode, SessionId};
+
+/// A device that connects has so long to say hello before what was left behind is taken up.
+const INBOX_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How others reach a session.
 #[derive(Clone)]
@@ -70,13 +74,19 @@ impl Starting {
     /// Reads what is known of the device's session and runs it until it ends. `Err`: it ended by a panic.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ()> {
         let Self { device, parts, lanes, info, notices, online } = self;
-        let book = Book::new(device.clone(), Arc::clone(&parts.store), Arc::clone(&parts.clock));
+        let book = Book::new(
+            device.clone(),
+            Arc::clone(&parts.store),
+            Arc::clone(&parts.lifelog),
+            Arc::clone(&parts.numbers),
+            Arc::clone(&parts.clock),
+        );
         let live = match book.read(&parts.settings).await {
             Ok(live) => live,
             Err(error) => {
                 // the record is damaged or the store is away: the device gets a new session, the record stays
                 tracing::error!(%device, %error, "the session's record cannot be read: a new one is opened");
-                Live::none(&parts.settings)
+                Live::none(&parts.settings, None)
             }
         };
         let sink = Arc::clone(&parts.sink);
@@ -102,6 +112,9 @@ impl Starting {
             online,
             marks_due: None,
             rest_at,
+            inbox_due: Some(Instant::now() + INBOX_PATIENCE),
+            waiting: VecDeque::new(),
+            stopping: false,
             telemetry: TelemetryMemory::default(),
             effects: FuturesUnordered::new(),
         };

@@ -179,16 +179,16 @@ impl Actor {
     }
 
     fn take_text(&mut self, text: String, arrived: Instant, owed: Owed) {
-        let (batch, key) = self.book.inbox_text(&self.live, &text);
+        let (batch, n) = self.book.inbox_text(&text);
         self.commit(batch, Some(owed));
-        self.start_turn(Input::Text(text), arrived, Some(key));
+        self.start_turn(Input::Text(text), arrived, Some(n));
     }
 
     fn take_ack(&mut self, seq: u32, owed: Owed) {
         let mut batch = Batch::new();
         let still = self.unacknowledged.split_off(&seq.saturating_add(1));
-        for key in std::mem::replace(&mut self.unacknowledged, still).into_values() {
-            batch.delete(key);
+        for n in std::mem::replace(&mut self.unacknowledged, still).into_values() {
+            self.book.outbox_done(&mut batch, n);
         }
         self.commit(batch, Some(owed));
     }

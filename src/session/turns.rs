@@ -8,11 +8,10 @@ use super::history::Speaker;
 use super::turn::{Input, Outcome, SharedReport, Turn, TurnVoice};
 use crate::domain::{Event, EventKind, StopReason, TurnId};
 use crate::lifelog::Kind;
-use crate::store::Key;
 
 impl Actor {
     /// Begins a turn; the one before it is interrupted.
-    pub(super) fn start_turn(&mut self, input: Input, decided: Instant, inbox: Option<Key>) {
+    pub(super) fn start_turn(&mut self, input: Input, decided: Instant, inbox: Option<u64>) {
         self.interrupt(StopReason::Abort);
         self.revive();
         self.live.turns = self.live.turns.wrapping_add(1);
@@ -39,6 +38,7 @@ impl Actor {
         if let Some(running) = self.turn.take() {
             self.record(running, None);
         }
+        self.next_waiting();
         // the microphone counts again: what it brought during the turn was ignored
         if self.live.mode == crate::domain::ListenMode::Auto {
             self.ears.reset(self.live.mode, true);
@@ -73,8 +73,8 @@ impl Actor {
         }
         let mut batch = self.book.entry(Kind::Turn, &self.live, body);
         batch.extend(self.book.session(&mut self.live, self.out.control_seq()));
-        if let Some(key) = inbox {
-            batch.delete(key);
+        if let Some(n) = inbox.filter(|_| !self.stopping) {
+            self.book.inbox_done(&mut batch, n);
         }
         self.commit(batch, None);
     }

@@ -10,19 +10,27 @@ pub mod jitter;
 pub mod level;
 mod metrics;
 pub mod opus;
+pub mod pace;
 pub mod packet;
+pub mod resample;
 mod silero;
+pub mod speak;
 #[cfg(test)]
 mod testing;
 pub mod utterance;
 pub mod vad;
+pub mod wav;
+pub mod workers;
 
 use serde::{Deserialize, Serialize};
 
 pub use hearing::{Heard, Hearing};
 pub use metrics::{Metrics, names};
+pub use pace::Pacer;
+pub use speak::SpeechEncoder;
 pub use utterance::Utterance;
 pub use vad::VadModel;
+pub use workers::{Workers, WorkersError};
 
 use crate::domain::{Problem, Span};
 

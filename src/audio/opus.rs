@@ -224,3 +224,7 @@ impl Encoder {
         Ok(room[..length].to_vec())
     }
 }
+
+#[cfg(test)]
+#[path = "opus_tests.rs"]
+mod tests;

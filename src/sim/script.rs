@@ -41,7 +41,7 @@ impl Script {
     /// Reads a WAV of any rate and channel count.
     pub fn from_wav(path: &Path) -> Result<Self, ScriptError> {
         let name = path.display().to_string();
-        let pcm = wav::read_16k_mono(path).map_err(|error| ScriptError::Wav(name.clone(), error.to_string()))?;
+        let pcm = wav::read(path).map_err(|error| ScriptError::Wav(name.clone(), error.to_string()))?;
         Self::from_pcm(&pcm, &name)
     }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
 
+use crate::audio::opus::Encoding;
 use crate::audio::{SpeechEncoder, Workers};
 use crate::provider::{SpeechRequest, Synthesizer};
 
@@ -65,13 +66,14 @@ impl Apology {
         }
         let opus = opus.clone();
         let encode = move || -> Result<Vec<Bytes>, String> {
-            let mut encoder = SpeechEncoder::new(&opus).map_err(|error| error.to_string())?;
+            let encoding = Encoding::down(opus.bitrate, opus.complexity);
+            let mut encoder = SpeechEncoder::new(encoding).map_err(|error| error.to_string())?;
             let mut frames = Vec::new();
             for chunk in chunks {
                 frames.extend(encoder.push(chunk.rate, &chunk.samples).map_err(|error| error.to_string())?);
             }
-            frames.extend(encoder.finish().map_err(|error| error.to_string())?);
-            Ok(frames)
+            frames.extend(encoder.flush().map_err(|error| error.to_string())?);
+            Ok(frames.into_iter().map(|frame| frame.packet).collect())
         };
         let frames = workers.run(encode).await.map_err(|error| error.to_string())??;
         if frames.is_empty() {

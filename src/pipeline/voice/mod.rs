@@ -3,6 +3,7 @@
 //! One call of [`Voice::run`] is one turn. It knows neither devices' links nor the store: what it says
 //! goes to the turn's voice, what it found out goes to its report. Dropping it is the cancellation.
 
+mod absent;
 mod apology;
 mod clauses;
 mod intents;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
+pub use absent::Absent;
 pub use apology::Apology;
 pub use metrics::Metrics;
 pub use settings::Settings;

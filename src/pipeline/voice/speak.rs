@@ -12,8 +12,9 @@ use tokio::time::{Instant, timeout};
 use super::clauses::Clauses;
 use super::think::Pieces;
 use super::{Failed, Inner, since};
+use crate::audio::opus::Encoding;
 use crate::audio::{Pacer, SpeechEncoder};
-use crate::domain::{DOWN_FRAME_MS, StopReason};
+use crate::domain::{DOWN_FRAME_MS, OpusFrame, StopReason};
 use crate::provider::{ErrorKind, PcmChunk, ProviderError, SpeechRequest, SpeechStream};
 use crate::session::{Outcome, SharedReport, TtsMode, Turn, stage};
 
@@ -164,10 +165,13 @@ impl Inner {
                 let busy = self.workers.queued() >= opus.busy_queue as usize;
                 let complexity = if busy { opus.complexity_busy } else { opus.complexity };
                 let own = encoder.take();
-                let job = move || -> Result<(SpeechEncoder, Vec<Bytes>), String> {
+                let job = move || -> Result<(SpeechEncoder, Vec<OpusFrame>), String> {
                     let mut encoder = match own {
                         Some(encoder) => encoder,
-                        None => SpeechEncoder::new(&opus).map_err(|error| error.to_string())?,
+                        None => {
+                            let encoding = Encoding::down(opus.bitrate, complexity);
+                            SpeechEncoder::new(encoding).map_err(|error| error.to_string())?
+                        }
                     };
                     encoder.set_complexity(complexity).map_err(|error| error.to_string())?;
                     let packets = encoder.push(chunk.rate, &chunk.samples).map_err(|error| error.to_string())?;
@@ -176,18 +180,18 @@ impl Inner {
                 let done = self.workers.run(job).await.map_err(|error| internal(error.to_string()))?;
                 let (back, packets) = done.map_err(internal)?;
                 encoder = Some(back);
-                for packet in packets {
-                    if frames.send(Spoken::Frame(packet)).await.is_err() {
+                for frame in packets {
+                    if frames.send(Spoken::Frame(frame.packet)).await.is_err() {
                         return Ok(());
                     }
                 }
             }
         }
         if let Some(mut encoder) = encoder {
-            let rest = self.workers.run(move || encoder.finish().map_err(|error| error.to_string())).await;
+            let rest = self.workers.run(move || encoder.flush().map_err(|error| error.to_string())).await;
             let rest = rest.map_err(|error| internal(error.to_string()))?.map_err(internal)?;
-            for packet in rest {
-                if frames.send(Spoken::Frame(packet)).await.is_err() {
+            for frame in rest {
+                if frames.send(Spoken::Frame(frame.packet)).await.is_err() {
                     return Ok(());
                 }
             }

@@ -130,6 +130,7 @@ impl Ear {
             let sure = if count > 0.0 { sum / count } else { 0.0 };
             let silence = segment.no_speech_probability();
             tracing::trace!(silence, sure, "segment");
+            eprintln!("SEG {silence} {sure} {words}");
             if !(silence > 0.9 || silence > 0.6 && sure < 0.5 || sure < 0.2) {
                 text.push_str(&words);
             }

@@ -193,8 +193,7 @@ async fn human_speech_becomes_the_right_words_and_noise_becomes_none() {
     };
     assert_eq!(engine.hear(vec![0; 48_000]).await, "");
     assert_eq!(engine.hear(hiss(20)).await, "");
-    assert_eq!(engine.hear(hiss(300)).await, "");
-    for loud in [1_000, 3_000, 10_000] {
+    for loud in [300, 1_000, 3_000, 10_000] {
         assert_eq!(engine.hear(hiss(loud)).await, "");
     }
     assert_eq!(engine.hear(vec![]).await, "");

@@ -318,3 +318,38 @@ async fn speech_comes_sentence_by_sentence_and_is_understood() {
     assert!(samples.iter().any(|s| s.unsigned_abs() > 3_000));
     engine.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_voice_says_is_heard_again_word_for_word() {
+    let (Some(_), Some(_)) = (model("hibari"), model("whisper-tiny.en-q8_0")) else { return };
+    let engine = run(|s| {
+        let all = engine::Settings::default();
+        (s.stt, s.voice) = (all.stt, all.voice);
+    })
+    .await;
+    engine.ready().await;
+    let text = "The kitchen lights are on now. Would you like anything else?";
+    let begin = Instant::now();
+    let request = SpeechRequest { text: text.into(), ..SpeechRequest::default() };
+    let mut stream = engine.providers.tts.as_ref().unwrap().speak(request);
+    let (mut first, mut samples) = (None, Vec::new());
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.unwrap();
+        first.get_or_insert_with(|| begin.elapsed());
+        assert_eq!(chunk.rate, 24_000);
+        samples.extend(chunk.samples);
+    }
+    let seconds = samples.len() as f64 / 24_000.0;
+    eprintln!(
+        "tts: first sound after {} ms, {seconds:.1} s in {} ms",
+        first.unwrap().as_millis(),
+        begin.elapsed().as_millis()
+    );
+    // 24 to 16 kHz by straight lines: enough for a listener that knows what to expect.
+    let at = |n: usize| f32::from(*samples.get(n).unwrap_or(&0));
+    let third = |n: usize| if n % 2 == 0 { at(n / 2 * 3) } else { f32::midpoint(at(n / 2 * 3 + 1), at(n / 2 * 3 + 2)) };
+    #[expect(clippy::cast_possible_truncation, reason = "the mean of two samples is a sample")]
+    let pcm: Vec<i16> = (0..samples.len() * 2 / 3).map(|n| third(n) as i16).collect();
+    assert_eq!(words(&engine.hear(pcm).await), words(text));
+    engine.stop().await;
+}

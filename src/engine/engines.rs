@@ -187,6 +187,6 @@ fn voice(plan: Plan, cores: &Arc<Cores>, dir: PathBuf) -> Result<Station<Voice>,
         return Station::start(plan, cores, || None, load);
     }
     let from = dir.clone();
-    let load = move || Err(EngineError::Load(format!("{}: no engine for this voice in this build", from.display())));
+    let load = move || Voice::neural(&from);
     Station::start(plan, cores, move || missing(&dir), load)
 }

@@ -22,6 +22,7 @@ mod process;
 mod serve;
 #[cfg(feature = "engine")]
 mod speak;
+pub mod speech;
 #[cfg(feature = "engine")]
 mod station;
 #[cfg(feature = "engine")]

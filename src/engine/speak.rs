@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use super::EngineError;
+use super::speech::{self, SpeechError};
 use super::station::Model;
 
 /// A voice.
@@ -25,6 +26,28 @@ impl Model for Voice {
 
     fn worker(self: &Arc<Self>) -> Result<Arc<Voice>, EngineError> {
         Ok(Arc::clone(self))
+    }
+}
+
+impl Speaker for speech::Voice {
+    fn rate(&self) -> u32 {
+        speech::RATE
+    }
+
+    fn say(&self, text: &str) -> Result<Vec<i16>, EngineError> {
+        match self.synthesize(text) {
+            // A sentence of emoji between two others is passed over.
+            Err(SpeechError::Unspeakable) => Ok(Vec::new()),
+            said => said.map_err(|error| EngineError::Failed(error.to_string())),
+        }
+    }
+}
+
+impl Voice {
+    /// The built-in neural voice of a folder.
+    pub fn neural(dir: &std::path::Path) -> Result<Self, EngineError> {
+        let wrong = |error: SpeechError| EngineError::Load(format!("{}: {error}", dir.display()));
+        Ok(Self(Box::new(speech::Voice::load(dir).map_err(wrong)?)))
     }
 }
 

@@ -161,7 +161,6 @@ impl Times {
 
 /// The threads of one engine. Dropping it lets them finish what they are at.
 pub struct Station<M: Model> {
-    plan: Plan,
     queue: Sender<Job<M>>,
     log: Arc<Log>,
     missing: Arc<dyn Fn() -> Option<EngineError> + Send + Sync>,
@@ -192,7 +191,7 @@ impl<M: Model> Station<M> {
                 .map_err(|e| EngineError::Failed(format!("no thread for {}: {e}", plan.name)))?;
             handles.push(handle);
         }
-        Ok(Self { plan, queue, log, missing, threads: handles })
+        Ok(Self { queue, log, missing, threads: handles })
     }
 
     /// Puts a call into the queue. It runs even when nobody waits for it any more: look at your channel first.
@@ -242,11 +241,6 @@ impl<M: Model> Station<M> {
             // A thread that panicked has said so.
             let _ended = thread.join();
         }
-    }
-
-    /// The name in the plan.
-    pub fn name(&self) -> &'static str {
-        self.plan.name
     }
 }
 

@@ -13,7 +13,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
+};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
@@ -279,6 +281,21 @@ impl Client {
         Ok(body(send(request, patience, deadline).await?, patience, deadline))
     }
 
+    /// Posts bytes of some other kind; the answer's body as it comes.
+    pub async fn post_bytes(
+        &self,
+        url: &str,
+        headers: &Headers,
+        content_type: &str,
+        request: Bytes,
+        patience: Patience,
+    ) -> Result<ByteStream, HttpError> {
+        let deadline = Instant::now() + patience.whole;
+        let request =
+            self.inner.post(parse(url)?).headers(headers.to_map()?).header(CONTENT_TYPE, content_type).body(request);
+        Ok(body(send(request, patience, deadline).await?, patience, deadline))
+    }
+
     /// The file at `url` from byte `from` on. A server that cannot resume sends it from the start: look at
     /// [`Download::from`]. Asking beyond the end is [`HttpError::Status`] 416.
     pub async fn download(&self, url: &str, from: u64, patience: Patience) -> Result<Download, HttpError> {
@@ -392,7 +409,8 @@ async fn collect(mut pieces: ByteStream, limit: usize) -> Result<Vec<u8>, HttpEr
     Ok(all)
 }
 
-async fn json(mut pieces: ByteStream) -> Result<Value, HttpError> {
+/// A body that is JSON, read to its end.
+pub async fn json(mut pieces: ByteStream) -> Result<Value, HttpError> {
     let mut all = Vec::new();
     while let Some(piece) = pieces.next().await {
         all.extend_from_slice(&piece?);

@@ -106,6 +106,11 @@ pub(super) fn roman(numeral: &str) -> Option<usize> {
     })
 }
 
+/// One of the words that [`cardinal`] uses, in small letters.
+pub(super) fn is_number_word(word: &str) -> bool {
+    word == "hundred" || [&ONES[..], &TENS[2..], &SCALES[1..]].iter().any(|words| words.contains(&word))
+}
+
 fn below_thousand(value: usize, words: &mut Vec<&'static str>) {
     if value >= 100 {
         words.extend([ONES[value / 100], "hundred"]);

@@ -6,6 +6,7 @@
 //! symbols: by now all is words and marks.
 
 use super::lexicon::{Lexicon, Reading, Source, Use};
+use super::numbers;
 use super::sounds::{self, Emphasis, Next, PRIMARY, SECONDARY, Sound};
 use super::tagger::{Part, Tagger};
 use super::token::{Kind, Token};
@@ -76,10 +77,8 @@ impl Pronouncer {
         {
             return known;
         }
-        if let Some((stem, clitic)) = split_clitic(spot.word)
-            && let Some(clitic) = self.dictionary(Spot { word: clitic, emphasis: None, ..spot })
-        {
-            return self.word(Spot::new(stem, spot.part, Next::PAUSE)) + &clitic;
+        if let Some(found) = self.with_clitic(spot) {
+            return found;
         }
         if let Some((first, rest)) = split_inner_capital(spot.word) {
             let mut parts = [first, rest].map(|part| self.word(Spot::new(part, spot.part, spot.next)));
@@ -87,6 +86,16 @@ impl Pronouncer {
             return parts.concat();
         }
         self.unknown.word(spot.word).unwrap_or_default()
+    }
+
+    /// An unknown word with a known ending: "Zorblax's", "Zorblax'll".
+    fn with_clitic(&self, spot: Spot<'_>) -> Option<String> {
+        let (stem, clitic) = split_clitic(spot.word)?;
+        let source = self.lexicon.source(clitic)?;
+        let Reading::Phonemes(clitic) = self.lexicon.read(clitic, source, &[])? else { return None };
+        let possessive = spot.word.ends_with("'s");
+        let sound = self.word(Spot::new(stem, spot.part, spot.next.before("", &clitic)));
+        if possessive { sounds::plural(sound) } else { Some(sound + &clitic) }
     }
 
     /// A word of the dictionary, of one of its forms, or a function word.
@@ -116,10 +125,11 @@ impl Pronouncer {
             "a" if part == Part::Determiner => "ɐ",
             "a" => "ˈA",
             "am" if word == "am" && next.sound != Sound::Pause && !part.is_noun() => "ɐm",
-            "am" if !part.is_noun() => "ˈæm",
+            "am" if !part.is_noun() => "æm",
             "an" if small_or_capitalised || !part.is_noun() => "ɐn",
             "by" if part == Part::Adverb => "bˈI",
             "i" if word == "I" && part == Part::Pronoun => "ˌI",
+            "etcetera" => "ɛtsˈɛɾəɹə",
             "in" if small_or_capitalised || part != Part::ProperNoun => {
                 if next.sound == Sound::Pause || part != Part::Preposition { "ˈɪn" } else { "ɪn" }
             }
@@ -233,11 +243,21 @@ impl Pronouncer {
     fn parts(&self, tokens: &[Token]) -> Vec<Part> {
         let mut words = Vec::new();
         let mut owner = Vec::new();
-        for (at, token) in tokens.iter().enumerate() {
+        // The tagger was taught without quotation marks: they would be odd words to it.
+        let heard = tokens.iter().enumerate().filter(|(_, token)| !matches!(token.text.as_str(), "“" | "”"));
+        for (at, token) in heard {
             let (stem, clitic) = split_clitic(&token.text).unwrap_or((&token.text, ""));
             if at > 0 && token.is_word() && !token.spaced && tokens[at - 1].is_word() {
                 words.push("-");
                 owner.push(None);
+            }
+            // It knows numbers as digits: a run of number words is one of them.
+            if number_run(tokens, at) {
+                if !number_run(tokens, at.wrapping_sub(1)) {
+                    words.push("10");
+                    owner.push(None);
+                }
+                continue;
             }
             words.push(stem);
             owner.push(Some(at));
@@ -323,6 +343,9 @@ fn split_clitic(word: &str) -> Option<(&str, &str)> {
 
 /// "You" and "Tube" of "YouTube", "GPS" and "Tracker" of "GPSTracker".
 fn split_inner_capital(word: &str) -> Option<(&str, &str)> {
+    if word.starts_with("Mc") || word.starts_with("Mac") {
+        return None;
+    }
     let letters: Vec<(usize, char)> = word.char_indices().collect();
     let parts = letters.windows(2).enumerate().find_map(|(at, pair)| {
         let ([(_, left), (start, right)], after) = (pair, letters.get(at + 2)) else { return None };
@@ -332,4 +355,10 @@ fn split_inner_capital(word: &str) -> Option<(&str, &str)> {
         (inner || last_of_capitals).then_some(*start)
     });
     parts.map(|start| word.split_at(start))
+}
+
+/// Part of a number of several words, or one that is surely a number ("one" and "second" may not be).
+fn number_run(tokens: &[Token], at: usize) -> bool {
+    let number = |at: usize| tokens.get(at).is_some_and(|token| numbers::is_number_word(&token.text));
+    number(at) && (tokens[at].text != "one" || number(at + 1) || number(at.wrapping_sub(1)))
 }

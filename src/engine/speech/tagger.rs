@@ -5,10 +5,13 @@
 //! the two tags before) are added up and the tag with the highest sum wins. Words and features are kept as
 //! 64-bit hashes: 80,000 features in 3 MB. It knows nothing of sounds.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::Deserialize as DeriveDeserialize;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::{SpeechError, files};
 
@@ -58,16 +61,61 @@ impl Part {
     }
 }
 
-/// The file, as it is.
-#[derive(Deserialize)]
+/// The file.
+#[derive(DeriveDeserialize)]
 struct Trained {
     tags: Vec<String>,
     /// Words of one tag.
     tagdict: HashMap<String, String>,
     /// Words frequent enough to be features themselves; all others are features by their shape.
     vocab: Vec<String>,
-    /// Feature, tag, weight in tenths.
-    weights: HashMap<String, HashMap<String, f32>>,
+    weights: Features,
+}
+
+/// Features with their weights by tag, read piece by piece: as maps of maps they would take 40 MB.
+#[derive(Default)]
+struct Features {
+    /// Tags in the order in which they came.
+    tags: Vec<String>,
+    /// Feature, its first weight and the one behind its last.
+    ranges: Vec<(u64, (u32, u32))>,
+    weighted_tags: Vec<u8>,
+    /// In tenths, as the file has them.
+    weights: Vec<i16>,
+}
+
+impl<'de> Deserialize<'de> for Features {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_map(FeatureReader)
+    }
+}
+
+struct FeatureReader;
+
+impl<'de> Visitor<'de> for FeatureReader {
+    type Value = Features;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("weights by feature and tag")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut file: A) -> Result<Features, A::Error> {
+        let mut features = Features::default();
+        while let Some((feature, weights)) = file.next_entry::<Cow<'de, str>, HashMap<String, f32>>()? {
+            let first = features.weights.len() as u32;
+            for (tag, weight) in weights {
+                let known = features.tags.iter().position(|known| *known == tag);
+                let number = known.unwrap_or_else(|| {
+                    features.tags.push(tag);
+                    features.tags.len() - 1
+                });
+                features.weighted_tags.push(u8::try_from(number).map_err(serde::de::Error::custom)?);
+                features.weights.push((weight * 10.0).round() as i16);
+            }
+            features.ranges.push((Hash::of(&[&feature]), (first, features.weights.len() as u32)));
+        }
+        Ok(features)
+    }
 }
 
 pub(super) struct Tagger {
@@ -92,7 +140,7 @@ impl Tagger {
     }
 
     fn compact(trained: Trained) -> Result<Self, String> {
-        let number = |tag: &str| -> Result<u8, String> {
+        let number = |tag: &String| -> Result<u8, String> {
             let at = trained.tags.iter().position(|known| known == tag).ok_or_else(|| format!("no tag {tag}"))?;
             u8::try_from(at).map_err(|_| "too many tags".to_owned())
         };
@@ -100,24 +148,17 @@ impl Tagger {
         for (word, tag) in &trained.tagdict {
             sure.push((Hash::of(&[word]), number(tag)?));
         }
-        let mut features = Vec::with_capacity(trained.weights.len());
-        let (mut weighted_tags, mut weights) = (Vec::new(), Vec::new());
-        for (feature, by_tag) in &trained.weights {
-            let first = weights.len() as u32;
-            for (tag, weight) in by_tag {
-                weighted_tags.push(number(tag)?);
-                weights.push((weight * 10.0).round() as i16);
-            }
-            features.push((Hash::of(&[feature]), (first, weights.len() as u32)));
-        }
-        let parts = trained.tags.iter().map(|tag| Part::of_tag(tag)).collect();
-        let frequent = trained.vocab.iter().map(|word| (Hash::of(&[word]), ())).collect();
+        let Features { tags, ranges, mut weighted_tags, mut weights } = trained.weights;
+        let numbers = tags.iter().map(number).collect::<Result<Vec<u8>, String>>()?;
+        weighted_tags.iter_mut().for_each(|tag| *tag = numbers[usize::from(*tag)]);
+        weighted_tags.shrink_to_fit();
+        weights.shrink_to_fit();
         Ok(Self {
+            parts: trained.tags.iter().map(|tag| Part::of_tag(tag)).collect(),
             tags: trained.tags,
-            parts,
             sure: Sorted::new(sure),
-            frequent: Sorted::new(frequent),
-            features: Sorted::new(features),
+            frequent: Sorted::new(trained.vocab.iter().map(|word| (Hash::of(&[word]), ())).collect()),
+            features: Sorted::new(ranges),
             weighted_tags,
             weights,
         })

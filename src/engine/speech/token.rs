@@ -49,7 +49,9 @@ pub(super) fn sentences(tokens: &[Token]) -> Vec<&[Token]> {
     let mut start = 0;
     let mut ended = false;
     for (at, token) in tokens.iter().enumerate() {
-        if token.kind == Kind::Break || (ended && token.spaced) {
+        // "Lo! now it is evening" goes on.
+        let begins = token.spaced && !token.text.starts_with(char::is_lowercase);
+        if token.kind == Kind::Break || (ended && begins) {
             found.push(&tokens[start..at]);
             start = if token.kind == Kind::Break { at + 1 } else { at };
             ended = false;

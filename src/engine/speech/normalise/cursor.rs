@@ -112,7 +112,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// Digits of a fraction; more are a serial number.
-const MAX_DIGITS: usize = 12;
+const MAX_DIGITS: usize = 40;
 
 /// A number as written.
 #[derive(Debug)]

@@ -120,7 +120,7 @@ impl Tokens {
             Kind::Letters => {
                 let part_of_compound = self.hyphen && !piece.spaced && self.last_is_word();
                 let single = piece.text.len() == 1 && self.after_number && !piece.spaced;
-                let word = if single { piece.text.to_uppercase() } else { piece.text.clone() };
+                let word = if single || is_designation(cursor) { spelled(&piece.text) } else { piece.text.clone() };
                 let glued = self.last_is_word() && !part_of_compound;
                 self.word(&word, piece.spaced || glued);
                 self.hyphen = false;
@@ -143,13 +143,16 @@ impl Tokens {
             '.' if cursor.tight_sign(1, '.') || self.tokens.last().is_some_and(|last| last.text == "…") => {
                 self.mark('…', piece.spaced);
             }
-            '-' if hyphen => self.mark('—', true),
-            '-' if inside => self.hyphen = true,
+            '-' if hyphen || cursor.tight_sign(1, '-') => self.mark('—', true),
+            '-' if !piece.spaced && cursor.before().is_some_and(|before| before.text == "-") => {}
+            '-' if inside => self.hyphen = !self.after_number,
             '-' | '–' if piece.spaced && !cursor.tight(1) => self.mark('—', true),
             '–' => self.mark('—', true),
             '[' | '{' => self.mark('(', piece.spaced),
             ']' | '}' => self.mark(')', piece.spaced),
             '|' => self.mark(',', false),
+            '/' if piece.spaced && cursor.tight_letters(1).is_some() => self.name("slash", true),
+            '.' if inside && self.last_is_word() && is_small(cursor.letters(1)) => self.name("dot", true),
             '.' | ',' | '!' | '?' | ';' | ':' if inside && cursor.letters(1).is_some() && !self.last_is_word() => {}
             '.' | ',' | '!' | '?' | ';' | ':' | '…' | '—' | '(' | ')' | '“' | '”' => {
                 self.mark(sign, piece.spaced)
@@ -160,6 +163,7 @@ impl Tokens {
             '>' if cursor.digits(1).is_some() => self.name("greater than", piece.spaced),
             '~' if cursor.digits(1).is_some() => self.name("about", piece.spaced),
             '*' if self.after_number && cursor.digits(1).is_some() => self.name("times", piece.spaced),
+            '^' if self.after_number && cursor.digits(1).is_some() => self.name("to the power of", piece.spaced),
             '#' if cursor.tight_letters(1).is_some() => self.name("hashtag", piece.spaced),
             _ => self.name(letters::name_of_sign(sign).unwrap_or_default(), piece.spaced),
         }
@@ -195,6 +199,11 @@ impl Tokens {
             }
             return;
         }
+        // Nothing is left between brackets.
+        if mark == ')' && self.tokens.last().is_some_and(|last| last.text == "(") {
+            self.tokens.pop();
+            return;
+        }
         let opens = matches!(mark, '(' | '“' | '—');
         // A text does not begin with a pause.
         if self.tokens.is_empty() && !opens {
@@ -206,4 +215,19 @@ impl Tokens {
     fn last_is_word(&self) -> bool {
         self.tokens.last().is_some_and(Token::is_word)
     }
+}
+
+fn is_small(word: Option<&str>) -> bool {
+    word.is_some_and(|word| word.chars().all(char::is_lowercase))
+}
+
+/// Two or three capitals right before digits ("BA2490", "MP3").
+fn is_designation(cursor: Cursor<'_>) -> bool {
+    let capitals = |word: &str| (2..4).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    cursor.letters(0).is_some_and(capitals) && cursor.tight_digits(1, 1..=99).is_some()
+}
+
+/// A word as it is written to be spelled: in capitals, with full stops.
+fn spelled(word: &str) -> String {
+    word.to_uppercase().chars().flat_map(|letter| [letter, '.']).collect()
 }

@@ -2,6 +2,7 @@
 
 use super::super::numbers::{cardinal, one_by_one, ordinal, year};
 use super::cursor::{Cursor, Number, Reading};
+use super::scan::Piece;
 use super::times::is_ordinal_suffix;
 
 /// Units: sign, one, many. Signs of one letter count only right behind their number or in small letters.
@@ -180,7 +181,10 @@ pub(super) fn dimensions(cursor: Cursor<'_>) -> Option<Reading> {
     let number = cursor.number(0)?;
     let at = number.pieces;
     let by = matches!(cursor.letters(at), Some("x" | "X")) || cursor.is(at, '×');
-    (by && cursor.digits(at + 1).is_some()).then(|| Reading::new(at + 1, format!("{} by", number.words()))).flatten()
+    let sign = if number.fraction.is_some() { "times" } else { "by" };
+    (by && cursor.digits(at + 1).is_some())
+        .then(|| Reading::new(at + 1, format!("{} {sign}", number.words())))
+        .flatten()
 }
 
 /// "1.2.3", "192.168.1.1".
@@ -209,7 +213,10 @@ pub(super) fn ratio(cursor: Cursor<'_>) -> Option<Reading> {
 /// "BA2490", "A350": three digits and more right behind letters are said one by one.
 pub(super) fn serial(cursor: Cursor<'_>) -> Option<Reading> {
     let digits = cursor.tight_digits(0, 3..=99)?;
-    let behind_letters = cursor.before().is_some_and(|before| before.text.chars().all(char::is_alphabetic));
+    let alphabetic = |piece: &Piece| piece.text.chars().all(char::is_alphabetic);
+    // "HP-51820" too, but not "mid-1990".
+    let behind_letters =
+        cursor.before().is_some_and(|before| alphabetic(before) || (before.text == "-" && digits.len() > 4));
     behind_letters.then(|| Reading::new(1, year(digits).unwrap_or_else(|| one_by_one(digits)))).flatten()
 }
 

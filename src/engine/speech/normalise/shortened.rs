@@ -118,7 +118,10 @@ pub(super) fn abbreviation(cursor: Cursor<'_>) -> Option<Reading> {
         && !cursor.tight(1 + usize::from(dot));
     let behind_name =
         cursor.before().is_some_and(|before| before.text.starts_with(char::is_uppercase) && before.text.len() > 2);
-    let address = matches!(short, "St" | "Dr") && behind_name && dot;
+    let house_number =
+        cursor.at.checked_sub(2).is_some_and(|at| cursor.pieces[at].text.bytes().all(|b| b.is_ascii_digit()));
+    // "12 Main St. Apt. 4" and "in Main St.", but "Mount St. Helens".
+    let address = matches!(short, "St" | "Dr") && behind_name && dot && (!before_name || house_number);
     if before_name
         && !address
         && let Some((_, title)) = TITLES.iter().find(|title| title.0 == short)

@@ -1,5 +1,5 @@
 //! Maps a run of the command line to an exit code, and nothing else.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    voxgate::cli::run(std::env::args_os())
 }

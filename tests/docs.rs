@@ -28,3 +28,8 @@ fn the_schema_of_the_configuration_is_fresh() {
 fn the_reference_of_the_configuration_is_fresh() {
     fresh("docs/configuration.md", &voxgate::config::reference());
 }
+
+#[test]
+fn the_reference_of_the_command_line_is_fresh() {
+    fresh("docs/cli.md", &voxgate::cli::reference());
+}

@@ -8,6 +8,8 @@ mod client;
 mod protocol;
 mod server;
 mod settings;
+#[cfg(test)]
+pub(crate) mod testing;
 mod types;
 
 use async_trait::async_trait;

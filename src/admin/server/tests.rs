@@ -4,99 +4,14 @@
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Mutex;
 
-use async_trait::async_trait;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
-use crate::admin::{
-    Client, Credential, DeviceRow, LifelogQuery, LifelogRow, MAX_REQUEST, ModelRow, NewDevice, NewOperator,
-    OperatorRow, Said, Secret, SessionRow, Status,
-};
+use crate::admin::testing::InMemory;
+use crate::admin::{Client, LifelogQuery, LifelogRow, MAX_REQUEST, NewDevice, Secret};
 use crate::domain::{DeviceId, ListenMode, Wall};
 
 use super::*;
-
-/// Keeps devices in memory; tails what the test sends.
-#[derive(Default)]
-struct InMemory {
-    devices: Mutex<Vec<DeviceId>>,
-    tail: Mutex<Option<mpsc::Receiver<Result<LifelogRow, AdminError>>>>,
-}
-
-fn not_here<T>() -> Result<T, AdminError> {
-    Err(AdminError::new(AdminErrorKind::NotRunning, "not here"))
-}
-
-#[async_trait]
-impl Admin for InMemory {
-    async fn device_add(&self, device: NewDevice) -> Result<Credential, AdminError> {
-        let mut devices = self.devices.lock().unwrap();
-        if devices.contains(&device.id) {
-            return Err(AdminError::new(AdminErrorKind::Exists, format!("device {} exists", device.id)));
-        }
-        devices.push(device.id.clone());
-        Ok(Credential { user: device.id.to_string(), secret: Some(Secret("hush".into())) })
-    }
-
-    async fn device_list(&self) -> Result<Vec<DeviceRow>, AdminError> {
-        let row = |id: &DeviceId| DeviceRow {
-            id: id.clone(),
-            created: Wall(1),
-            dialect: None,
-            online: Some(false),
-            device_text: false,
-        };
-        Ok(self.devices.lock().unwrap().iter().map(row).collect())
-    }
-
-    async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError> {
-        self.devices.lock().unwrap().retain(|id| *id != device);
-        Ok(())
-    }
-
-    async fn operator_add(&self, _: NewOperator) -> Result<Credential, AdminError> {
-        not_here()
-    }
-
-    async fn operator_list(&self) -> Result<Vec<OperatorRow>, AdminError> {
-        not_here()
-    }
-
-    async fn operator_remove(&self, _: String) -> Result<(), AdminError> {
-        not_here()
-    }
-
-    async fn session_list(&self) -> Result<Vec<SessionRow>, AdminError> {
-        Ok(Vec::new())
-    }
-
-    async fn lifelog_list(&self, _: LifelogQuery) -> Result<Vec<LifelogRow>, AdminError> {
-        not_here()
-    }
-
-    async fn lifelog_tail(&self, _: LifelogQuery) -> Result<LifelogTail, AdminError> {
-        let tail = self.tail.lock().unwrap().take();
-        tail.map(|rows| ReceiverStream::new(rows).boxed())
-            .ok_or_else(|| AdminError::new(AdminErrorKind::Internal, "one tail only"))
-    }
-
-    async fn say(&self, _: DeviceId, _: String) -> Result<Said, AdminError> {
-        not_here()
-    }
-
-    async fn abort(&self, _: DeviceId) -> Result<bool, AdminError> {
-        Ok(false)
-    }
-
-    async fn status(&self) -> Result<Status, AdminError> {
-        not_here()
-    }
-
-    async fn models(&self) -> Result<Vec<ModelRow>, AdminError> {
-        Ok(Vec::new())
-    }
-}
 
 /// A running server in a folder of its own.
 struct Bench {

@@ -1,0 +1,127 @@
+//! An [`Admin`] for tests of the socket and of the command line: devices in memory, the rest fixed.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::domain::{DeviceId, Wall};
+use crate::observe::{Component, Verdict};
+
+use super::{
+    Admin, AdminError, AdminErrorKind, Credential, DeviceRow, LifelogQuery, LifelogRow, LifelogTail, ModelRow,
+    NewDevice, NewOperator, OperatorRow, Said, Secret, SessionRow, Status,
+};
+
+/// Keeps devices in memory; tails what the test sends.
+#[derive(Default)]
+pub(crate) struct InMemory {
+    /// The devices, with how they were asked for.
+    pub devices: Mutex<Vec<NewDevice>>,
+    /// What the one tail gives.
+    pub tail: Mutex<Option<mpsc::Receiver<Result<LifelogRow, AdminError>>>>,
+}
+
+fn not_here<T>() -> Result<T, AdminError> {
+    Err(AdminError::new(AdminErrorKind::NotRunning, "not here"))
+}
+
+#[async_trait]
+impl Admin for InMemory {
+    async fn device_add(&self, device: NewDevice) -> Result<Credential, AdminError> {
+        let mut devices = self.devices.lock().unwrap();
+        if devices.iter().any(|known| known.id == device.id) {
+            return Err(AdminError::new(AdminErrorKind::Exists, format!("device {} exists", device.id)));
+        }
+        let secret = device.password.is_none().then(|| Secret("hush".into()));
+        let user = device.id.to_string();
+        devices.push(device);
+        Ok(Credential { user, secret })
+    }
+
+    async fn device_list(&self) -> Result<Vec<DeviceRow>, AdminError> {
+        let row = |device: &NewDevice| DeviceRow {
+            id: device.id.clone(),
+            created: Wall(1_700_000_000_000),
+            dialect: None,
+            online: Some(false),
+            device_text: device.device_text,
+        };
+        Ok(self.devices.lock().unwrap().iter().map(row).collect())
+    }
+
+    async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError> {
+        self.devices.lock().unwrap().retain(|known| known.id != device);
+        Ok(())
+    }
+
+    async fn operator_add(&self, _: NewOperator) -> Result<Credential, AdminError> {
+        not_here()
+    }
+
+    async fn operator_list(&self) -> Result<Vec<OperatorRow>, AdminError> {
+        not_here()
+    }
+
+    async fn operator_remove(&self, _: String) -> Result<(), AdminError> {
+        not_here()
+    }
+
+    async fn session_list(&self) -> Result<Vec<SessionRow>, AdminError> {
+        not_here()
+    }
+
+    async fn lifelog_list(&self, query: LifelogQuery) -> Result<Vec<LifelogRow>, AdminError> {
+        let turn = json!({"transcript": "what time is it", "reply": "It is noon.", "outcome": "done", "turn": 1});
+        let since = query.since.unwrap_or_default();
+        Ok(vec![
+            LifelogRow { at: since, device: query.device, session: None, kind: "turn".into(), detail: turn },
+            LifelogRow {
+                at: Wall(1_700_000_000_000),
+                device: None,
+                session: None,
+                kind: "alert".into(),
+                detail: json!({"level": "warning", "limit": query.limit}),
+            },
+        ])
+    }
+
+    async fn lifelog_tail(&self, _: LifelogQuery) -> Result<LifelogTail, AdminError> {
+        let tail = self.tail.lock().unwrap().take();
+        tail.map(|rows| ReceiverStream::new(rows).boxed())
+            .ok_or_else(|| AdminError::new(AdminErrorKind::Internal, "one tail only"))
+    }
+
+    async fn say(&self, _: DeviceId, _: String) -> Result<Said, AdminError> {
+        not_here()
+    }
+
+    async fn abort(&self, _: DeviceId) -> Result<bool, AdminError> {
+        Ok(false)
+    }
+
+    async fn status(&self) -> Result<Status, AdminError> {
+        Ok(Status {
+            gateway: "kitchen".into(),
+            version: "0.0.0".into(),
+            boot: 7,
+            uptime_s: 3_700,
+            devices: 2,
+            online: 1,
+            sessions: 1,
+            listeners: vec![("mqtt".into(), "0.0.0.0:1883".into())],
+            health: Verdict::of(vec![
+                Component::ready("mqtt", "listens"),
+                Component::missing("speak", "no voice is installed", "voxgate models pull"),
+            ]),
+        })
+    }
+
+    async fn models(&self) -> Result<Vec<ModelRow>, AdminError> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,130 @@
+//! `voxgate device`: who may connect.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+
+use crate::admin::{Admin, NewDevice};
+use crate::domain::{DeviceId, ListenMode};
+
+use super::context::{Context, block_on};
+use super::{password, table};
+
+/// Add, list and remove devices
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Add(Add),
+    List(List),
+    Remove(Remove),
+}
+
+/// Make a device and its password
+///
+/// The gateway makes a password of 256 random bits and prints it once, alone on standard output; it keeps only
+/// a keyed hash of it. The device connects with its id as MQTT user name.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  voxgate device add cane-1                      prints the password
+  PASSWORD=$(voxgate device add cane-1)          keeps it in a variable
+  voxgate device add cane-1 --password-file -    takes one that a person chose, from standard input")]
+pub(super) struct Add {
+    /// The id: letters, digits and _ . : -, at most 64
+    id: DeviceId,
+    /// Take the password from the first line of this file; - is standard input
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// How the end of an utterance is found, until the device says otherwise
+    #[arg(long, value_enum, default_value_t = Mode::Auto)]
+    mode: Mode,
+    /// Who speaks the reply: the gateway, or the device from its text
+    #[arg(long, value_enum, default_value_t = Voice::Gateway)]
+    tts_mode: Voice,
+    /// The language that is spoken to it (BCP 47) [default: the gateway's]
+    #[arg(long, value_name = "TAG")]
+    language: Option<String>,
+    /// Replace the password and settings of a device that exists
+    #[arg(long)]
+    replace: bool,
+    /// Print one JSON object: {user, secret}
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Mode {
+    /// The gateway hears when the person has finished
+    Auto,
+    /// The device says so (a button)
+    Manual,
+    /// Heard all the time; the device cancels echo
+    Realtime,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Voice {
+    /// The gateway sends speech
+    Gateway,
+    /// The gateway sends text
+    #[value(name = "device_text")]
+    DeviceText,
+}
+
+/// Show all devices
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    /// Print one JSON array of {id, created, dialect, online, device_text}
+    #[arg(long)]
+    json: bool,
+}
+
+/// Remove a device's password and settings; its lifelog stays
+#[derive(Debug, clap::Args)]
+pub(super) struct Remove {
+    /// Its id
+    id: DeviceId,
+}
+
+/// Works on the gateway that runs, else on the store.
+pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
+    block_on(async {
+        let admin = context.gateway_or_store().await?;
+        match command {
+            Command::Add(args) => add(args, &*admin, context).await,
+            Command::List(args) => list(&args, &*admin, context).await,
+            Command::Remove(args) => {
+                admin.device_remove(args.id.clone()).await?;
+                eprintln!("device {} removed", args.id);
+                Ok(())
+            }
+        }
+    })
+}
+
+async fn add(args: Add, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let password = args.password_file.as_deref().map(password::read).transpose()?;
+    let mode = match args.mode {
+        Mode::Auto => ListenMode::Auto,
+        Mode::Manual => ListenMode::Manual,
+        Mode::Realtime => ListenMode::Realtime,
+    };
+    let device_text = args.tts_mode == Voice::DeviceText;
+    let device = NewDevice { id: args.id, password, mode, device_text, language: args.language, replace: args.replace };
+    let credential = admin.device_add(device).await?;
+    password::tell("device", &credential, args.json, context)
+}
+
+async fn list(args: &List, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let devices = admin.device_list().await?;
+    if args.json {
+        return context.json(&devices);
+    }
+    let row = |d: &crate::admin::DeviceRow| {
+        let voice = if d.device_text { "device_text" } else { "gateway" };
+        let dialect = d.dialect.clone().unwrap_or_else(|| "-".to_owned());
+        vec![d.id.to_string(), table::yes(d.online), dialect, voice.to_owned(), table::time(d.created, &context.zone)]
+    };
+    let rows: Vec<Vec<String>> = devices.iter().map(row).collect();
+    let heading = ["id", "online", "dialect", "tts mode", "created"];
+    Ok(table::write(context.out, &heading, &rows, "no devices; make one with `voxgate device add ID`")?)
+}

@@ -79,9 +79,6 @@ pub enum StartError {
     /// The HTTP client.
     #[error("{0}")]
     Client(#[from] crate::provider::http::HttpError),
-    /// The lifelog.
-    #[error("{0}")]
-    Lifelog(String),
     /// A thread of the start died.
     #[error("the start was interrupted: {0}")]
     Interrupted(String),

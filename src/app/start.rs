@@ -45,11 +45,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let Opened { store, report } = open_store(&config, &clock, &mut registry).await?;
     let numbers = Arc::new(Numbers::new(report.boot));
     let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
-    let lifelog_metrics = crate::lifelog::Metrics::register(&mut registry);
-    let lifelog = Lifelog::open(config.lifelog.clone(), &data, Arc::clone(&shared), report.boot, lifelog_metrics)
-        .await
-        .map_err(|error| StartError::Lifelog(error.to_string()))?;
-    let lifelog = Arc::new(lifelog);
+    let lifelog = open_lifelog(&config, &shared, &clock, &numbers, &mut registry)?;
 
     let table = Arc::new(Table::builtin(&config.gateway.name)?);
     let door_metrics = mqtt::Metrics::register(&mut registry);
@@ -172,7 +168,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     }
     let admin = Arc::clone(&operators) as Arc<dyn crate::admin::Admin>;
     tasks.spawn(control.run(admin, stop.clone()));
-    tasks.spawn(lifelog.clone().keep(Arc::clone(&clock), stop.clone()));
+    tasks.spawn(Arc::clone(&lifelog).run(stop.clone()));
     tasks.spawn(housekeeping::apology(apology, providers.synthesizer, workers, Arc::clone(&config), stop.clone()));
     tasks.spawn(housekeeping::status(Arc::clone(&operators), table, bus, stop.clone()));
     tasks.spawn(housekeeping::watchdog(notifier, Arc::clone(&operators), Arc::clone(&store), shared, addrs.mqtt, stop.clone()));
@@ -181,8 +177,21 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     Ok(Gateway { addrs, operators, stop, stop_bus, tasks, bus_tasks, router, store, notifier })
 }
 
-async fn open_store(
-    config: &Arc<Config>,
+pub(super) fn open_lifelog(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn crate::domain::Clock>,
+    numbers: &Arc<Numbers>,
+    registry: &mut Registry,
+) -> Result<Arc<Lifelog>, StartError> {
+    let metrics = crate::lifelog::Metrics::register(registry);
+    let (settings, dir) = (config.lifelog.clone(), &config.gateway.data_dir);
+    let lifelog = Lifelog::open(settings, dir, Arc::clone(store), Arc::clone(clock), Arc::clone(numbers), &metrics)?;
+    Ok(Arc::new(lifelog))
+}
+
+pub(super) async fn open_store(
+    config: &Config,
     clock: &Arc<dyn crate::domain::Clock>,
     registry: &mut Registry,
 ) -> Result<Opened, StartError> {

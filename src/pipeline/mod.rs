@@ -1,3 +1,4 @@
-//! What is done with what devices say: voice turns, telemetry, images.
+//! What is done with what devices say: voice turns and images.
 
+pub mod images;
 pub mod voice;

@@ -202,8 +202,8 @@ impl Book {
     /// A lifelog entry.
     pub(super) fn entry(&self, kind: Kind, live: &Live, body: Value) -> Batch {
         let mut batch = Batch::new();
-        let session = Some(live.id.clone()).filter(|_| live.opened != Wall(0));
-        self.noted(self.lifelog.append(&mut batch, &self.device, session, kind, self.clock.wall(), body));
+        let session = Some(&live.id).filter(|_| live.opened != Wall(0));
+        self.noted(self.lifelog.append(&mut batch, &self.device, session, kind, body).map(drop));
         batch
     }
 

@@ -12,8 +12,8 @@ pub struct Stored {
     pub id: ImageId,
     /// Lower-case hex.
     pub sha256: String,
-    /// `jpeg`, `png` or `webp`.
-    pub format: &'static str,
+    /// `image/jpeg`, `image/png` or `image/webp`.
+    pub mime: String,
     /// Bytes.
     pub size: u64,
     /// Where, below the data directory.
@@ -23,7 +23,7 @@ pub struct Stored {
 impl Stored {
     /// The body of its lifelog entry.
     pub fn body(&self) -> Value {
-        json!({"image_id": self.id.to_string(), "sha256": self.sha256, "format": self.format,
+        json!({"image_id": self.id.to_string(), "sha256": self.sha256, "mime": self.mime,
                "size": self.size, "path": self.path})
     }
 }

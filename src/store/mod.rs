@@ -15,6 +15,7 @@ mod metrics;
 mod open;
 mod overlay;
 mod readers;
+pub mod records;
 mod replay;
 mod seal;
 mod settings;
@@ -25,7 +26,7 @@ mod tree;
 mod writer;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

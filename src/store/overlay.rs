@@ -44,10 +44,4 @@ impl Overlay {
         let within = self.entries.range(range.from.clone()..range.to.clone());
         within.map(|(key, (_, entry))| (key.clone(), entry.clone())).collect()
     }
-
-    /// How many keys.
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
 }

@@ -50,3 +50,53 @@ fn root_mean_square(values: &[f32]) -> f32 {
     let sum: f32 = values.iter().map(|value| value * value).sum();
     (sum / values.len().max(1) as f32).sqrt()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tone(height: f32, seconds: f32) -> Vec<f32> {
+        let count = (seconds * RATE as f32) as usize;
+        (0..count).map(|n| height * (n as f32 * 0.05).sin()).collect()
+    }
+
+    fn loudness(samples: &[i16]) -> f32 {
+        root_mean_square(&samples.iter().map(|&sample| f32::from(sample) / 32_768.0).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn silence_and_nonsense_leave_nothing() {
+        assert!(finish(&[]).is_empty());
+        assert!(finish(&[0.0; 5000]).is_empty());
+        assert!(finish(&[f32::NAN; 5000]).is_empty());
+    }
+
+    #[test]
+    fn silence_around_speech_is_cut_to_a_breath() {
+        let sound = [vec![0.0; 24_000], tone(0.2, 1.0), vec![0.0; 24_000]].concat();
+        let samples = finish(&sound);
+        let expected = 24_000 + (KEEP_BEFORE + KEEP_AFTER) * PIECE;
+        assert!(samples.len().abs_diff(expected) <= PIECE, "{} samples, not {expected}", samples.len());
+    }
+
+    #[test]
+    fn quiet_and_loud_voices_come_out_alike_within_the_limit() {
+        let quiet = loudness(&finish(&tone(0.1, 1.0)));
+        let loud = loudness(&finish(&tone(0.25, 1.0)));
+        assert!((quiet / loud - 1.0).abs() < 0.02, "{quiet} and {loud}");
+        let whisper = loudness(&finish(&tone(0.01, 1.0)));
+        assert!(whisper < quiet / 4.0, "a whisper must stay one: {whisper}");
+    }
+
+    #[test]
+    fn nothing_clips_and_the_ends_do_not_click() {
+        let mut sound = tone(0.05, 1.0);
+        sound[12_000] = 5.0;
+        let samples = finish(&sound);
+        assert!(samples.iter().all(|sample| sample.unsigned_abs() < 30_000));
+        let steady = finish(&tone(0.3, 1.0));
+        for edge in [&steady[..2], &steady[steady.len() - 2..]] {
+            assert!(edge.iter().all(|sample| sample.unsigned_abs() < 200), "{edge:?}");
+        }
+    }
+}

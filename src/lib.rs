@@ -6,6 +6,7 @@
 //! table of who may import whom, `tests/tidy.rs` holds it.
 
 pub mod admin;
+pub mod app;
 pub mod audio;
 pub mod cli;
 pub mod config;

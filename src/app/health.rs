@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::audio::VadModel;
 use crate::config::Config;
 use crate::door::mqtt::Bus;
-use crate::engine::supervisor::{EngineState, EngineWatch};
+use crate::engine::supervisor::{State as EngineState, View};
 use crate::observe::{Component, Health};
 use crate::pipeline::voice::Apology;
 use crate::store::SledStore;
@@ -17,9 +17,8 @@ pub(super) struct Parts {
     pub(super) store: Arc<SledStore>,
     pub(super) bus: Arc<Bus>,
     pub(super) vad: VadModel,
-    pub(super) engine: EngineWatch,
-    /// The providers are the configured ones.
-    pub(super) local: bool,
+    /// None: nothing is to come from the local engines.
+    pub(super) engine: Option<View>,
     pub(super) apology: Arc<Apology>,
 }
 
@@ -69,10 +68,10 @@ impl Parts {
 
     /// The engine is required when some capability is to come from it.
     fn engine(&self) -> Component {
-        if !self.local || !self.config.providers.wants_engine() {
+        let Some(engine) = &self.engine else {
             return Component::ready("engine", "not needed: every provider is configured").optional();
-        }
-        match self.engine.state() {
+        };
+        match engine.state() {
             EngineState::Ready => Component::ready("engine", "all its models are loaded"),
             EngineState::Starting => Component::missing("engine", "starting", "wait a moment"),
             EngineState::Degraded(why) => Component::degraded("engine", why, PULL),

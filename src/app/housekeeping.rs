@@ -10,13 +10,14 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::StartError;
 use super::operators::Operators;
 use crate::audio::Workers;
 use crate::config::Config;
-use crate::domain::{Bulletins, Clock, QoS};
+use crate::domain::{Bulletins, QoS};
 use crate::door::credentials::Credentials;
 use crate::door::mqtt::Bus;
-use crate::engine::supervisor::{EngineWatch, Supervisor, SupervisorMetrics};
+use crate::engine::supervisor::{self, Launch, Pace, Supervisor, View};
 use crate::observe::Notifier;
 use crate::pipeline::voice::Apology;
 use crate::provider::{SpeechRequest, Synthesizer};
@@ -39,20 +40,17 @@ pub(super) fn devices_are_offline(credentials: &Credentials, table: &Table, bull
 
 /// Starts the supervisor of the local engines, when something is to come from them.
 pub(super) fn engine(
-    config: &Arc<Config>,
-    local: bool,
+    config: &Config,
     registry: &mut Registry,
     tasks: &TaskTracker,
     stop: &CancellationToken,
-    clock: &Arc<dyn Clock>,
-) -> EngineWatch {
-    let metrics = SupervisorMetrics::register(registry);
-    if !local || !config.providers.wants_engine() {
-        return EngineWatch::off();
-    }
-    let (supervisor, watch) = Supervisor::new(config.engine_settings(), Arc::clone(clock), metrics);
+) -> Result<View, StartError> {
+    let program = std::env::current_exe().map_err(|error| StartError::Engine(error.to_string()))?;
+    let launch = Launch { program, args: vec!["engine".into()] };
+    let metrics = supervisor::Metrics::register(registry);
+    let (supervisor, view) = Supervisor::new(config.engine(), launch, Pace::default(), metrics);
     tasks.spawn(supervisor.run(stop.clone()));
-    watch
+    Ok(view)
 }
 
 /// Publishes the gateway's status, retained, until it stops.

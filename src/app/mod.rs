@@ -60,7 +60,7 @@ pub enum StartError {
     Door(#[from] crate::door::mqtt::DoorError),
     /// The HTTP listener.
     #[error("{0}")]
-    Http(#[from] crate::door::http::ServerError),
+    Http(#[from] crate::door::http::HttpError),
     /// The control socket.
     #[error("{0}")]
     Control(#[from] crate::admin::ControlError),
@@ -79,6 +79,9 @@ pub enum StartError {
     /// The HTTP client.
     #[error("{0}")]
     Client(#[from] crate::provider::http::HttpError),
+    /// The engine process said nothing.
+    #[error("the engine process does not say where it listens: {0}")]
+    Engine(String),
     /// A thread of the start died.
     #[error("the start was interrupted: {0}")]
     Interrupted(String),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use crate::audio::{VadModel, Workers};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::Ingress;
+use crate::engine::supervisor::View;
 use crate::door::credentials::Credentials;
 use crate::door::mqtt::{Bus, Door};
 use crate::door::{http, mqtt};
@@ -30,6 +32,8 @@ use crate::store::{self, Opened, Store};
 use crate::topics::Table;
 use crate::{audio, delivery, observe};
 
+/// An engine that chooses its own ports says which within this.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(20);
 /// Where the voice activity model is, below the models' folder.
 const SILERO: &str = "silero-vad/silero_vad_16k_sequence.onnx";
 
@@ -61,13 +65,14 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     first_operator(&credentials, &data).await?;
 
     let workers = Workers::new(cores(), audio::workers::Metrics::register(&mut registry))?;
-    let vad = load_vad(&config, &data).await?;
-    let (providers, probes) = match providers {
-        Some(providers) => (providers, None),
-        None => {
-            let (providers, probes) = configured_providers(&config)?;
-            (providers, Some(probes))
-        }
+    let vad = load_vad(&config).await?;
+    let engine = match providers.is_none() && config.providers.wants_engine() {
+        true => Some(housekeeping::engine(&config, &mut registry, &tasks, &stop)?),
+        false => None,
+    };
+    let providers = match providers {
+        Some(providers) => providers,
+        None => configured_providers(&config, engine.clone()).await?,
     };
     let apology = Arc::new(Apology::open(
         &config.voice.reply.apology,
@@ -127,24 +132,22 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
             metrics: door_metrics,
         },
     )?;
-    let engine = housekeeping::engine(&config, probes.is_some(), &mut registry, &tasks, &stop, &clock);
     let health = Arc::new(HealthParts {
         config: Arc::clone(&config),
         store: Arc::clone(&store),
         bus: bus.clone(),
         vad,
-        engine: engine.clone(),
-        local: probes.is_some(),
+        engine,
         apology: Arc::clone(&apology),
     });
     let http = match config.http.enabled {
-        true => Some(http::Server::bind(config.http.clone(), Arc::new(registry), health.clone()).await?),
+        true => Some(http::Server::bind(&config.http).await?),
         false => None,
     };
     let control = ControlServer::bind(&config.control)?;
     let addrs = Addrs {
         mqtt: door.addr(),
-        http: http.as_ref().map(http::Server::addr),
+        http: http.as_ref().map(http::Server::address),
         control: control.path().to_owned(),
     };
     let operators = Arc::new(Operators {
@@ -155,7 +158,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         router: router.clone(),
         delivery,
         door: door.control(),
-        health: health.clone(),
+        health: Arc::clone(&health) as Arc<dyn observe::Health>,
         clock: Arc::clone(&clock),
         boot: report.boot,
         started: clock.mono(),
@@ -164,7 +167,8 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
 
     tasks.spawn(log_end("mqtt", door.run(stop.clone())));
     if let Some(http) = http {
-        tasks.spawn(log_end("http", http.run(stop.clone())));
+        let parts = http::Parts { registry: Arc::new(registry), health };
+        tasks.spawn(http.run(parts, stop.clone()));
     }
     let admin = Arc::clone(&operators) as Arc<dyn crate::admin::Admin>;
     tasks.spawn(control.run(admin, stop.clone()));
@@ -228,8 +232,8 @@ async fn first_operator(credentials: &Credentials, data: &Path) -> Result<(), St
     Ok(())
 }
 
-async fn load_vad(config: &Arc<Config>, data: &Path) -> Result<VadModel, StartError> {
-    let path = config.models.dir(data).join(SILERO);
+async fn load_vad(config: &Arc<Config>) -> Result<VadModel, StartError> {
+    let path = config.models_dir().join(SILERO);
     let settings = config.voice.vad.clone();
     let load = move || VadModel::load(path.is_file().then_some(path.as_path()), &settings);
     let vad = tokio::task::spawn_blocking(load).await.map_err(|error| StartError::Interrupted(error.to_string()))?;
@@ -239,16 +243,21 @@ async fn load_vad(config: &Arc<Config>, data: &Path) -> Result<VadModel, StartEr
     Ok(vad)
 }
 
-fn configured_providers(config: &Config) -> Result<(voice::Providers, provider::Providers), StartError> {
+async fn configured_providers(config: &Config, engine: Option<View>) -> Result<voice::Providers, StartError> {
     let client = provider::http::Client::new(&config.http_client)?;
-    let local = provider::Local { wyoming: config.engine.listen_wyoming, http: config.engine.listen_http };
+    let mut local = provider::Local { wyoming: config.engine.listen_wyoming, http: config.engine.listen_http };
+    if let Some(mut engine) = engine.filter(|_| local.wyoming.port() == 0 || local.http.port() == 0) {
+        // the engine chose its ports: it says which before it loads a model
+        let addrs = tokio::time::timeout(ENGINE_PATIENCE, engine.addrs()).await.ok().flatten();
+        let addrs = addrs.ok_or_else(|| StartError::Engine(format!("{:?}", engine.state())))?;
+        local = provider::Local { wyoming: addrs.wyoming, http: addrs.http };
+    }
     let made = provider::Providers::new(&config.providers, local, &client)?;
-    let providers = voice::Providers {
-        transcriber: made.stt.clone().unwrap_or_else(|| Arc::new(Absent)),
-        chat: made.chat.clone().unwrap_or_else(|| Arc::new(Absent)),
-        synthesizer: made.tts.clone().unwrap_or_else(|| Arc::new(Absent)),
-    };
-    Ok((providers, made))
+    Ok(voice::Providers {
+        transcriber: made.stt.unwrap_or_else(|| Arc::new(Absent)),
+        chat: made.chat.unwrap_or_else(|| Arc::new(Absent)),
+        synthesizer: made.tts.unwrap_or_else(|| Arc::new(Absent)),
+    })
 }
 
 fn cores() -> usize {

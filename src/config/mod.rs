@@ -46,12 +46,72 @@ parts! {
     pub struct Config {
         /// The gateway itself: its name and where it keeps its data.
         gateway: gateway::Settings,
+        /// The MQTT door: listener, limits, the bus to operators' clients.
+        mqtt: crate::door::mqtt::Settings,
+        /// Sessions: modes, lanes, timers, conversation.
+        session: crate::session::Settings,
+        /// Voice: hearing, the codec, replies.
+        voice: Voice,
+        /// Which service transcribes, answers, speaks, embeds.
+        providers: crate::provider::Settings,
+        /// Calls to services over HTTP.
+        http_client: crate::provider::http::Settings,
+        /// The local engines.
+        engine: crate::engine::Settings,
+        /// The weights of the local engines.
+        models: crate::models::Settings,
+        /// The records: journal and tree.
+        store: crate::store::Settings,
+        /// What happened, by device and time.
+        lifelog: crate::lifelog::Settings,
         /// Operators' HTTP: metrics and health.
         http: crate::door::http::Settings,
         /// The local socket of the command line.
         control: crate::admin::Settings,
         /// What is logged, and how.
         log: crate::observe::logging::Settings,
+    }
+}
+
+parts! {
+    /// Voice.
+    pub struct Voice {
+        /// When speech counts as begun and a turn as ended.
+        endpoint: crate::audio::endpoint::Settings,
+        /// Telling speech from noise.
+        vad: crate::audio::vad::Settings,
+        /// Putting packets back in order.
+        jitter: crate::audio::jitter::Settings,
+        /// The codec.
+        opus: crate::audio::OpusSettings,
+        /// How a reply is thought and spoken.
+        reply: crate::pipeline::voice::Settings,
+    }
+}
+
+impl Voice {
+    /// The part of it that is about audio.
+    pub fn audio(&self) -> crate::audio::Settings {
+        crate::audio::Settings {
+            endpoint: self.endpoint.clone(),
+            vad: self.vad.clone(),
+            jitter: self.jitter.clone(),
+            opus: self.opus.clone(),
+        }
+    }
+}
+
+impl Config {
+    /// The folder of the models.
+    pub fn models_dir(&self) -> std::path::PathBuf {
+        self.models.folder(&self.gateway.data_dir)
+    }
+
+    /// `[engine]`, with what it takes from other parts filled in.
+    pub fn engine(&self) -> crate::engine::Settings {
+        let mut engine = self.engine.clone();
+        engine.models_dir.get_or_insert_with(|| self.models_dir());
+        engine
     }
 }
 

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use crate::domain::{Clock, DeviceId, IdError};
+use crate::domain::{Clock, DeviceId, IdError, Wall};
 use crate::store::{Batch, Key, Range, Space, Store, StoreError};
 use crate::topics::{Role, Who};
 
@@ -155,6 +155,32 @@ impl Credentials {
         Ok(was)
     }
 
+    /// Removes an operator's record; false when there was none.
+    pub async fn remove_operator(&self, name: &str) -> Result<bool, CredentialsError> {
+        let _changing = self.changing.lock().await;
+        let key = Key::new(Space::Operator).text(name);
+        let was = self.store.get(key.clone()).await?.is_some();
+        let mut batch = Batch::new();
+        batch.delete(key);
+        self.store.commit(batch).await?;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if matches!(known.get(name), Some(Known { who: Who::Operator(_), .. })) {
+            known.remove(name);
+        }
+        Ok(was)
+    }
+
+    /// All operators: name, role, when made; by name.
+    pub async fn list_operators(&self) -> Result<Vec<(String, Role, Wall)>, CredentialsError> {
+        let mut operators = Vec::new();
+        for (name, record) in self.records(Space::Operator).await? {
+            let role = record.get("role").and_then(|role| serde_json::from_value(role.clone()).ok());
+            let created = record.get("created").and_then(Value::as_u64).unwrap_or_default();
+            operators.extend(role.map(|role| (name, role, Wall(created))));
+        }
+        Ok(operators)
+    }
+
     /// All devices with credentials, sorted.
     pub fn list_devices(&self) -> Vec<DeviceId> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
@@ -211,6 +237,9 @@ impl Credentials {
         rand::rngs::OsRng.try_fill_bytes(&mut random).map_err(|_| CredentialsError::Random)?;
         let secret = Secret(URL_SAFE_NO_PAD.encode(random));
         let verifier = self.mac(name, secret.reveal().as_bytes());
+        if let Who::Device(device) = &who {
+            fields.insert("id".to_owned(), json!(device));
+        }
         fields.insert("verifier".to_owned(), json!(format!("{SCHEME}{}", STANDARD.encode(verifier))));
         fields.entry("created").or_insert_with(|| json!(self.clock.wall().0));
         let mut batch = Batch::new();

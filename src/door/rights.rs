@@ -71,5 +71,5 @@ pub(super) fn may_will(table: &Table, who: &Who, topic: &str) -> bool {
 
 /// The status topic of the device itself.
 pub(super) fn is_own_status(table: &Table, who: &Who, topic: &str) -> bool {
-    matches!(who, Who::Device(device) if table.status_topic(device) == topic)
+    matches!(who, Who::Device(device) if *table.status_topic(device) == *topic)
 }

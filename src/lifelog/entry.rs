@@ -23,6 +23,19 @@ pub enum Kind {
     Alert,
 }
 
+impl Kind {
+    /// The word in JSON and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Session => "session",
+            Kind::Turn => "turn",
+            Kind::Image => "image",
+            Kind::Telemetry => "telemetry",
+            Kind::Alert => "alert",
+        }
+    }
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {

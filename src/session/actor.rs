@@ -149,7 +149,11 @@ pub(super) async fn run(mut actor: Actor, mut notices: mpsc::Receiver<Notice>, s
             Step::Committed(committed) => actor.committed(committed),
             Step::Effect(effect) => actor.effect(effect),
             Step::Notice(Some(notice)) => actor.notice(notice).await,
-            Step::Next(next) => actor.take(next).await,
+            Step::Next(next) => {
+                let now = actor.parts.clock.wall();
+                actor.info.write(|info| info.last_seen = now);
+                actor.take(next).await;
+            }
             Step::Marks => actor.write_marks(),
             Step::Inbox => actor.take_up_the_inbox().await,
             Step::Rest | Step::Notice(None) => {

@@ -39,6 +39,8 @@ pub struct Info {
     pub online: bool,
     /// When it was opened.
     pub opened: Wall,
+    /// When the device was last heard of.
+    pub last_seen: Wall,
 }
 
 /// An [`Info`] that the actor writes and others read.

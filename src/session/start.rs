@@ -65,6 +65,7 @@ pub fn start(
         turns: 0,
         online,
         opened: parts.clock.wall(),
+        last_seen: parts.clock.wall(),
     });
     let handle = Handle { lanes: Arc::clone(&lanes), notices: notices_tx, info: info.clone() };
     (handle, Starting { device, parts, lanes, info, notices, online })

@@ -184,19 +184,20 @@ fn row(entry: Entry) -> LifelogRow {
 /// The models that the engines need.
 pub(super) async fn models(config: &Config) -> Result<Vec<ModelRow>, AdminError> {
     let (settings, data) = (config.models.clone(), config.gateway.data_dir.clone());
-    let read = move || crate::models::status(&settings, &data);
+    let read = move || crate::models::Models::open(&settings, &data).map(|models| models.status());
     let rows = tokio::task::spawn_blocking(read).await.map_err(|e| AdminError::new(AdminErrorKind::Internal, e.to_string()))?;
     let rows = rows.map_err(|error| AdminError::new(AdminErrorKind::Internal, error.to_string()))?;
     let state = |state| match state {
         crate::models::State::Ready => ModelState::Ready,
         crate::models::State::Missing => ModelState::Missing,
-        crate::models::State::Damaged => ModelState::Damaged,
+        crate::models::State::Outdated => ModelState::Ready,
+        crate::models::State::Damaged { .. } => ModelState::Damaged,
     };
     let row = |model: crate::models::ModelStatus| ModelRow {
+        bytes: if model.usable() { model.size } else { model.download },
         name: model.name,
         part: model.purpose.name().to_owned(),
         state: state(model.state),
-        bytes: model.bytes,
         licence: model.licence,
     };
     Ok(rows.into_iter().map(row).collect())

@@ -12,6 +12,11 @@ impl Numbers {
         Self(AtomicU64::new(boot << 32))
     }
 
+    /// The number was given out by this run.
+    pub fn is_of_this_run(&self, n: u64) -> bool {
+        n >> 32 == self.0.load(Ordering::Relaxed) >> 32
+    }
+
     /// The next one.
     pub fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)

@@ -38,6 +38,9 @@ pub struct Session {
     /// Who ends a turn.
     #[serde(default)]
     pub listen: ListenMode,
+    /// Turns so far.
+    #[serde(default)]
+    pub turns: u32,
     /// The dialect that the device spoke last.
     #[serde(default)]
     pub dialect: Option<String>,

@@ -215,18 +215,20 @@ mod tests {
     proptest! {
         #[test]
         fn what_a_device_may_subscribe_never_reaches_another_devices_topics(
-            filter in proptest::collection::vec(prop_oneof![
-                Just("+"), Just("#"), Just("device"), Just("cane"), Just("other"), Just("down"), Just("control"), Just("$share"),
-                Just("gateway"), Just("box"), Just("status"),
-            ], 1..7),
+            start in prop_oneof![Just(""), Just("device/"), Just("device/cane/"), Just("$share/g/device/cane/"), Just("$share/")],
+            rest in proptest::collection::vec(prop_oneof![
+                Just("+"), Just("#"), Just("device"), Just("cane"), Just("other"), Just("down"), Just("control"),
+                Just("status"),
+            ], 1..5),
         ) {
-            let (table, filter) = (table(), filter.join("/"));
-            prop_assume!(table.may_subscribe(&cane(), &filter));
-            for topic in [
-                "device/other/control", "device/other/down/control", "device/other/status", "gateway/box/status",
-                "gateway/box/event/cane/turn", "weather", "$SYS/x", "device/other",
-            ] {
-                prop_assert!(!matches(&filter, topic), "{} reaches {}", filter, topic);
+            let (table, filter) = (table(), format!("{start}{}", rest.join("/")));
+            if table.may_subscribe(&cane(), &filter) {
+                for topic in [
+                    "device/other/control", "device/other/down/control", "device/other/status", "gateway/box/status",
+                    "gateway/box/event/cane/turn", "weather", "$SYS/x", "device/other",
+                ] {
+                    prop_assert!(!matches(&filter, topic), "{} reaches {}", filter, topic);
+                }
             }
         }
     }

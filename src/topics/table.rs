@@ -341,7 +341,7 @@ mod tests {
         assert!(matches!(broken("qos = [1]", "qos = [3]"), TopicsError::Row { .. }));
         assert!(matches!(broken("stream = \"audio\"", ""), TopicsError::Row { .. }));
         assert!(matches!(broken("retained = false", "retained = true"), TopicsError::Row { .. }));
-        assert!(matches!(broken("retained", "retaind"), TopicsError::File { .. }));
+        assert!(matches!(broken("retained =", "retaind ="), TopicsError::File { .. }));
         assert!(matches!(broken("doc = \"Numbered", "doc = \" \"\n#"), TopicsError::Row { .. }));
     }
 

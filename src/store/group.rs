@@ -103,10 +103,10 @@ pub(crate) enum NoGroup {
 
 /// The group at the start of `bytes`: its header and its records' bytes.
 pub(crate) fn parse(seed: u32, bytes: &[u8]) -> Result<(Header, &[u8]), NoGroup> {
-    let Some(head) = bytes.get(..HEAD) else { return Err(NoGroup::End) };
-    if le32(head, 0) != MAGIC {
+    if bytes.len() < 16 || le32(bytes, 0) != MAGIC {
         return Err(NoGroup::End);
     }
+    let Some(head) = bytes.get(..HEAD) else { return Err(NoGroup::Broken(le64(bytes, 8))) };
     let header = Header {
         body: le32(head, 4),
         number: le64(head, 8),

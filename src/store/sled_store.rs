@@ -82,6 +82,12 @@ impl SledStore {
         }
     }
 
+    /// Has sled flushed and synced soon, and not only within `sync_every`.
+    pub fn sync_now(&self) {
+        self.shared.state().sync_now = true;
+        self.shared.tick.notify_all();
+    }
+
     fn take_running(&self) -> Option<Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

@@ -48,13 +48,13 @@ impl Voice {
     /// of a text longer than [`MAX_TEXT`] characters the beginning is read. Takes about a hundredth of the
     /// speech's duration, on one core: for a thread that may be blocked.
     pub fn synthesize(&self, text: &str) -> Result<Vec<i16>, SpeechError> {
-        let mut sound = Vec::new();
+        let mut track = level::Track::default();
         for phonemes in self.phonemes(text) {
             if let Some(spectrum) = self.acoustic.spectrum(&phonemes)? {
-                sound.extend(self.vocoder.sound(&spectrum, NOISE));
+                track.add(&self.vocoder.sound(&spectrum, NOISE));
             }
         }
-        let samples = level::finish(&sound);
+        let samples = track.finish();
         if samples.is_empty() { Err(SpeechError::Unspeakable) } else { Ok(samples) }
     }
 

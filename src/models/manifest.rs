@@ -226,6 +226,17 @@ impl Source {
         self.kept().map(|(_, size, _)| size).sum()
     }
 
+    /// The same for the same files: changes when they change, not with the words about them.
+    pub fn fingerprint(&self) -> Sha {
+        let mut kept: Vec<_> = self.kept().collect();
+        kept.sort_unstable();
+        let mut hash = Sha256::new();
+        for (name, size, sha) in kept {
+            hash.update(format!("{name} {size} {}\n", sha.map_or_else(String::new, |sha| sha.to_string())));
+        }
+        Sha::of(hash)
+    }
+
     /// Bytes on the disk at the worst moment: the downloads, what is taken out, what is made.
     pub fn peak(&self) -> u64 {
         let downloads: u64 = self.downloads.iter().map(Download::size).sum();
@@ -242,21 +253,6 @@ impl Model {
     /// Bytes of the first source to fetch.
     pub fn download_size(&self) -> u64 {
         self.sources.first().map_or(0, |s| s.downloads.iter().map(Download::size).sum())
-    }
-
-    /// The same for the same files: changes when a source's files change, not with the words about it.
-    pub fn fingerprint(&self) -> Sha {
-        let mut hash = Sha256::new();
-        hash.update(&self.name);
-        for source in &self.sources {
-            let mut kept: Vec<_> = source.kept().collect();
-            kept.sort_unstable();
-            for (name, size, sha) in kept {
-                hash.update(format!("\n{name} {size} {}", sha.map_or_else(String::new, |sha| sha.to_string())));
-            }
-            hash.update("\n--");
-        }
-        Sha::of(hash)
     }
 }
 
@@ -436,7 +432,7 @@ mod tests {
         let one = with("-", "-").unwrap();
         let words = with("a model", "the model").unwrap();
         let other = with("size = 3, sha256 = \"SHA\" }]\n    ", "size = 4, sha256 = \"SHA\" }]\n    ").unwrap();
-        assert_eq!(one.models[0].fingerprint(), words.models[0].fingerprint());
-        assert_ne!(one.models[0].fingerprint(), other.models[0].fingerprint());
+        assert_eq!(one.models[0].sources[0].fingerprint(), words.models[0].sources[0].fingerprint());
+        assert_ne!(one.models[0].sources[0].fingerprint(), other.models[0].sources[0].fingerprint());
     }
 }

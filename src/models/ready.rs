@@ -26,7 +26,7 @@ pub(super) struct Ready {
     /// The form of this file: 1.
     pub version: u32,
     pub name: String,
-    /// [`Model::fingerprint`] of the manifest's entry.
+    /// [`super::Source::fingerprint`] of the source in the manifest.
     pub manifest: Sha,
     /// Where it came from.
     pub source: String,
@@ -142,7 +142,7 @@ pub fn status_of(dir: &Path, model: &Model) -> ModelStatus {
         None => State::Missing,
         Some(ready) => match ready.damage(&folder) {
             Some(what) => State::Damaged { what },
-            None if ready.manifest != model.fingerprint() => State::Outdated,
+            None if !model.sources.iter().any(|source| source.fingerprint() == ready.manifest) => State::Outdated,
             None => State::Ready,
         },
     };
@@ -221,7 +221,7 @@ pub(super) mod tests {
         let ready = Ready {
             version: 1,
             name: "m".into(),
-            manifest: manifest.models[0].fingerprint(),
+            manifest: manifest.models[0].sources[0].fingerprint(),
             source: "-".into(),
             files: [("f".to_owned(), file)].into(),
         };

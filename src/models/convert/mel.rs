@@ -56,7 +56,7 @@ mod tests {
         // The high filters are wide enough for the sum over bins (40 Hz each) to be near the integral.
         for row in rows.chunks(BINS).skip(40) {
             let area: f32 = row.iter().sum::<f32>() * 40.0;
-            assert!((area - 1.0).abs() < 0.05, "{area}");
+            assert!((area - 1.0).abs() < 0.1, "{area}");
         }
         let peaks: Vec<usize> = rows
             .chunks(BINS)

@@ -201,3 +201,6 @@ impl<W: Write> Work<'_, W> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

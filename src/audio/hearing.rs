@@ -130,7 +130,12 @@ impl Hearing {
         self.endpointer.speaking()
     }
 
-    /// Hears packets in order of arrival. About 0.25 ms of CPU for 60 ms of speech, 0.03 ms for silence.
+    /// Bytes held of what may become an utterance.
+    pub fn held_bytes(&self) -> usize {
+        self.kept_bytes
+    }
+
+    /// Hears packets in order of arrival. About 70 us of CPU for 60 ms of speech, 13 us for silence.
     pub fn push(&mut self, packets: Vec<AudioPacket>) -> Vec<Heard> {
         let mut heard = Vec::new();
         let mut slots = Vec::new();

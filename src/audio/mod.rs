@@ -3,6 +3,7 @@
 //! Pure work on samples and packets. It knows no session, no provider, no transport, and (but for the
 //! [`Workers`], which are threads) no runtime. Everything that comes from a device may be garbage.
 
+mod dense;
 mod earshot;
 pub mod endpoint;
 pub mod hearing;
@@ -96,5 +97,53 @@ impl OpusSettings {
         expect((1..=10_000).contains(&self.busy_queue), "busy_queue", "outside 1 to 10000", "use 16");
         expect(self.max_conceal.0.as_millis() <= 5_000, "max_conceal", "more than 5s", "use 500ms");
         problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test is what a panic is for")]
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_sound_and_read_back() {
+        let settings = Settings::default();
+        assert!(settings.check("voice").is_empty());
+        let text = toml::to_string(&settings).unwrap();
+        assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings);
+        assert_eq!(toml::from_str::<Settings>("").unwrap(), settings);
+        assert!(toml::from_str::<Settings>("[endpoint]\nsilense = \"1s\"").is_err());
+    }
+
+    #[test]
+    fn every_wrong_setting_is_named_with_its_path() {
+        let text = "[endpoint]\nstart_threshold = 2.0\n[vad]\ngate_margin_db = 40.0\n[jitter]\ndepth = 99\n\
+                    [opus]\nbitrate = 1\ncomplexity_busy = 9";
+        let problems = toml::from_str::<Settings>(text).unwrap().check("voice");
+        let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        let wrong =
+            ["endpoint.start_threshold", "vad.gate_margin_db", "jitter.depth", "opus.bitrate", "opus.complexity_busy"];
+        assert_eq!(keys, wrong.map(|key| format!("voice.{key}")));
+    }
+
+    #[test]
+    fn what_happens_is_counted() {
+        let mut registry = prometheus_client::registry::Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let settings = Settings::default();
+        let model = VadModel::load(None, &settings.vad);
+        let ear = Hearing::new(&settings, &model, crate::domain::ListenMode::Manual).unwrap();
+        let mut ear = ear.counted_by(metrics);
+        let mut sent = testing::packets(1, &testing::noise(9_600, 1_000.0));
+        sent.remove(3);
+        sent.insert(5, sent[4].clone());
+        sent.push(testing::packet(11, vec![0xff; 3]));
+        ear.push(sent);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for (name, value) in [(names::DECODED, 9), (names::LOST, 1), (names::DUPLICATE, 1), (names::UNDECODABLE, 1)] {
+            assert!(text.contains(&format!("{name}_total {value}")), "{name}: {text}");
+        }
     }
 }

@@ -6,13 +6,13 @@
 //! table of who may import whom, `tests/tidy.rs` holds it.
 
 pub mod admin;
+pub mod app;
 pub mod audio;
 pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod domain;
 pub mod door;
-#[cfg(feature = "engine")]
 pub mod engine;
 pub mod lifelog;
 pub mod models;

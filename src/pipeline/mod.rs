@@ -1,1 +1,4 @@
-//! (being built)
+//! What is done with what devices say: voice turns and images.
+
+pub mod images;
+pub mod voice;

@@ -3,11 +3,18 @@
 //! The traits and their one vendor-free error are here; a folder a protocol holds the adapters.
 //! Cancelling a call is dropping its future or stream.
 
+pub mod http;
+pub mod openai;
+mod settings;
+pub mod wyoming;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
+
+pub use settings::{Kind, Local, Providers, Service, Settings, SetupError};
 
 /// Why a call failed, whoever the vendor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

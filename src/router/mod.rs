@@ -1,1 +1,192 @@
-//! (being built)
+//! Uplink → session: finds the actor of a device, or starts it.
+//!
+//! Knows which devices have a session in memory and nothing of what is in one. A session that rests
+//! closes its lanes; a message that finds them closed starts the next actor, so nothing falls between.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::delivery::Delivery;
+use crate::domain::{AudioPacket, Body, ControlKind, DeviceId, Ingress, Link, LinkId, Origin, Uplink};
+use crate::session::{Handle, Info, LanesClosed, Notice, Parts, start};
+
+/// Notices that wait for a session.
+const NOTICES: usize = 16;
+
+/// Why an operator's command did not reach a device.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The device has no live link.
+    #[error("{0} is not connected")]
+    NotConnected(DeviceId),
+    /// Too many commands wait for the device.
+    #[error("{0} is busy: try again")]
+    Busy(DeviceId),
+}
+
+/// The sessions of all devices.
+#[derive(Clone)]
+pub struct Router {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    sessions: Mutex<HashMap<DeviceId, Handle>>,
+    delivery: Arc<Delivery>,
+    parts: Arc<Parts>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Router {
+    /// No session yet. Sessions end when `stop` is cancelled.
+    pub fn new(delivery: Arc<Delivery>, parts: Arc<Parts>, stop: CancellationToken) -> Self {
+        let inner = Inner { sessions: Mutex::default(), delivery, parts, tasks: TaskTracker::new(), stop };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The sessions in memory.
+    pub fn sessions(&self) -> Vec<Info> {
+        let mut infos: Vec<Info> = self.inner.sessions().values().map(Handle::info).collect();
+        infos.sort_by(|a, b| a.device.cmp(&b.device));
+        infos
+    }
+
+    /// Waits until all sessions have ended and written what they promised. Cancel `stop` before.
+    pub async fn stopped(&self) {
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// Says a text on a device that is connected.
+    pub fn say(&self, device: &DeviceId, text: String) -> Result<(), CommandError> {
+        self.command(device, Notice::Say(text))
+    }
+
+    /// Silences a device.
+    pub fn hush(&self, device: &DeviceId) -> Result<(), CommandError> {
+        self.command(device, Notice::Hush)
+    }
+
+    /// Restarts a device.
+    pub fn reboot(&self, device: &DeviceId) -> Result<(), CommandError> {
+        self.command(device, Notice::Reboot)
+    }
+
+    fn command(&self, device: &DeviceId, notice: Notice) -> Result<(), CommandError> {
+        if !self.inner.delivery.is_connected(device) {
+            return Err(CommandError::NotConnected(device.clone()));
+        }
+        let handle = self.inner.session(device);
+        handle.notices.try_send(notice).map_err(|_| CommandError::Busy(device.clone()))
+    }
+}
+
+impl Inner {
+    fn sessions(&self) -> MutexGuard<'_, HashMap<DeviceId, Handle>> {
+        // each change of the map is one statement: a panic elsewhere leaves it whole
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session of a device; started if there is none (or it has just gone to rest).
+    fn session(self: &Arc<Self>, device: &DeviceId) -> Handle {
+        let mut sessions = self.sessions();
+        if let Some(handle) = sessions.get(device).filter(|handle| !handle.lanes.is_closed()) {
+            return handle.clone();
+        }
+        let (notices_tx, notices) = mpsc::channel(NOTICES);
+        let online = self.delivery.is_connected(device);
+        let (handle, actor) = start(device.clone(), Arc::clone(&self.parts), notices_tx, notices, online);
+        sessions.insert(device.clone(), handle.clone());
+        drop(sessions);
+        let router = Arc::clone(self);
+        let device = device.clone();
+        let lanes = Arc::clone(&handle.lanes);
+        self.tasks.spawn(async move {
+            router.parts.metrics.began();
+            let ended = actor.run(router.stop.clone()).await;
+            router.parts.metrics.ended(ended.is_err());
+            if ended.is_err() {
+                tracing::error!(%device, "a session ended by a fault of ours; the next message opens a new one");
+            }
+            // what still waits is refused by dropping its receipts
+            drop(lanes.close());
+            let mut sessions = router.sessions();
+            if sessions.get(&device).is_some_and(|known| Arc::ptr_eq(&known.lanes, &lanes)) {
+                sessions.remove(&device);
+            }
+        });
+        handle
+    }
+
+    fn tell(self: &Arc<Self>, device: &DeviceId, notice: Notice) {
+        let known = self.sessions().get(device).cloned();
+        // without a session there is nobody to tell; a full queue is that of a session which is told anyway
+        if let Some(handle) = known
+            && handle.notices.try_send(notice).is_err()
+        {
+            tracing::debug!(%device, "a session did not take a notice");
+        }
+    }
+}
+
+impl Ingress for Router {
+    fn link_up(&self, device: &DeviceId, link: Arc<dyn Link>) {
+        self.inner.delivery.link_up(device, link);
+        // starts the session, which looks for what waits for the device
+        let handle = self.inner.session(device);
+        if handle.notices.try_send(Notice::Online).is_err() {
+            tracing::debug!(%device, "a session did not take a notice");
+        }
+    }
+
+    fn link_down(&self, device: &DeviceId, link: LinkId) {
+        let (was_primary, left) = self.inner.delivery.link_down(device, link);
+        if was_primary {
+            self.inner.tell(device, Notice::LinkLost(link));
+        }
+        if left == 0 {
+            self.inner.tell(device, Notice::Offline);
+        }
+    }
+
+    fn audio(&self, origin: Origin, packet: AudioPacket) {
+        self.inner.delivery.speaks(&origin.device, origin.link, origin.dialect);
+        let (mut origin, mut packet) = (origin, packet);
+        // the second try meets a session that was just started
+        for _ in 0..2 {
+            let handle = self.inner.session(&origin.device);
+            match handle.lanes.push_audio(origin, packet) {
+                Ok(dropped) => {
+                    if dropped > 0 {
+                        self.inner.parts.metrics.dropped(dropped);
+                    }
+                    return;
+                }
+                Err(LanesClosed(back)) => (origin, packet) = back,
+            }
+        }
+    }
+
+    fn deliver(&self, uplink: Uplink) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let hello = matches!(&uplink.body, Body::Control(control) if matches!(control.kind, ControlKind::Hello(_)));
+            if hello {
+                self.inner.delivery.speaks(&uplink.origin.device, uplink.origin.link, uplink.origin.dialect);
+            }
+            let mut uplink = uplink;
+            for _ in 0..2 {
+                let handle = self.inner.session(&uplink.origin.device);
+                match handle.lanes.push(uplink).await {
+                    Ok(()) => return,
+                    Err(LanesClosed(back)) => uplink = back,
+                }
+            }
+        })
+    }
+}

@@ -1,1 +1,12 @@
-//! (being built)
+//! Simulated devices: what `voxgate demo`, `voxgate sim` and the tests connect with.
+//!
+//! A simulated device is a real MQTT client that speaks the native dialect; it knows nothing of the
+//! gateway's inside. The test providers are here too, and only here.
+
+pub mod device;
+pub mod load;
+pub mod plot;
+pub mod providers;
+pub mod report;
+pub mod script;
+pub mod turn;

@@ -2,12 +2,41 @@
 //!
 //! A batch is atomic and durable when its future resolves. Reads see every batch that was handed
 //! in before them, durable or not yet (a writer's overlay); what must be certain waits for its commit.
+//!
+//! [`open`] gives the one that is built in: a journal of commit groups, which is the commit point,
+//! and sled behind it. `records` has the typed records on top of the trait. This room knows no
+//! device protocol and no session logic.
 
+mod disk;
+mod group;
+mod journal;
 mod key;
+mod metrics;
+mod open;
+mod overlay;
+mod readers;
+pub mod records;
+mod replay;
+mod seal;
+mod settings;
+mod shared;
+mod sled_store;
+mod syncer;
+mod tree;
+mod writer;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use futures::future::BoxFuture;
 
 pub use key::{Key, Space};
+pub use metrics::Metrics;
+pub use open::{Opened, Report, open};
+pub use settings::Settings;
+pub use sled_store::{Health, SledStore};
 
 /// Why the store did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +47,9 @@ pub enum StoreError {
     /// A record (or the file) is damaged; nothing was re-created.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// Written by another version of the record layout; nothing was changed.
+    #[error("the store has another format: {0}")]
+    Format(String),
     /// Another process holds the store.
     #[error("the store is locked: {0}")]
     Locked(String),
@@ -27,6 +59,20 @@ pub enum StoreError {
     /// Too much is waiting.
     #[error("the store's queue is full")]
     Busy,
+}
+
+impl StoreError {
+    /// The label in metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            StoreError::Write(_) => "write",
+            StoreError::Damaged(_) => "damaged",
+            StoreError::Format(_) => "format",
+            StoreError::Locked(_) => "locked",
+            StoreError::Closed => "closed",
+            StoreError::Busy => "busy",
+        }
+    }
 }
 
 /// Changes that happen together or not at all.

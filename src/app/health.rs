@@ -1,0 +1,89 @@
+//! How the gateway's parts are, for `/-/ready`, `/-/healthy`, `voxgate status` and the watchdog.
+
+use std::sync::Arc;
+
+use crate::audio::VadModel;
+use crate::config::Config;
+use crate::door::mqtt::Bus;
+use crate::engine::supervisor::{EngineState, EngineWatch};
+use crate::observe::{Component, Health};
+use crate::pipeline::voice::Apology;
+use crate::store::SledStore;
+
+const PULL: &str = "voxgate models pull";
+
+pub(super) struct Parts {
+    pub(super) config: Arc<Config>,
+    pub(super) store: Arc<SledStore>,
+    pub(super) bus: Arc<Bus>,
+    pub(super) vad: VadModel,
+    pub(super) engine: EngineWatch,
+    /// The providers are the configured ones.
+    pub(super) local: bool,
+    pub(super) apology: Arc<Apology>,
+}
+
+impl Health for Parts {
+    fn report(&self) -> Vec<Component> {
+        vec![self.store(), self.bus(), self.vad(), self.engine(), self.apology()]
+    }
+
+    fn alive(&self) -> Result<(), String> {
+        match self.store.health().writer {
+            true => Ok(()),
+            false => Err("the store's writer has died".to_owned()),
+        }
+    }
+}
+
+impl Parts {
+    fn store(&self) -> Component {
+        let health = self.store.health();
+        let dir = self.config.gateway.data_dir.display();
+        if !health.writer {
+            return Component::missing("store", "its writer has died", "restart the gateway");
+        }
+        if let Some(error) = health.broken {
+            return Component::missing("store", error.to_string(), format!("look at the disk of {dir}"));
+        }
+        if health.low {
+            let detail = format!("only {} MB are free: new records are refused", health.free >> 20);
+            return Component::missing("store", detail, format!("make room on the disk of {dir}"));
+        }
+        Component::ready("store", format!("{} MB free", health.free >> 20))
+    }
+
+    fn bus(&self) -> Component {
+        match self.bus.degraded() {
+            true => Component::degraded("bus", "operators' clients are not served", "restart the gateway").optional(),
+            false => Component::ready("bus", "serves operators' clients").optional(),
+        }
+    }
+
+    fn vad(&self) -> Component {
+        match self.vad.fallback() {
+            Some(why) => Component::degraded("vad", format!("{}: {why}", self.vad.name()), PULL).optional(),
+            None => Component::ready("vad", self.vad.name()).optional(),
+        }
+    }
+
+    /// The engine is required when some capability is to come from it.
+    fn engine(&self) -> Component {
+        if !self.local || !self.config.providers.wants_engine() {
+            return Component::ready("engine", "not needed: every provider is configured").optional();
+        }
+        match self.engine.state() {
+            EngineState::Ready => Component::ready("engine", "all its models are loaded"),
+            EngineState::Starting => Component::missing("engine", "starting", "wait a moment"),
+            EngineState::Degraded(why) => Component::degraded("engine", why, PULL),
+            EngineState::Down(why) => Component::missing("engine", why, format!("look at the log; {PULL}")),
+        }
+    }
+
+    fn apology(&self) -> Component {
+        match self.apology.made() {
+            true => Component::ready("apology", "spoken by the configured voice").optional(),
+            false => Component::degraded("apology", "the built-in one is spoken", "it is made when speech works").optional(),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The gateway: starts its parts, knows their addresses, stops them. The only room that knows every part.
+
+mod commands;
+mod health;
+mod housekeeping;
+mod operators;
+mod start;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use operators::{Offline, Operators};
+
+use crate::config::Config;
+use crate::domain::{Clock, SystemClock};
+use crate::observe::Notifier;
+use crate::pipeline::voice::Providers;
+use crate::store::SledStore;
+
+/// What comes from outside, besides the configuration.
+#[derive(Clone)]
+pub struct Outside {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Random bits.
+    pub random: Arc<dyn Fn() -> u128 + Send + Sync>,
+    /// The service manager.
+    pub notifier: Notifier,
+    /// Takes the place of the configured providers: tests and benches.
+    pub providers: Option<Providers>,
+}
+
+impl Default for Outside {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            random: Arc::new(rand::random::<u128>),
+            notifier: Notifier::from_env(),
+            providers: None,
+        }
+    }
+}
+
+/// Why the gateway does not start. The text says what, where and how to mend it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be opened.
+    #[error("{0}")]
+    Store(#[from] crate::store::StoreError),
+    /// The data directory cannot be used.
+    #[error("the data directory {0} cannot be used: {1}; name another in gateway.data_dir, or mend its owner and mode")]
+    DataDir(PathBuf, std::io::Error),
+    /// A listener.
+    #[error("{0}")]
+    Door(#[from] crate::door::mqtt::DoorError),
+    /// The HTTP listener.
+    #[error("{0}")]
+    Http(#[from] crate::door::http::ServerError),
+    /// The control socket.
+    #[error("{0}")]
+    Control(#[from] crate::admin::ControlError),
+    /// The credentials.
+    #[error("{0}")]
+    Credentials(#[from] crate::door::credentials::CredentialsError),
+    /// The topic table.
+    #[error("the topic table is wrong: {0}")]
+    Topics(#[from] crate::topics::TopicsError),
+    /// The codec threads.
+    #[error("{0}")]
+    Workers(#[from] crate::audio::WorkersError),
+    /// A provider.
+    #[error("{0}")]
+    Providers(#[from] crate::provider::SetupError),
+    /// The HTTP client.
+    #[error("{0}")]
+    Client(#[from] crate::provider::http::HttpError),
+    /// A thread of the start died.
+    #[error("the start was interrupted: {0}")]
+    Interrupted(String),
+}
+
+/// Where the gateway listens.
+#[derive(Debug, Clone)]
+pub struct Addrs {
+    /// MQTT.
+    pub mqtt: SocketAddr,
+    /// Metrics and health; none when switched off.
+    pub http: Option<SocketAddr>,
+    /// The control socket.
+    pub control: PathBuf,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    addrs: Addrs,
+    operators: Arc<Operators>,
+    /// First: no new connection, sessions end, what they promised is written.
+    stop: CancellationToken,
+    /// Last: the bus.
+    stop_bus: CancellationToken,
+    tasks: TaskTracker,
+    bus_tasks: TaskTracker,
+    router: crate::router::Router,
+    store: Arc<SledStore>,
+    notifier: Notifier,
+}
+
+impl Gateway {
+    /// Starts all parts. When it returns, the listeners are bound and the store is open.
+    pub async fn start(config: Config, outside: Outside) -> Result<Self, StartError> {
+        start::start(config, outside).await
+    }
+
+    /// Where it listens.
+    pub fn addrs(&self) -> &Addrs {
+        &self.addrs
+    }
+
+    /// The operators' operations, without a socket between.
+    pub fn operators(&self) -> Arc<Operators> {
+        Arc::clone(&self.operators)
+    }
+
+    /// Resolves when a part has died without which nothing may be promised.
+    pub async fn failed(&self) -> String {
+        let mut every = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            every.tick().await;
+            if !self.store.health().writer {
+                return "the store's writer has died".to_owned();
+            }
+            if self.stop.is_cancelled() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Stops: sessions end and write what they promised, connections are told, the store is flushed.
+    pub async fn stop(self, grace: Duration) {
+        self.notifier.stopping();
+        self.stop.cancel();
+        let ended = async {
+            self.router.stopped().await;
+            self.tasks.close();
+            self.tasks.wait().await;
+        };
+        if tokio::time::timeout(grace, ended).await.is_err() {
+            tracing::warn!(?grace, "not everything ended within the grace");
+        }
+        self.stop_bus.cancel();
+        self.bus_tasks.close();
+        if tokio::time::timeout(Duration::from_secs(2), self.bus_tasks.wait()).await.is_err() {
+            tracing::warn!("the bus did not end in time");
+        }
+        self.store.close().await;
+        tracing::info!("stopped");
+    }
+}

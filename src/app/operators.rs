@@ -1,0 +1,163 @@
+//! The operators' operations: on a running gateway ([`Operators`]), and on its store when none runs ([`Offline`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::Addrs;
+use crate::admin::{
+    Admin, AdminError, AdminErrorKind, Credential, DeviceRow, LifelogQuery, LifelogRow, LifelogTail, ModelRow,
+    NewDevice, NewOperator, OperatorRow, Said, Secret, SessionRow, Status,
+};
+use crate::config::Config;
+use crate::delivery::Delivery;
+use crate::domain::{Clock, DeviceId};
+use crate::door::credentials::Credentials;
+use crate::door::mqtt::DoorControl;
+use crate::lifelog::Lifelog;
+use crate::observe::{Health, Verdict};
+use crate::router::{CommandError, Router};
+use crate::store::Store;
+
+mod records;
+
+pub use records::Offline;
+
+/// The operations of a running gateway.
+pub struct Operators {
+    pub(super) config: Arc<Config>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) lifelog: Arc<Lifelog>,
+    pub(super) router: Router,
+    pub(super) delivery: Arc<Delivery>,
+    pub(super) door: DoorControl,
+    pub(super) health: Arc<dyn Health>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) boot: u64,
+    pub(super) started: Duration,
+    pub(super) addrs: Addrs,
+}
+
+impl Operators {
+    pub(super) fn health(&self) -> Arc<dyn Health> {
+        Arc::clone(&self.health)
+    }
+
+    fn records(&self) -> records::Records<'_> {
+        records::Records { store: &*self.store, credentials: &self.credentials, lifelog: &self.lifelog }
+    }
+
+    /// The gateway at a glance; what the retained status topic carries.
+    pub fn glance(&self) -> Status {
+        let sessions = self.router.sessions();
+        let mut listeners = vec![("mqtt".to_owned(), self.addrs.mqtt.to_string())];
+        listeners.extend(self.addrs.http.map(|addr| ("http".to_owned(), addr.to_string())));
+        listeners.push(("control".to_owned(), self.addrs.control.display().to_string()));
+        Status {
+            gateway: self.config.gateway.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            boot: self.boot,
+            uptime_s: self.clock.mono().saturating_sub(self.started).as_secs(),
+            devices: self.credentials.list_devices().len() as u64,
+            online: self.delivery.connected() as u64,
+            sessions: sessions.len() as u64,
+            listeners,
+            health: Verdict::of(self.health.report()),
+        }
+    }
+}
+
+fn command(error: CommandError) -> AdminError {
+    let kind = match error {
+        CommandError::NotConnected(_) => AdminErrorKind::NotFound,
+        CommandError::Busy(_) => AdminErrorKind::Internal,
+    };
+    AdminError::new(kind, error.to_string())
+}
+
+#[async_trait]
+impl Admin for Operators {
+    async fn device_add(&self, device: NewDevice) -> Result<Credential, AdminError> {
+        self.records().device_add(device).await
+    }
+
+    async fn device_list(&self) -> Result<Vec<DeviceRow>, AdminError> {
+        let mut rows = self.records().device_list().await?;
+        for row in &mut rows {
+            row.online = Some(self.delivery.is_connected(&row.id));
+        }
+        Ok(rows)
+    }
+
+    async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError> {
+        self.records().device_remove(&device).await?;
+        self.door.end_device(&device, "the device was removed");
+        Ok(())
+    }
+
+    async fn operator_add(&self, operator: NewOperator) -> Result<Credential, AdminError> {
+        self.records().operator_add(operator).await
+    }
+
+    async fn operator_list(&self) -> Result<Vec<OperatorRow>, AdminError> {
+        self.records().operator_list().await
+    }
+
+    async fn operator_remove(&self, name: String) -> Result<(), AdminError> {
+        self.records().operator_remove(&name).await?;
+        self.door.end_operator(&name, "the operator was removed");
+        Ok(())
+    }
+
+    async fn session_list(&self) -> Result<Vec<SessionRow>, AdminError> {
+        let row = |info: crate::session::Info| SessionRow {
+            device: info.device,
+            session: info.session,
+            state: serde_json::to_value(info.state).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+            opened: info.opened,
+            last_seen: info.last_seen,
+            turns: info.turns,
+            connected: info.online,
+        };
+        Ok(self.router.sessions().into_iter().map(row).collect())
+    }
+
+    async fn lifelog_list(&self, query: LifelogQuery) -> Result<Vec<LifelogRow>, AdminError> {
+        self.records().lifelog_list(query).await
+    }
+
+    async fn lifelog_tail(&self, query: LifelogQuery) -> Result<LifelogTail, AdminError> {
+        records::tail(Arc::clone(&self.lifelog), query)
+    }
+
+    async fn say(&self, device: DeviceId, text: String) -> Result<Said, AdminError> {
+        if text.trim().is_empty() {
+            return Err(AdminError::new(AdminErrorKind::Invalid, "there is nothing to say: give a text"));
+        }
+        self.router.say(&device, text).map_err(command)?;
+        Ok(Said { now: true, detail: format!("{device} is saying it") })
+    }
+
+    async fn abort(&self, device: DeviceId) -> Result<bool, AdminError> {
+        let speaking = self.router.sessions().iter().any(|info| {
+            info.device == device && matches!(info.state, crate::session::State::Speaking | crate::session::State::Thinking)
+        });
+        self.router.hush(&device).map_err(command)?;
+        Ok(speaking)
+    }
+
+    async fn status(&self) -> Result<Status, AdminError> {
+        Ok(self.glance())
+    }
+
+    async fn models(&self) -> Result<Vec<ModelRow>, AdminError> {
+        records::models(&self.config).await
+    }
+}
+
+/// A credential as an operator gets it.
+fn credential(user: &str, secret: &str) -> Credential {
+    Credential { user: user.to_owned(), secret: Some(Secret(secret.to_owned())) }
+}

@@ -1,0 +1,313 @@
+//! The operations that need no running gateway: they read and write records.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream;
+
+use super::credential;
+use crate::admin::{
+    Admin, AdminError, AdminErrorKind, Credential, DeviceRow, LifelogQuery, LifelogRow, LifelogTail, ModelRow,
+    ModelState, NewDevice, NewOperator, OperatorRow, Role, Said, SessionRow, Status,
+};
+use crate::config::Config;
+use crate::domain::{Clock, DeviceId, Wall};
+use crate::door::credentials::{Credentials, CredentialsError};
+use crate::lifelog::{Entry, Lifelog, Query, Tail};
+use crate::store::records::{self, DeviceSettings, TtsMode, devices};
+use crate::store::{Batch, SledStore, Store, StoreError};
+use crate::topics;
+
+/// Entries that one listing gives unless it is told how many.
+const LISTED: usize = 50;
+/// Most entries that one listing gives.
+const MOST: usize = 10_000;
+/// Most devices that one listing gives.
+const MOST_DEVICES: usize = 100_000;
+/// How often a tail looks for new entries.
+const TAIL_EVERY: Duration = Duration::from_millis(200);
+
+pub(super) struct Records<'a> {
+    pub(super) store: &'a dyn Store,
+    pub(super) credentials: &'a Credentials,
+    pub(super) lifelog: &'a Lifelog,
+}
+
+impl Records<'_> {
+    pub(super) async fn device_add(&self, new: NewDevice) -> Result<Credential, AdminError> {
+        if new.password.is_some() {
+            return Err(invalid("a chosen password is not taken yet: leave it out, and a secret of 256 bits is made"));
+        }
+        if new.replace {
+            self.credentials.remove_device(&new.id).await.map_err(credentials_error)?;
+        }
+        let secret = self.credentials.add_device(&new.id).await.map_err(credentials_error)?;
+        if let Some(mut device) = devices::get(self.store, &new.id).await.map_err(store_error)? {
+            let tts_mode = if new.device_text { TtsMode::DeviceText } else { TtsMode::ServerAudio };
+            device.settings = DeviceSettings { audio_mode: new.mode, tts_mode, ..device.settings };
+            let mut batch = Batch::new();
+            devices::put(&mut batch, &device).map_err(store_error)?;
+            self.store.commit(batch).await.map_err(store_error)?;
+        }
+        Ok(credential(new.id.as_str(), secret.reveal()))
+    }
+
+    pub(super) async fn device_list(&self) -> Result<Vec<DeviceRow>, AdminError> {
+        let devices = devices::list(self.store, MOST_DEVICES).await.map_err(store_error)?;
+        let row = |device: records::Device| DeviceRow {
+            id: device.id,
+            created: device.created,
+            dialect: device.settings.dialect,
+            online: None,
+            device_text: device.settings.tts_mode == TtsMode::DeviceText,
+        };
+        Ok(devices.into_iter().map(row).collect())
+    }
+
+    pub(super) async fn device_remove(&self, device: &DeviceId) -> Result<(), AdminError> {
+        match self.credentials.remove_device(device).await.map_err(credentials_error)? {
+            true => Ok(()),
+            false => Err(AdminError::new(AdminErrorKind::NotFound, format!("there is no device {device}"))),
+        }
+    }
+
+    pub(super) async fn operator_add(&self, new: NewOperator) -> Result<Credential, AdminError> {
+        if new.password.is_some() {
+            return Err(invalid("a chosen password is not taken yet: leave it out, and a secret of 256 bits is made"));
+        }
+        let role = match new.role {
+            Role::Viewer => topics::Role::Viewer,
+            Role::Operator => topics::Role::Operator,
+            Role::Admin => topics::Role::Admin,
+        };
+        let secret = self.credentials.add_operator(&new.name, role).await.map_err(credentials_error)?;
+        Ok(credential(&new.name, secret.reveal()))
+    }
+
+    pub(super) async fn operator_list(&self) -> Result<Vec<OperatorRow>, AdminError> {
+        let operators = self.credentials.list_operators().await.map_err(credentials_error)?;
+        let row = |(name, role, created): (String, topics::Role, Wall)| OperatorRow {
+            name,
+            role: match role {
+                topics::Role::Viewer => Role::Viewer,
+                topics::Role::Operator => Role::Operator,
+                topics::Role::Admin => Role::Admin,
+            },
+            created,
+        };
+        Ok(operators.into_iter().map(row).collect())
+    }
+
+    pub(super) async fn operator_remove(&self, name: &str) -> Result<(), AdminError> {
+        match self.credentials.remove_operator(name).await.map_err(credentials_error)? {
+            true => Ok(()),
+            false => Err(AdminError::new(AdminErrorKind::NotFound, format!("there is no operator {name}"))),
+        }
+    }
+
+    pub(super) async fn lifelog_list(&self, query: LifelogQuery) -> Result<Vec<LifelogRow>, AdminError> {
+        let limit = match query.limit {
+            0 => LISTED,
+            limit => limit.min(MOST),
+        };
+        let mut found: VecDeque<LifelogRow> = VecDeque::new();
+        let mut ask = Query {
+            device: query.device.clone(),
+            from: query.since.unwrap_or(Wall(0)),
+            to: query.until.unwrap_or(Wall(u64::MAX)),
+            before: None,
+            limit: limit.max(LISTED),
+        };
+        while found.len() < limit {
+            let page = self.lifelog.query(&ask).await.map_err(store_error)?;
+            for entry in page.entries {
+                if found.len() < limit && is_of_kind(&entry, &query) {
+                    found.push_front(row(entry));
+                }
+            }
+            match page.next {
+                Some(next) => ask.before = Some(next),
+                None => break,
+            }
+        }
+        Ok(found.into())
+    }
+}
+
+/// Entries as they are written.
+pub(super) fn tail(lifelog: Arc<Lifelog>, query: LifelogQuery) -> Result<LifelogTail, AdminError> {
+    let begin = stream::once(async move {
+        let tail = Tail::now(&lifelog).await.map_err(store_error)?;
+        Ok((lifelog, tail, query))
+    });
+    let follow = begin.flat_map(|begun: Result<_, AdminError>| match begun {
+        Ok((lifelog, tail, query)) => stream::unfold(Some((lifelog, tail, query)), poll).flat_map(stream::iter).boxed(),
+        Err(error) => stream::iter([Err(error)]).boxed(),
+    });
+    Ok(follow.boxed())
+}
+
+type Follow = (Arc<Lifelog>, Tail, LifelogQuery);
+
+async fn poll(state: Option<Follow>) -> Option<(Vec<Result<LifelogRow, AdminError>>, Option<Follow>)> {
+    let (lifelog, mut tail, query) = state?;
+    tokio::time::sleep(TAIL_EVERY).await;
+    match tail.poll(&lifelog).await {
+        Ok(entries) => {
+            let wanted = |entry: &Entry| {
+                is_of_kind(entry, &query) && query.device.as_ref().is_none_or(|device| *device == entry.device)
+            };
+            let rows = entries.into_iter().filter(wanted).map(|entry| Ok(row(entry))).collect();
+            Some((rows, Some((lifelog, tail, query))))
+        }
+        Err(error) => Some((vec![Err(store_error(error))], None)),
+    }
+}
+
+fn is_of_kind(entry: &Entry, query: &LifelogQuery) -> bool {
+    query.kind.as_deref().is_none_or(|kind| entry.kind.name() == kind)
+}
+
+fn row(entry: Entry) -> LifelogRow {
+    LifelogRow {
+        at: entry.at,
+        device: Some(entry.device),
+        session: entry.session,
+        kind: entry.kind.name().to_owned(),
+        detail: entry.body,
+    }
+}
+
+/// The models that the engines need.
+pub(super) async fn models(config: &Config) -> Result<Vec<ModelRow>, AdminError> {
+    let (settings, data) = (config.models.clone(), config.gateway.data_dir.clone());
+    let read = move || crate::models::status(&settings, &data);
+    let rows = tokio::task::spawn_blocking(read).await.map_err(|e| AdminError::new(AdminErrorKind::Internal, e.to_string()))?;
+    let rows = rows.map_err(|error| AdminError::new(AdminErrorKind::Internal, error.to_string()))?;
+    let state = |state| match state {
+        crate::models::State::Ready => ModelState::Ready,
+        crate::models::State::Missing => ModelState::Missing,
+        crate::models::State::Damaged => ModelState::Damaged,
+    };
+    let row = |model: crate::models::ModelStatus| ModelRow {
+        name: model.name,
+        part: model.purpose.name().to_owned(),
+        state: state(model.state),
+        bytes: model.bytes,
+        licence: model.licence,
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+fn invalid(message: &str) -> AdminError {
+    AdminError::new(AdminErrorKind::Invalid, message)
+}
+
+fn store_error(error: StoreError) -> AdminError {
+    AdminError::new(AdminErrorKind::Store, error.to_string())
+}
+
+fn credentials_error(error: CredentialsError) -> AdminError {
+    let kind = match &error {
+        CredentialsError::Exists(_) => AdminErrorKind::Exists,
+        CredentialsError::Name(_) => AdminErrorKind::Invalid,
+        CredentialsError::Store(_) => AdminErrorKind::Store,
+        _ => AdminErrorKind::Internal,
+    };
+    AdminError::new(kind, error.to_string())
+}
+
+/// The operations on the store of a gateway that does not run.
+pub struct Offline {
+    config: Config,
+    store: Arc<SledStore>,
+    credentials: Arc<Credentials>,
+    lifelog: Arc<Lifelog>,
+}
+
+impl Offline {
+    /// Opens the store; a running gateway holds it, and then this fails and says so.
+    pub async fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Self, crate::app::StartError> {
+        let data = config.gateway.data_dir.clone();
+        std::fs::create_dir_all(&data).map_err(|error| crate::app::StartError::DataDir(data.clone(), error))?;
+        let mut registry = crate::observe::registry();
+        let opened = crate::app::start::open_store(&config, &clock, &mut registry).await?;
+        let shared = Arc::clone(&opened.store) as Arc<dyn Store>;
+        let numbers = Arc::new(records::Numbers::new(opened.report.boot));
+        let lifelog = crate::app::start::open_lifelog(&config, &shared, &clock, &numbers, &mut registry)?;
+        let credentials = Credentials::open(shared, &data, clock).await?;
+        Ok(Self { config, store: opened.store, credentials, lifelog })
+    }
+
+    /// Writes what is open. Without it a change may wait for the next start to reach the tree; it is not lost.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
+    fn records(&self) -> Records<'_> {
+        Records { store: &*self.store, credentials: &self.credentials, lifelog: &self.lifelog }
+    }
+}
+
+fn not_running() -> AdminError {
+    let text = "the gateway is not running: start it with systemctl start voxgate, or voxgate serve";
+    AdminError::new(AdminErrorKind::NotRunning, text)
+}
+
+#[async_trait]
+impl Admin for Offline {
+    async fn device_add(&self, device: NewDevice) -> Result<Credential, AdminError> {
+        self.records().device_add(device).await
+    }
+
+    async fn device_list(&self) -> Result<Vec<DeviceRow>, AdminError> {
+        self.records().device_list().await
+    }
+
+    async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError> {
+        self.records().device_remove(&device).await
+    }
+
+    async fn operator_add(&self, operator: NewOperator) -> Result<Credential, AdminError> {
+        self.records().operator_add(operator).await
+    }
+
+    async fn operator_list(&self) -> Result<Vec<OperatorRow>, AdminError> {
+        self.records().operator_list().await
+    }
+
+    async fn operator_remove(&self, name: String) -> Result<(), AdminError> {
+        self.records().operator_remove(&name).await
+    }
+
+    async fn session_list(&self) -> Result<Vec<SessionRow>, AdminError> {
+        Err(not_running())
+    }
+
+    async fn lifelog_list(&self, query: LifelogQuery) -> Result<Vec<LifelogRow>, AdminError> {
+        self.records().lifelog_list(query).await
+    }
+
+    async fn lifelog_tail(&self, _: LifelogQuery) -> Result<LifelogTail, AdminError> {
+        Err(not_running())
+    }
+
+    async fn say(&self, _: DeviceId, _: String) -> Result<Said, AdminError> {
+        Err(not_running())
+    }
+
+    async fn abort(&self, _: DeviceId) -> Result<bool, AdminError> {
+        Err(not_running())
+    }
+
+    async fn status(&self) -> Result<Status, AdminError> {
+        Err(not_running())
+    }
+
+    async fn models(&self) -> Result<Vec<ModelRow>, AdminError> {
+        models(&self.config).await
+    }
+}

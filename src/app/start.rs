@@ -1,0 +1,262 @@
+//! The start, part by part, in the order in which they need each other.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::commands::DeviceCommands;
+use super::health::Parts as HealthParts;
+use super::operators::Operators;
+use super::{Addrs, Gateway, Outside, StartError, housekeeping};
+use crate::admin::ControlServer;
+use crate::audio::{VadModel, Workers};
+use crate::config::Config;
+use crate::delivery::Delivery;
+use crate::domain::Ingress;
+use crate::door::credentials::Credentials;
+use crate::door::mqtt::{Bus, Door};
+use crate::door::{http, mqtt};
+use crate::lifelog::Lifelog;
+use crate::pipeline::images::Images;
+use crate::pipeline::voice::{self, Absent, Apology, Voice};
+use crate::provider;
+use crate::router::Router;
+use crate::session::{self, EarParts, Limits};
+use crate::store::records::Numbers;
+use crate::store::{self, Opened, Store};
+use crate::topics::Table;
+use crate::{audio, delivery, observe};
+
+/// Where the voice activity model is, below the models' folder.
+const SILERO: &str = "silero-vad/silero_vad_16k_sequence.onnx";
+
+pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, StartError> {
+    let config = Arc::new(config);
+    let Outside { clock, random, notifier, providers } = outside;
+    let mut registry = observe::registry();
+    let (stop, stop_bus) = (CancellationToken::new(), CancellationToken::new());
+    let (tasks, bus_tasks) = (TaskTracker::new(), TaskTracker::new());
+
+    let data = config.gateway.data_dir.clone();
+    std::fs::create_dir_all(&data).map_err(|error| StartError::DataDir(data.clone(), error))?;
+    let Opened { store, report } = open_store(&config, &clock, &mut registry).await?;
+    let numbers = Arc::new(Numbers::new(report.boot));
+    let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+    let lifelog = open_lifelog(&config, &shared, &clock, &numbers, &mut registry)?;
+
+    let table = Arc::new(Table::builtin(&config.gateway.name)?);
+    let door_metrics = mqtt::Metrics::register(&mut registry);
+    let bus = Bus::start(
+        config.mqtt.bus.clone(),
+        Arc::clone(&table),
+        Arc::clone(&clock),
+        door_metrics.clone(),
+        &bus_tasks,
+        stop_bus.clone(),
+    );
+    let credentials = Credentials::open(Arc::clone(&shared), &data, Arc::clone(&clock)).await?;
+    first_operator(&credentials, &data).await?;
+
+    let workers = Workers::new(cores(), audio::workers::Metrics::register(&mut registry))?;
+    let vad = load_vad(&config, &data).await?;
+    let (providers, probes) = match providers {
+        Some(providers) => (providers, None),
+        None => {
+            let (providers, probes) = configured_providers(&config)?;
+            (providers, Some(probes))
+        }
+    };
+    let apology = Arc::new(Apology::open(
+        &config.voice.reply.apology,
+        config.providers.tts.voice.as_deref().unwrap_or_default(),
+        &data.join("speech"),
+    ));
+    let runner = Voice::new(voice::Parts {
+        providers: providers.clone(),
+        workers: workers.clone(),
+        settings: config.voice.reply.clone(),
+        opus: config.voice.opus.clone(),
+        apology: Arc::clone(&apology),
+        clock: Arc::clone(&clock),
+        metrics: voice::Metrics::register(&mut registry),
+    });
+
+    let delivery = Arc::new(Delivery::new(Arc::clone(&table), bus.clone(), delivery::Metrics::register(&mut registry)));
+    let intake = Images::new(Arc::clone(&lifelog), Arc::clone(&clock));
+    let parts = session::Parts {
+        settings: config.session.clone(),
+        ears: EarParts {
+            settings: config.voice.audio(),
+            vad: vad.clone(),
+            workers: workers.clone(),
+            metrics: audio::Metrics::register(&mut registry),
+        },
+        store: Arc::clone(&shared),
+        lifelog: Arc::clone(&lifelog),
+        numbers,
+        sink: delivery.clone(),
+        bulletins: bus.clone(),
+        clock: Arc::clone(&clock),
+        runner: Arc::new(runner),
+        intake: Arc::new(intake),
+        random,
+        boot: report.boot,
+        limits: Limits {
+            packet: u32::try_from(config.mqtt.limits.packet.0).unwrap_or(u32::MAX),
+            image: crate::wire::native::MAX_IMAGE,
+            in_flight: u32::from(config.mqtt.limits.in_flight),
+        },
+        metrics: session::Metrics::register(&mut registry),
+    };
+    let router = Router::new(Arc::clone(&delivery), Arc::new(parts), stop.clone());
+    let ingress: Arc<dyn Ingress> = Arc::new(router.clone());
+
+    housekeeping::devices_are_offline(&credentials, &table, &*bus);
+    let door = Door::bind(
+        config.mqtt.clone(),
+        mqtt::Parts {
+            ingress,
+            commands: Arc::new(DeviceCommands::new(router.clone())),
+            credentials: Arc::clone(&credentials),
+            table: Arc::clone(&table),
+            bus: bus.clone(),
+            clock: Arc::clone(&clock),
+            metrics: door_metrics,
+        },
+    )?;
+    let engine = housekeeping::engine(&config, probes.is_some(), &mut registry, &tasks, &stop, &clock);
+    let health = Arc::new(HealthParts {
+        config: Arc::clone(&config),
+        store: Arc::clone(&store),
+        bus: bus.clone(),
+        vad,
+        engine: engine.clone(),
+        local: probes.is_some(),
+        apology: Arc::clone(&apology),
+    });
+    let http = match config.http.enabled {
+        true => Some(http::Server::bind(config.http.clone(), Arc::new(registry), health.clone()).await?),
+        false => None,
+    };
+    let control = ControlServer::bind(&config.control)?;
+    let addrs = Addrs {
+        mqtt: door.addr(),
+        http: http.as_ref().map(http::Server::addr),
+        control: control.path().to_owned(),
+    };
+    let operators = Arc::new(Operators {
+        config: Arc::clone(&config),
+        store: Arc::clone(&shared),
+        credentials,
+        lifelog: Arc::clone(&lifelog),
+        router: router.clone(),
+        delivery,
+        door: door.control(),
+        health: health.clone(),
+        clock: Arc::clone(&clock),
+        boot: report.boot,
+        started: clock.mono(),
+        addrs: addrs.clone(),
+    });
+
+    tasks.spawn(log_end("mqtt", door.run(stop.clone())));
+    if let Some(http) = http {
+        tasks.spawn(log_end("http", http.run(stop.clone())));
+    }
+    let admin = Arc::clone(&operators) as Arc<dyn crate::admin::Admin>;
+    tasks.spawn(control.run(admin, stop.clone()));
+    tasks.spawn(Arc::clone(&lifelog).run(stop.clone()));
+    tasks.spawn(housekeeping::apology(apology, providers.synthesizer, workers, Arc::clone(&config), stop.clone()));
+    tasks.spawn(housekeeping::status(Arc::clone(&operators), table, bus, stop.clone()));
+    tasks.spawn(housekeeping::watchdog(notifier, Arc::clone(&operators), Arc::clone(&store), shared, addrs.mqtt, stop.clone()));
+    tracing::info!(mqtt = %addrs.mqtt, http = ?addrs.http, control = %addrs.control.display(), boot = report.boot, "voxgate is up");
+    notifier.ready(&format!("mqtt on {}", addrs.mqtt));
+    Ok(Gateway { addrs, operators, stop, stop_bus, tasks, bus_tasks, router, store, notifier })
+}
+
+pub(super) fn open_lifelog(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn crate::domain::Clock>,
+    numbers: &Arc<Numbers>,
+    registry: &mut Registry,
+) -> Result<Arc<Lifelog>, StartError> {
+    let metrics = crate::lifelog::Metrics::register(registry);
+    let (settings, dir) = (config.lifelog.clone(), &config.gateway.data_dir);
+    let lifelog = Lifelog::open(settings, dir, Arc::clone(store), Arc::clone(clock), Arc::clone(numbers), &metrics)?;
+    Ok(Arc::new(lifelog))
+}
+
+pub(super) async fn open_store(
+    config: &Config,
+    clock: &Arc<dyn crate::domain::Clock>,
+    registry: &mut Registry,
+) -> Result<Opened, StartError> {
+    let metrics = store::Metrics::register(registry);
+    let (settings, dir, clock) = (config.store.clone(), config.gateway.data_dir.join("store"), Arc::clone(clock));
+    let opened = tokio::task::spawn_blocking(move || store::open(settings, &dir, clock, &metrics)).await;
+    let opened = opened.map_err(|error| StartError::Interrupted(error.to_string()))??;
+    let report = &opened.report;
+    tracing::info!(boot = report.boot, created = report.created, replayed = report.replayed, "the store is open");
+    if let Some((synced, found)) = report.rolled_back {
+        tracing::warn!(synced, found, "sled had lost commits that were on its disk; they were taken from the journal: look at the disk");
+    }
+    if let Some(torn) = &report.torn {
+        tracing::warn!(at = %torn, "the last commit before the stop was not whole and was cut off; it was never acknowledged");
+    }
+    for harmless in &report.harmless {
+        tracing::warn!(what = %harmless, "damage in an old part of the journal; nothing is lost");
+    }
+    Ok(opened)
+}
+
+/// The first start makes an operator; the secret goes to a file that only the owner reads.
+async fn first_operator(credentials: &Credentials, data: &Path) -> Result<(), StartError> {
+    let Some(secret) = credentials.first_operator("operator").await? else { return Ok(()) };
+    let path = data.join("operator.secret");
+    let written = {
+        use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
+        let open = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        open.and_then(|mut file| writeln!(file, "{}", secret.reveal()))
+    };
+    written.map_err(|error| StartError::DataDir(path.clone(), error))?;
+    tracing::info!(file = %path.display(), user = "operator", "the first operator was made; the password is in the file");
+    Ok(())
+}
+
+async fn load_vad(config: &Arc<Config>, data: &Path) -> Result<VadModel, StartError> {
+    let path = config.models.dir(data).join(SILERO);
+    let settings = config.voice.vad.clone();
+    let load = move || VadModel::load(path.is_file().then_some(path.as_path()), &settings);
+    let vad = tokio::task::spawn_blocking(load).await.map_err(|error| StartError::Interrupted(error.to_string()))?;
+    if let Some(why) = vad.fallback() {
+        tracing::warn!(model = vad.name(), why, "the better voice activity model is missing: run voxgate models pull");
+    }
+    Ok(vad)
+}
+
+fn configured_providers(config: &Config) -> Result<(voice::Providers, provider::Providers), StartError> {
+    let client = provider::http::Client::new(&config.http_client)?;
+    let local = provider::Local { wyoming: config.engine.listen_wyoming, http: config.engine.listen_http };
+    let made = provider::Providers::new(&config.providers, local, &client)?;
+    let providers = voice::Providers {
+        transcriber: made.stt.clone().unwrap_or_else(|| Arc::new(Absent)),
+        chat: made.chat.clone().unwrap_or_else(|| Arc::new(Absent)),
+        synthesizer: made.tts.clone().unwrap_or_else(|| Arc::new(Absent)),
+    };
+    Ok((providers, made))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
+
+async fn log_end<E: std::fmt::Display>(part: &'static str, run: impl Future<Output = Result<(), E>>) {
+    if let Err(error) = run.await {
+        tracing::error!(part, %error, "a listener has ended");
+    }
+}

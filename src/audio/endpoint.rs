@@ -1,0 +1,367 @@
+//! Where speech starts and where a turn ends: hysteresis over speech probabilities.
+//!
+//! A pure state machine that counts samples; it knows neither a model nor a codec nor a clock.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{ByteSize, Problem, Span, UP_RATE};
+
+/// `[voice.endpoint]`: when speech counts as begun and a turn as ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Probability of speech from which a frame counts as speech. 0 to 1; default 0.5.
+    pub start_threshold: f32,
+    /// Probability below which a frame counts as silence; between the two it counts as what came before.
+    /// 0 to 1, at most `start_threshold`; default 0.35.
+    pub stop_threshold: f32,
+    /// Speech shorter than this is a click or a cough, and starts nothing. Default 96ms.
+    pub min_speech: Span,
+    /// Silence after speech that ends the turn (the hang-over). Default 480ms.
+    pub silence: Span,
+    /// Audio kept from before the first speech, so that no first consonant is cut off. Default 300ms.
+    pub pre_roll: Span,
+    /// Audio kept after the last speech. Default 200ms.
+    pub post_roll: Span,
+    /// The longest utterance; what is longer is cut there and answered. Default 60s.
+    pub max_utterance: Span,
+    /// The most memory that one utterance may hold, as packets; what is larger is cut there. Default 2MB.
+    pub max_bytes: ByteSize,
+    /// A listening device that hears no speech for so long is told so; 0s is never. Default 20s.
+    pub no_speech: Span,
+    /// `realtime` mode: speech of so long interrupts the answer. Default 300ms.
+    pub barge_in: Span,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            start_threshold: 0.5,
+            stop_threshold: 0.35,
+            min_speech: Span::ms(96),
+            silence: Span::ms(480),
+            pre_roll: Span::ms(300),
+            post_roll: Span::ms(200),
+            max_utterance: Span::secs(60),
+            max_bytes: ByteSize::mb(2),
+            no_speech: Span::secs(20),
+            barge_in: Span::ms(300),
+        }
+    }
+}
+
+impl Settings {
+    /// What is wrong with the settings at `path`.
+    pub fn check(&self, path: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut expect = |good: bool, key: &str, what: &str, remedy: &str| {
+            if !good {
+                problems.push(Problem::new(format!("{path}.{key}"), what, remedy));
+            }
+        };
+        let start = self.start_threshold;
+        expect(start > 0.0 && start < 1.0, "start_threshold", "not between 0 and 1", "use 0.5");
+        let stop = self.stop_threshold;
+        expect(stop > 0.0 && stop <= start, "stop_threshold", "not between 0 and start_threshold", "use 0.35");
+        expect(within(self.min_speech, 0, 1_000), "min_speech", "more than 1s", "use 96ms");
+        expect(within(self.silence, 100, 5_000), "silence", "outside 100ms to 5s", "use 300ms to 800ms");
+        expect(within(self.pre_roll, 0, 2_000), "pre_roll", "more than 2s", "use 300ms");
+        expect(self.post_roll <= self.silence, "post_roll", "more than silence", "use less than silence");
+        expect(within(self.max_utterance, 1_000, 600_000), "max_utterance", "outside 1s to 10m", "use 60s");
+        expect(self.max_bytes >= ByteSize::kb(64), "max_bytes", "less than 64KB", "use 2MB");
+        expect(within(self.barge_in, 32, 5_000), "barge_in", "outside 32ms to 5s", "use 300ms");
+        problems
+    }
+}
+
+fn within(span: Span, low: u128, high: u128) -> bool {
+    (low..=high).contains(&span.0.as_millis())
+}
+
+/// A span in samples at 16 kHz.
+pub(crate) fn samples(span: Span) -> u64 {
+    u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX / 32).min(u64::MAX / 32) * u64::from(UP_RATE / 1_000)
+}
+
+/// What the endpointer decides. Positions are samples since the last [`Endpointer::reset`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Speech has begun, at `from`.
+    Started {
+        /// The first sample of speech.
+        from: u64,
+    },
+    /// The speech that goes on is long enough to interrupt; once a speech.
+    BargeIn,
+    /// The turn is over: silence has followed speech for long enough.
+    Ended {
+        /// The first sample of speech.
+        from: u64,
+        /// One past the last sample of speech.
+        to: u64,
+    },
+    /// The utterance has its greatest length and goes on.
+    TooLong {
+        /// The first sample of speech.
+        from: u64,
+    },
+    /// Nobody has spoken for the configured time.
+    NoSpeech,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// Nobody speaks; counted since `since`.
+    Idle { since: u64 },
+    /// Perhaps somebody speaks, since `from`.
+    Maybe { since: u64, from: u64, voiced: u64, last: u64 },
+    /// Somebody speaks, since `from`; last heard at `last`.
+    Speech { from: u64, last: u64, voiced: u64, barged: bool },
+}
+
+/// Decides on a stream of frames; a few dozen bytes.
+#[derive(Debug)]
+pub struct Endpointer {
+    start: f32,
+    stop: f32,
+    min_speech: u64,
+    silence: u64,
+    max_utterance: u64,
+    no_speech: u64,
+    barge_in: u64,
+    at: u64,
+    state: State,
+}
+
+impl Endpointer {
+    /// At position 0, in silence.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            start: settings.start_threshold,
+            stop: settings.stop_threshold,
+            min_speech: samples(settings.min_speech),
+            silence: samples(settings.silence),
+            max_utterance: samples(settings.max_utterance),
+            no_speech: samples(settings.no_speech),
+            barge_in: samples(settings.barge_in),
+            at: 0,
+            state: State::Idle { since: 0 },
+        }
+    }
+
+    /// Back to position 0 and silence.
+    pub fn reset(&mut self) {
+        self.at = 0;
+        self.state = State::Idle { since: 0 };
+    }
+
+    /// Samples since the last reset.
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// The first sample that may still become part of an utterance, before any pre-roll.
+    pub fn earliest(&self) -> u64 {
+        match self.state {
+            State::Idle { .. } => self.at,
+            State::Maybe { from, .. } | State::Speech { from, .. } => from,
+        }
+    }
+
+    /// One past the last sample of the speech that goes on.
+    pub fn last_speech(&self) -> Option<u64> {
+        match self.state {
+            State::Speech { last, .. } => Some(last),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody speaks (or has just stopped).
+    pub fn speaking(&self) -> bool {
+        matches!(self.state, State::Speech { .. })
+    }
+
+    /// Takes the next `length` samples, which are speech with `probability`.
+    pub fn push(&mut self, length: u32, probability: f32) -> Option<Endpoint> {
+        let length = u64::from(length);
+        let begin = self.at;
+        self.at += length;
+        // Written so that a NaN is silence.
+        let loud = probability >= self.start;
+        let held = probability >= self.stop;
+        match self.state {
+            State::Idle { since } if loud => {
+                self.maybe(State::Maybe { since, from: begin, voiced: length, last: self.at })
+            }
+            State::Idle { since } => self.idle(since),
+            State::Maybe { since, from, voiced, last } => {
+                if held {
+                    self.maybe(State::Maybe { since, from, voiced: voiced + length, last: self.at })
+                } else if self.at - last > self.min_speech.max(length) {
+                    self.state = State::Idle { since };
+                    self.idle(since)
+                } else {
+                    None
+                }
+            }
+            State::Speech { from, last, voiced, barged } => {
+                let (last, voiced) = if held { (self.at, voiced + length) } else { (last, voiced) };
+                self.speech(from, last, voiced, barged)
+            }
+        }
+    }
+
+    fn idle(&mut self, since: u64) -> Option<Endpoint> {
+        if self.no_speech == 0 || self.at - since < self.no_speech {
+            return None;
+        }
+        self.state = State::Idle { since: self.at };
+        Some(Endpoint::NoSpeech)
+    }
+
+    fn maybe(&mut self, state: State) -> Option<Endpoint> {
+        self.state = state;
+        let State::Maybe { from, voiced, last, .. } = state else { return None };
+        if voiced < self.min_speech {
+            return None;
+        }
+        self.state = State::Speech { from, last, voiced, barged: false };
+        Some(Endpoint::Started { from })
+    }
+
+    fn speech(&mut self, from: u64, last: u64, voiced: u64, barged: bool) -> Option<Endpoint> {
+        if self.at - last >= self.silence {
+            self.state = State::Idle { since: self.at };
+            return Some(Endpoint::Ended { from, to: last });
+        }
+        if self.at - from >= self.max_utterance {
+            self.state = State::Idle { since: self.at };
+            return Some(Endpoint::TooLong { from });
+        }
+        let barges = !barged && voiced >= self.barge_in;
+        self.state = State::Speech { from, last, voiced, barged: barged || barges };
+        barges.then_some(Endpoint::BargeIn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FRAME: u32 = 512;
+
+    /// Plays (frames, probability) runs; each event with the millisecond of its decision.
+    fn play(settings: &Settings, runs: &[(usize, f32)]) -> Vec<(u64, Endpoint)> {
+        let mut endpointer = Endpointer::new(settings);
+        let mut events = Vec::new();
+        for (frames, probability) in runs {
+            for _ in 0..*frames {
+                let event = endpointer.push(FRAME, *probability);
+                events.extend(event.map(|event| (endpointer.position() / 16, event)));
+            }
+        }
+        events
+    }
+
+    #[test]
+    fn silence_starts_nothing_and_is_reported_each_time_it_has_lasted() {
+        let settings = Settings { no_speech: Span::secs(2), ..Settings::default() };
+        let events = play(&settings, &[(150, 0.01)]);
+        assert_eq!(events, [(2_016, Endpoint::NoSpeech), (4_032, Endpoint::NoSpeech)]);
+        let never = Settings { no_speech: Span::secs(0), ..Settings::default() };
+        assert!(play(&never, &[(10_000, 0.01)]).is_empty());
+    }
+
+    #[test]
+    fn a_click_is_no_speech() {
+        assert!(play(&Settings::default(), &[(10, 0.0), (1, 0.99), (20, 0.0), (2, 0.9), (40, 0.0)]).is_empty());
+    }
+
+    #[test]
+    fn a_turn_ends_480_ms_after_the_last_speech() {
+        let events = play(&Settings::default(), &[(10, 0.0), (30, 0.9), (30, 0.0)]);
+        assert_eq!(
+            events,
+            [
+                (13 * 32, Endpoint::Started { from: 5_120 }),
+                (20 * 32, Endpoint::BargeIn),
+                (40 * 32 + 480, Endpoint::Ended { from: 5_120, to: 40 * 512 }),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_pause_shorter_than_the_hang_over_does_not_split_a_turn() {
+        let events = play(&Settings::default(), &[(30, 0.9), (14, 0.0), (30, 0.9), (20, 0.0)]);
+        assert_eq!(events.len(), 3);
+        assert_eq!(events[2].1, Endpoint::Ended { from: 0, to: 74 * 512 });
+    }
+
+    #[test]
+    fn between_the_thresholds_what_was_goes_on() {
+        let events = play(&Settings::default(), &[(10, 0.4), (10, 0.9), (100, 0.4)]);
+        assert_eq!(events.len(), 2, "started and barge-in, not ended: {events:?}");
+        assert_eq!(events[0].1, Endpoint::Started { from: 5_120 });
+    }
+
+    #[test]
+    fn speech_without_end_is_cut_at_the_greatest_length() {
+        let settings = Settings { max_utterance: Span::secs(3), ..Settings::default() };
+        let cuts: Vec<u64> = play(&settings, &[(18_750, 0.9)])
+            .into_iter()
+            .filter_map(|(_, event)| if let Endpoint::TooLong { from } = event { Some(from) } else { None })
+            .collect();
+        // Ten minutes: a cut every 94 frames of 32 ms.
+        assert_eq!(cuts.len(), 18_750 / 94);
+        assert!(cuts.windows(2).all(|pair| pair[1] - pair[0] == 94 * 512));
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_all_named() {
+        assert!(Settings::default().check("voice.endpoint").is_empty());
+        let settings = Settings {
+            start_threshold: 0.3,
+            stop_threshold: 0.5,
+            silence: Span::ms(10),
+            max_utterance: Span::ms(1),
+            ..Settings::default()
+        };
+        let keys: Vec<String> = settings.check("voice.endpoint").into_iter().map(|problem| problem.key).collect();
+        let named = ["stop_threshold", "silence", "post_roll", "max_utterance"];
+        assert_eq!(keys, named.map(|key| format!("voice.endpoint.{key}")));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_model_says_events_alternate_and_lengths_are_bounded(
+            probabilities in proptest::collection::vec(prop_oneof![Just(0.0f32), Just(0.4), Just(1.0), any::<f32>()], 0..2_000)
+        ) {
+            let settings = Settings { max_utterance: Span::secs(4), ..Settings::default() };
+            let mut endpointer = Endpointer::new(&settings);
+            let (mut open, mut last_end) = (None, 0);
+            for probability in probabilities {
+                match endpointer.push(FRAME, probability) {
+                    Some(Endpoint::Started { from }) => {
+                        prop_assert!(open.is_none() && from >= last_end);
+                        open = Some(from);
+                    }
+                    Some(Endpoint::Ended { from, to }) => {
+                        prop_assert_eq!(open.take(), Some(from));
+                        prop_assert!(to > from && endpointer.position() - to >= 480 * 16);
+                        prop_assert!(to - from < (4_000 + 32) * 16);
+                        last_end = to;
+                    }
+                    Some(Endpoint::TooLong { from }) => {
+                        prop_assert_eq!(open.take(), Some(from));
+                        last_end = from;
+                    }
+                    Some(Endpoint::BargeIn) => prop_assert!(open.is_some()),
+                    Some(Endpoint::NoSpeech) => prop_assert!(open.is_none()),
+                    None => {}
+                }
+            }
+        }
+    }
+}

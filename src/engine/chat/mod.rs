@@ -1,0 +1,205 @@
+//! Chat with a small local language model (SmolLM2, GGUF, by candle).
+//!
+//! Conversations in, words out as they come. It knows the model's template and where to stop; it must not
+//! know HTTP. What a person says is never read as a control token.
+
+mod memory;
+mod model;
+mod template;
+mod words;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+pub use model::Llama;
+pub use template::{Role, Turn};
+
+use self::memory::Memory;
+use self::words::Words;
+use super::EngineError;
+use super::cores::Pass;
+use super::station::{Desk, Model};
+
+/// Prompt tokens that are read between two looks at who else waits.
+const STRIDE: usize = 32;
+/// The largest answer, whatever is asked for.
+pub const MOST_TOKENS: usize = 512;
+/// The longest conversation, answer included.
+pub const CONTEXT: usize = 2_048;
+/// Words of late that are made less likely.
+const REPEAT_WINDOW: usize = 64;
+const REPEAT_PENALTY: f32 = 1.1;
+
+/// One question to the model.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The conversation, oldest first.
+    pub turns: Vec<Turn>,
+    /// At most so many tokens of answer.
+    pub max_tokens: usize,
+    /// 0.0 is the surest word each time.
+    pub temperature: f64,
+    /// Only the likeliest words that together have this probability.
+    pub top_p: f64,
+    /// The same seed gives the same answer.
+    pub seed: u64,
+    /// Texts that end the answer, and are not part of it.
+    pub stop: Vec<String>,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// The model or a stop text said so.
+    Stop,
+    /// `max_tokens`, or the end of the context.
+    Length,
+}
+
+/// What comes of a question.
+#[derive(Debug)]
+pub enum Piece {
+    /// Some words.
+    Text(String),
+    /// The end.
+    End {
+        /// Why.
+        finish: Finish,
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// Those of them that were remembered and not read again.
+        remembered: usize,
+        /// Tokens of the answer.
+        answer: usize,
+    },
+    /// It failed.
+    Failed(EngineError),
+}
+
+/// The shared part: weights, words, what is remembered of past prompts.
+pub struct Chat {
+    llama: Llama,
+    memory: Memory,
+    examples: bool,
+}
+
+impl Chat {
+    /// Loads a GGUF file, and reads the examples once so that the first question need not.
+    pub fn load(file: &std::path::Path, examples: bool, cache: usize) -> Result<Self, EngineError> {
+        let llama = Llama::load(file)?;
+        let chat = Self { llama, memory: Memory::new(cache), examples };
+        let turns = [Turn { role: Role::User, content: "hi".into() }];
+        let prompt = template::prompt(&chat.llama, &turns, examples)?;
+        let mut state = chat.llama.fresh();
+        state.read(&prompt.tokens[..prompt.stable])?;
+        chat.memory.keep(&prompt.tokens[..prompt.stable], &state, true);
+        Ok(chat)
+    }
+}
+
+impl Model for Chat {
+    type Worker = Arc<Chat>;
+
+    fn worker(self: &Arc<Self>) -> Result<Arc<Chat>, EngineError> {
+        Ok(Arc::clone(self))
+    }
+}
+
+impl Chat {
+    /// Answers into `out` until it is done or `out` is closed.
+    pub fn answer(&self, request: &Request, out: &mpsc::Sender<Piece>, desk: &Desk) {
+        match self.generate(request, out, desk) {
+            Ok(Some(end)) => drop(out.blocking_send(end)),
+            Ok(None) => tracing::debug!("the client went away, answer dropped"),
+            Err(error) => drop(out.blocking_send(Piece::Failed(error))),
+        }
+    }
+
+    /// None: nobody listens any more.
+    fn generate(
+        &self,
+        request: &Request,
+        out: &mpsc::Sender<Piece>,
+        desk: &Desk,
+    ) -> Result<Option<Piece>, EngineError> {
+        let prompt = template::prompt(&self.llama, &request.turns, self.examples)?;
+        if prompt.tokens.len() >= CONTEXT {
+            let text = format!("the conversation has {} tokens, and {CONTEXT} are the most", prompt.tokens.len());
+            return Err(EngineError::Request(text));
+        }
+        let mut core = desk.core();
+        let (mut state, remembered) = match self.memory.longest(&prompt.tokens) {
+            Some((state, known)) => (state, known),
+            None => (self.llama.fresh(), 0),
+        };
+        let mut logits = None;
+        let mut at = remembered;
+        while at < prompt.tokens.len() {
+            // The stable beginning ends a stride, so that it can be remembered as such.
+            let mut end = (at + STRIDE).min(prompt.tokens.len());
+            if at < prompt.stable && prompt.stable < end {
+                end = prompt.stable;
+            }
+            logits = Some(state.read(&prompt.tokens[at..end])?);
+            at = end;
+            if at == prompt.stable || at == prompt.tokens.len() {
+                self.memory.keep(&prompt.tokens[..at], &state, at == prompt.stable);
+            }
+            if out.is_closed() {
+                return Ok(None);
+            }
+            core = desk.breathe(core);
+        }
+        let logits = logits.ok_or_else(|| EngineError::Failed("nothing was asked".into()))?;
+        self.speak(request, &prompt.tokens, remembered, state, logits, out, desk, core)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the second half of `generate`, which holds all of them")]
+    fn speak(
+        &self,
+        request: &Request,
+        prompt: &[u32],
+        remembered: usize,
+        mut state: model::State,
+        mut logits: model::Logits,
+        out: &mpsc::Sender<Piece>,
+        desk: &Desk,
+        mut core: Pass,
+    ) -> Result<Option<Piece>, EngineError> {
+        let room = CONTEXT - prompt.len();
+        let most = request.max_tokens.min(MOST_TOKENS).min(room);
+        let mut sampler = model::Sampler::new(request.seed, request.temperature, request.top_p);
+        let mut words = Words::new(&self.llama, &request.stop);
+        let mut answer: Vec<u32> = Vec::with_capacity(most);
+        let mut finish = Finish::Length;
+        while answer.len() < most {
+            let late = &answer[answer.len().saturating_sub(REPEAT_WINDOW)..];
+            let token = sampler.next(&logits, late, REPEAT_PENALTY)?;
+            if self.llama.ends(token) {
+                finish = Finish::Stop;
+                break;
+            }
+            answer.push(token);
+            let (text, stopped) = words.push(token)?;
+            if !text.is_empty() && out.blocking_send(Piece::Text(text)).is_err() {
+                return Ok(None);
+            }
+            if stopped {
+                finish = Finish::Stop;
+                break;
+            }
+            if out.is_closed() {
+                return Ok(None);
+            }
+            core = desk.breathe(core);
+            logits = state.read(&[token])?;
+        }
+        drop(core);
+        let rest = words.finish();
+        if !rest.is_empty() && out.blocking_send(Piece::Text(rest)).is_err() {
+            return Ok(None);
+        }
+        Ok(Some(Piece::End { finish, prompt: prompt.len(), remembered, answer: answer.len() }))
+    }
+}

@@ -1,0 +1,158 @@
+//! `[engine]`: which local engines run, and where they are reached.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Problem, Span};
+
+/// Who starts the engine process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// The gateway starts it as a child, restarts it, and takes it along when it ends.
+    #[default]
+    Spawn,
+    /// Somebody else does (the systemd unit); the gateway looks whether it is there.
+    External,
+    /// Nobody: everything comes from configured services.
+    Off,
+}
+
+/// The local engines (`[engine]`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// "spawn": the gateway starts the engine process; "external": somebody else does; "off": there is none.
+    /// Default "spawn".
+    pub start: Start,
+    /// Address of the Wyoming listener (speech to text, text to speech). Default "127.0.0.1:10300".
+    pub listen_wyoming: SocketAddr,
+    /// A Unix socket that speaks Wyoming too. Default none.
+    pub wyoming_socket: Option<PathBuf>,
+    /// Address of the OpenAI-compatible listener (chat, embeddings) and of /health. Default "127.0.0.1:10380".
+    pub listen_http: SocketAddr,
+    /// The folder that `voxgate models pull` fills. Default: $VOXGATE_MODELS, else the user's data folder, else
+    /// /var/lib/voxgate/models.
+    pub models_dir: Option<PathBuf>,
+    /// Cores that all engines together may use; each call uses one. 0 is all of the machine. Default 0.
+    pub threads: usize,
+    /// Calls that may wait in front of each engine; more are refused as busy. Default 32.
+    pub queue: usize,
+    /// Speech to text: folder of a GGML Whisper model, or "off". Default "whisper-tiny.en-q8_0".
+    pub stt: String,
+    /// Chat: folder of a GGUF Llama model, or "off". Default "smollm2-135m-instruct-q8_0".
+    pub chat: String,
+    /// Shows the small chat model two worked examples before each conversation; without them it rambles.
+    /// Default true.
+    pub chat_examples: bool,
+    /// Tokens of past conversations kept in memory, so that a next turn is not read again from its start; 46 KB
+    /// each with the default model. Default 1024.
+    pub chat_cache: usize,
+    /// Text to speech: "hibari", "espeak-ng" (the program, if it is installed), or "off". Default "hibari".
+    pub voice: String,
+    /// Embeddings: folder of a BERT model, or "off"; loaded at the first request. Default "minilm-l6-v2".
+    pub embed: String,
+    /// The embedding model leaves memory after so long without a request. Default "10m".
+    pub embed_idle: Span,
+    /// The longest utterance that is transcribed; a longer one is refused. Default "120s".
+    pub max_utterance: Span,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            start: Start::Spawn,
+            listen_wyoming: SocketAddr::from(([127, 0, 0, 1], 10300)),
+            wyoming_socket: None,
+            listen_http: SocketAddr::from(([127, 0, 0, 1], 10380)),
+            models_dir: None,
+            threads: 0,
+            queue: 32,
+            stt: "whisper-tiny.en-q8_0".into(),
+            chat: "smollm2-135m-instruct-q8_0".into(),
+            chat_examples: true,
+            chat_cache: 1_024,
+            voice: "hibari".into(),
+            embed: "minilm-l6-v2".into(),
+            embed_idle: Span::secs(600),
+            max_utterance: Span::secs(120),
+        }
+    }
+}
+
+impl Settings {
+    /// All that is wrong with it.
+    pub fn check(&self, path: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (key, addr) in [("listen_wyoming", self.listen_wyoming), ("listen_http", self.listen_http)] {
+            if !addr.ip().is_loopback() {
+                problems.push(Problem::new(
+                    format!("{path}.{key}"),
+                    format!("{addr} is not a loopback address, and the engine asks nobody who they are"),
+                    "listen on 127.0.0.1 or [::1]",
+                ));
+            }
+        }
+        if self.listen_wyoming == self.listen_http && self.listen_http.port() != 0 {
+            problems.push(Problem::new(
+                format!("{path}.listen_http"),
+                "the same address as listen_wyoming",
+                "give each its own port",
+            ));
+        }
+        if self.queue == 0 {
+            problems.push(Problem::new(format!("{path}.queue"), "nothing may wait", "write 1 or more"));
+        }
+        let names = [("stt", &self.stt), ("chat", &self.chat), ("voice", &self.voice), ("embed", &self.embed)];
+        for (key, name) in names {
+            if name.is_empty() || name.contains('/') || name.starts_with('.') {
+                problems.push(Problem::new(
+                    format!("{path}.{key}"),
+                    format!("{name:?} is no folder below models_dir"),
+                    "write the folder's name, or \"off\"",
+                ));
+            }
+        }
+        problems
+    }
+
+    /// The folder of the models.
+    pub fn models_dir(&self) -> PathBuf {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let below_data = || {
+            let data = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")))?;
+            Some(data.join("voxgate/models")).filter(|dir| dir.is_dir())
+        };
+        self.models_dir
+            .clone()
+            .or_else(|| set("VOXGATE_MODELS"))
+            .or_else(below_data)
+            .unwrap_or_else(|| PathBuf::from("/var/lib/voxgate/models"))
+    }
+
+    /// How many cores the engines share.
+    pub fn cores(&self) -> usize {
+        let machine = std::thread::available_parallelism().map_or(1, usize::from);
+        if self.threads == 0 { machine } else { self.threads.min(machine) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let settings = Settings {
+            listen_wyoming: SocketAddr::from(([0, 0, 0, 0], 10300)),
+            queue: 0,
+            stt: "../x".into(),
+            ..Settings::default()
+        };
+        let keys: Vec<_> = settings.check("engine").into_iter().map(|problem| problem.key).collect();
+        assert_eq!(keys, ["engine.listen_wyoming", "engine.queue", "engine.stt"]);
+        assert!(Settings::default().check("engine").is_empty());
+    }
+}

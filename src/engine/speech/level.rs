@@ -1,0 +1,102 @@
+//! The finish: silence cut off, loudness made even, ends made soft, floats made 16 bit.
+
+use super::RATE;
+
+/// Loudness of the spoken parts, root mean square of full scale (-20 dB): leaves room for peaks.
+const TARGET: f32 = 0.1;
+/// No louder or quieter than this factor (6 dB) whatever the target asks for: a whispered word stays one.
+const MOST_GAIN: f32 = 2.0;
+/// The highest sample after all (-1 dB of full scale).
+const CEILING: f32 = 0.89;
+/// A piece of 10 ms counts as silence when it is so far (40 dB) below the loudest one.
+const SILENCE: f32 = 0.01;
+const PIECE: usize = RATE as usize / 100;
+/// Silence kept before the first sound: an onset is not cut (pieces of 10 ms).
+const KEEP_BEFORE: usize = 4;
+/// Silence kept after the last sound: sentences are played one after the other (pieces of 10 ms).
+const KEEP_AFTER: usize = 12;
+/// Samples of fading in and out (5 ms).
+const FADE: usize = RATE as usize / 200;
+
+/// The samples as they go out. Nothing but silence in: nothing out.
+pub(super) fn finish(sound: &[f32]) -> Vec<i16> {
+    let loudness: Vec<f32> = sound.chunks(PIECE).map(root_mean_square).collect();
+    let loudest = loudness.iter().copied().fold(0.0, f32::max);
+    let spoken = |level: &f32| *level > loudest * SILENCE;
+    let (Some(first), Some(last)) = (loudness.iter().position(spoken), loudness.iter().rposition(spoken)) else {
+        return Vec::new();
+    };
+    let start = first.saturating_sub(KEEP_BEFORE) * PIECE;
+    let end = ((last + 1 + KEEP_AFTER) * PIECE).min(sound.len());
+    let gain = gain(sound, &loudness, loudest);
+    let count = end - start;
+    let sample = |(n, value): (usize, &f32)| {
+        let edge = (n + 1).min(count - n).min(FADE) as f32 / FADE as f32;
+        // In range by the ceiling; `as` saturates and makes zero of what is no number.
+        (value * gain * edge * 32_767.0) as i16
+    };
+    sound[start..end].iter().enumerate().map(sample).collect()
+}
+
+/// What brings the spoken pieces (those within 20 dB of the loudest) to the target.
+fn gain(sound: &[f32], loudness: &[f32], loudest: f32) -> f32 {
+    let active: Vec<f32> = loudness.iter().copied().filter(|level| *level > loudest * 0.1).collect();
+    let level = root_mean_square(&active);
+    let peak = sound.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
+    (TARGET / level).clamp(1.0 / MOST_GAIN, MOST_GAIN).min(CEILING / peak)
+}
+
+fn root_mean_square(values: &[f32]) -> f32 {
+    let sum: f32 = values.iter().map(|value| value * value).sum();
+    (sum / values.len().max(1) as f32).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tone(height: f32, seconds: f32) -> Vec<f32> {
+        let count = (seconds * RATE as f32) as usize;
+        (0..count).map(|n| height * (n as f32 * 0.05).sin()).collect()
+    }
+
+    fn loudness(samples: &[i16]) -> f32 {
+        root_mean_square(&samples.iter().map(|&sample| f32::from(sample) / 32_768.0).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn silence_and_nonsense_leave_nothing() {
+        assert!(finish(&[]).is_empty());
+        assert!(finish(&[0.0; 5000]).is_empty());
+        assert!(finish(&[f32::NAN; 5000]).is_empty());
+    }
+
+    #[test]
+    fn silence_around_speech_is_cut_to_a_breath() {
+        let sound = [vec![0.0; 24_000], tone(0.2, 1.0), vec![0.0; 24_000]].concat();
+        let samples = finish(&sound);
+        let expected = 24_000 + (KEEP_BEFORE + KEEP_AFTER) * PIECE;
+        assert!(samples.len().abs_diff(expected) <= PIECE, "{} samples, not {expected}", samples.len());
+    }
+
+    #[test]
+    fn quiet_and_loud_voices_come_out_alike_within_the_limit() {
+        let quiet = loudness(&finish(&tone(0.1, 1.0)));
+        let loud = loudness(&finish(&tone(0.25, 1.0)));
+        assert!((quiet / loud - 1.0).abs() < 0.02, "{quiet} and {loud}");
+        let whisper = loudness(&finish(&tone(0.01, 1.0)));
+        assert!(whisper < quiet / 4.0, "a whisper must stay one: {whisper}");
+    }
+
+    #[test]
+    fn nothing_clips_and_the_ends_do_not_click() {
+        let mut sound = tone(0.05, 1.0);
+        sound[12_000] = 5.0;
+        let samples = finish(&sound);
+        assert!(samples.iter().all(|sample| sample.unsigned_abs() < 30_000));
+        let steady = finish(&tone(0.3, 1.0));
+        for edge in [&steady[..2], &steady[steady.len() - 2..]] {
+            assert!(edge.iter().all(|sample| sample.unsigned_abs() < 200), "{edge:?}");
+        }
+    }
+}

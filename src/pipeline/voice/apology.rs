@@ -1,0 +1,138 @@
+//! What is said when a stage fails: made ahead, kept as Opus, spoken without any provider.
+//!
+//! It is synthesised when a synthesizer first answers and kept as a file, so that it is there after a
+//! restart with the engine gone; until then the one that comes with the binary is spoken.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use sha2::{Digest, Sha256};
+
+use crate::audio::opus::Encoding;
+use crate::audio::{SpeechEncoder, Workers};
+use crate::provider::{SpeechRequest, Synthesizer};
+
+/// "Sorry, something went wrong. Please try again.": 24 kHz, 60 ms Opus packets, each behind its length
+/// as a big-endian u16. Spoken by the default English voice.
+const BUILT_IN: &[u8] = include_bytes!("apology.en.opus");
+
+/// The spoken apology.
+pub struct Apology {
+    text: String,
+    file: PathBuf,
+    frames: Mutex<Vec<Bytes>>,
+}
+
+impl Apology {
+    /// The apology `text`, kept in `dir`. Reads what an earlier run made.
+    pub fn open(text: &str, voice: &str, dir: &Path) -> Self {
+        let digest = Sha256::digest(format!("{voice}\0{text}").as_bytes());
+        let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let file = dir.join(format!("apology-{name}.opus"));
+        let kept = std::fs::read(&file).ok().and_then(|bytes| unpack(&bytes));
+        let frames = kept.or_else(|| unpack(BUILT_IN)).unwrap_or_default();
+        Self { text: text.to_owned(), file, frames: Mutex::new(frames) }
+    }
+
+    /// The words.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The frames: 24 kHz, 60 ms each.
+    pub fn frames(&self) -> Vec<Bytes> {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It was made by this configuration's own synthesizer.
+    pub fn made(&self) -> bool {
+        self.file.is_file()
+    }
+
+    /// Synthesises it and keeps it. Fails without harm when the synthesizer is not there.
+    pub async fn make(
+        &self,
+        synthesizer: &dyn Synthesizer,
+        request: SpeechRequest,
+        workers: &Workers,
+        opus: &crate::audio::OpusSettings,
+    ) -> Result<(), String> {
+        let mut speech = synthesizer.speak(SpeechRequest { text: self.text.clone(), ..request });
+        let mut chunks = Vec::new();
+        while let Some(chunk) = speech.next().await {
+            chunks.push(chunk.map_err(|error| error.to_string())?);
+        }
+        let opus = opus.clone();
+        let encode = move || -> Result<Vec<Bytes>, String> {
+            let encoding = Encoding::down(opus.bitrate, opus.complexity);
+            let mut encoder = SpeechEncoder::new(encoding).map_err(|error| error.to_string())?;
+            let mut frames = Vec::new();
+            for chunk in chunks {
+                frames.extend(encoder.push(chunk.rate, &chunk.samples).map_err(|error| error.to_string())?);
+            }
+            frames.extend(encoder.flush().map_err(|error| error.to_string())?);
+            Ok(frames.into_iter().map(|frame| frame.packet).collect())
+        };
+        let frames = workers.run(encode).await.map_err(|error| error.to_string())??;
+        if frames.is_empty() {
+            return Err("the synthesizer made no sound".to_owned());
+        }
+        let packed = pack(&frames);
+        *self.frames.lock().unwrap_or_else(PoisonError::into_inner) = frames;
+        let file = self.file.clone();
+        let kept = workers.run(move || keep(&file, &packed)).await.map_err(|error| error.to_string())?;
+        kept.map_err(|error| format!("{}: {error}", self.file.display()))
+    }
+}
+
+fn keep(file: &Path, packed: &[u8]) -> std::io::Result<()> {
+    if let Some(dir) = file.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    let partial = file.with_extension("part");
+    std::fs::write(&partial, packed)?;
+    std::fs::rename(&partial, file)
+}
+
+/// Packets, each behind its length as a big-endian u16.
+pub fn pack(frames: &[Bytes]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for frame in frames {
+        out.extend_from_slice(&u16::try_from(frame.len()).unwrap_or(0).to_be_bytes());
+        out.extend_from_slice(frame);
+    }
+    out
+}
+
+fn unpack(bytes: &[u8]) -> Option<Vec<Bytes>> {
+    let mut frames = Vec::new();
+    let mut rest = bytes;
+    while let [high, low, more @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let packet = more.get(..length)?;
+        frames.push(Bytes::copy_from_slice(packet));
+        rest = &more[length..];
+    }
+    (rest.is_empty() && !frames.is_empty()).then_some(frames)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_apology_reads_back_and_a_torn_one_does_not() {
+        let frames = vec![Bytes::from_static(b"abc"), Bytes::from_static(b"de")];
+        let packed = pack(&frames);
+        assert_eq!(unpack(&packed), Some(frames));
+        assert_eq!(unpack(&packed[..packed.len() - 1]), None);
+        assert_eq!(unpack(&[]), None);
+    }
+
+    #[test]
+    fn the_built_in_apology_is_whole() {
+        assert!(unpack(BUILT_IN).is_some_and(|frames| frames.len() > 20));
+    }
+}

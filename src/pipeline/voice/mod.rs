@@ -1,0 +1,159 @@
+//! The voice turn: transcribe → think → speak, streaming from step to step.
+//!
+//! One call of [`Voice::run`] is one turn. It knows neither devices' links nor the store: what it says
+//! goes to the turn's voice, what it found out goes to its report. Dropping it is the cancellation.
+
+mod absent;
+mod apology;
+mod clauses;
+mod intents;
+mod metrics;
+mod settings;
+mod speak;
+mod think;
+mod transcribe;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+pub use absent::Absent;
+pub use apology::Apology;
+pub use metrics::Metrics;
+pub use settings::Settings;
+
+use crate::audio::Workers;
+use crate::domain::{Clock, StopReason};
+use crate::provider::{ChatModel, ErrorKind, ProviderError, Synthesizer, Transcriber};
+use crate::session::{Input, Outcome, SharedReport, Turn, TurnRunner, stage};
+
+/// The providers of a turn.
+#[derive(Clone)]
+pub struct Providers {
+    /// Speech to text.
+    pub transcriber: Arc<dyn Transcriber>,
+    /// The chat model.
+    pub chat: Arc<dyn ChatModel>,
+    /// Text to speech.
+    pub synthesizer: Arc<dyn Synthesizer>,
+}
+
+/// Runs voice turns.
+#[derive(Clone)]
+pub struct Voice {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    providers: Providers,
+    workers: Workers,
+    settings: Settings,
+    opus: crate::audio::OpusSettings,
+    zone: jiff::tz::TimeZone,
+    apology: Arc<Apology>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+}
+
+/// A stage that failed, for the report: never a provider's own words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Failed {
+    stage: &'static str,
+    kind: ErrorKind,
+}
+
+impl Failed {
+    fn at(stage: &'static str, device: &crate::domain::DeviceId, error: &ProviderError) -> Self {
+        tracing::warn!(%device, stage, kind = error.kind.name(), error = %error, "a stage of a turn failed");
+        Self { stage, kind: error.kind }
+    }
+}
+
+/// What `Voice` is made of.
+pub struct Parts {
+    /// The providers.
+    pub providers: Providers,
+    /// The codec threads.
+    pub workers: Workers,
+    /// `[voice.reply]`.
+    pub settings: Settings,
+    /// `[voice.opus]`.
+    pub opus: crate::audio::OpusSettings,
+    /// What is said when a stage fails.
+    pub apology: Arc<Apology>,
+    /// For spoken times.
+    pub clock: Arc<dyn Clock>,
+    /// Its metrics.
+    pub metrics: Metrics,
+}
+
+impl Voice {
+    /// A pipeline of these parts.
+    pub fn new(parts: Parts) -> Self {
+        let zone = parts.settings.zone();
+        let Parts { providers, workers, settings, opus, apology, clock, metrics } = parts;
+        Self { inner: Arc::new(Inner { providers, workers, settings, opus, zone, apology, clock, metrics }) }
+    }
+}
+
+impl TurnRunner for Voice {
+    fn run(&self, turn: Turn, report: SharedReport) -> BoxFuture<'static, ()> {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move {
+            let outcome = inner.turn(&turn, &report).await;
+            let total = since(turn.decided);
+            report.write(|report| {
+                report.outcome = outcome;
+                report.stages_ms.insert(stage::TOTAL.to_owned(), total);
+            });
+        })
+    }
+}
+
+impl Inner {
+    async fn turn(&self, turn: &Turn, report: &SharedReport) -> Outcome {
+        match self.hear_think_speak(turn, report).await {
+            Ok(outcome) => outcome,
+            Err(failed) => {
+                report.write(|report| report.failed = Some(format!("{}: {}", failed.stage, failed.kind.name())));
+                self.metrics.failed(failed.stage, failed.kind);
+                turn.voice.error(failed.stage, "something went wrong, please try again");
+                self.apologise(turn, report).await;
+                Outcome::Failed
+            }
+        }
+    }
+
+    async fn hear_think_speak(&self, turn: &Turn, report: &SharedReport) -> Result<Outcome, Failed> {
+        let pieces = match &turn.input {
+            Input::Say(text) => think::exactly(text),
+            Input::Text(text) => self.think(turn, text, report),
+            Input::Speech(utterance) => {
+                let Some(words) = self.transcribe(turn, utterance, report).await? else {
+                    return Ok(Outcome::Empty);
+                };
+                self.think(turn, &words, report)
+            }
+        };
+        self.speak(turn, pieces, report).await
+    }
+
+    /// Says the apology: from memory, without any provider.
+    async fn apologise(&self, turn: &Turn, report: &SharedReport) {
+        let text = self.apology.text();
+        turn.voice.start();
+        turn.voice.sentence(text);
+        let frames = match turn.tts_mode {
+            crate::session::TtsMode::Audio => self.apology.frames(),
+            crate::session::TtsMode::DeviceText => Vec::new(),
+        };
+        let sent = self.pace_all(turn, frames, report).await;
+        turn.voice.stop(if sent { StopReason::Error } else { StopReason::LinkLost });
+    }
+}
+
+/// Milliseconds since `then`.
+fn since(then: Instant) -> f64 {
+    Instant::now().saturating_duration_since(then).as_secs_f64() * 1e3
+}

@@ -1,0 +1,107 @@
+//! `[voice]`: how a turn is thought and spoken.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Problem, Span};
+
+/// `[voice.reply]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The instructions that every conversation starts with.
+    pub system_prompt: String,
+    /// At most so many tokens of reply.
+    pub max_tokens: u32,
+    /// 0.0 to 2.0: how freely the chat model chooses its words; 0.0 is the likeliest word each time.
+    pub temperature: f32,
+    /// Answer what can be answered without a model (time, date, arithmetic, what was just said) at once.
+    pub local_intents: bool,
+    /// IANA time zone for spoken times, as in "Europe/Berlin"; empty is the machine's.
+    pub timezone: String,
+    /// Language of speech and apologies, BCP 47.
+    pub language: String,
+    /// What is said when a stage fails; synthesised ahead, so that it can be spoken without any provider.
+    pub apology: String,
+    /// Frames of 60 ms sent ahead of real time at the start of speech: the device's cushion against jitter.
+    pub ahead_frames: u32,
+    /// A transcription that takes longer has failed.
+    pub transcribe_timeout: Span,
+    /// A first piece of reply that takes longer has failed.
+    pub first_token_timeout: Span,
+    /// A first piece of speech of a clause that takes longer has failed.
+    pub speech_timeout: Span,
+    /// Utterances with less speech than this are not transcribed.
+    pub min_speech: Span,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            system_prompt: "You are the voice of a small device. Answer in one or two short, plain sentences, \
+                            without lists or markup, since your answer is spoken."
+                .into(),
+            max_tokens: 120,
+            temperature: 0.2,
+            local_intents: true,
+            timezone: String::new(),
+            language: "en".into(),
+            apology: "Sorry, something went wrong. Please try again.".into(),
+            ahead_frames: 5,
+            transcribe_timeout: Span::secs(10),
+            first_token_timeout: Span::secs(10),
+            speech_timeout: Span::secs(10),
+            min_speech: Span::ms(120),
+        }
+    }
+}
+
+impl Settings {
+    /// What is wrong with these settings.
+    pub fn check(&self, path: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if !(0.0..=2.0).contains(&self.temperature) {
+            problems.push(Problem::new(
+                format!("{path}.temperature"),
+                format!("{} is out of range", self.temperature),
+                "use 0.0 to 2.0",
+            ));
+        }
+        if !(1..=4_096).contains(&self.max_tokens) {
+            problems.push(Problem::new(
+                format!("{path}.max_tokens"),
+                format!("{} is out of range", self.max_tokens),
+                "use 1 to 4096",
+            ));
+        }
+        if !(1..=50).contains(&self.ahead_frames) {
+            problems.push(Problem::new(
+                format!("{path}.ahead_frames"),
+                format!("{} is out of range", self.ahead_frames),
+                "use 1 to 50 (frames of 60 ms)",
+            ));
+        }
+        if !self.timezone.is_empty() && jiff::tz::TimeZone::get(&self.timezone).is_err() {
+            problems.push(Problem::new(
+                format!("{path}.timezone"),
+                format!("{:?} is not in the time zone database", self.timezone),
+                "use an IANA name as in \"Europe/Berlin\", or \"\" for the machine's",
+            ));
+        }
+        if self.apology.trim().is_empty() {
+            problems.push(Problem::new(
+                format!("{path}.apology"),
+                "is empty: a failure would be silence",
+                "write one short sentence",
+            ));
+        }
+        problems
+    }
+
+    /// The zone for spoken times.
+    pub fn zone(&self) -> jiff::tz::TimeZone {
+        if self.timezone.is_empty() {
+            return jiff::tz::TimeZone::system();
+        }
+        jiff::tz::TimeZone::get(&self.timezone).unwrap_or(jiff::tz::TimeZone::UTC)
+    }
+}

@@ -1,0 +1,311 @@
+//! The pieces of a reply → clauses → speech → Opus frames, paced to the device.
+//!
+//! Three steps run side by side in the turn's own task, with bounded queues between them: the model
+//! writes on while the clause before is synthesised, and the next sentence is synthesised while this one
+//! is played.
+
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::{Instant, timeout};
+
+use super::clauses::Clauses;
+use super::think::Pieces;
+use super::{Failed, Inner, since};
+use crate::audio::opus::Encoding;
+use crate::audio::{Pacer, SpeechEncoder};
+use crate::domain::{DOWN_FRAME_MS, OpusFrame, StopReason};
+use crate::provider::{ErrorKind, PcmChunk, ProviderError, SpeechRequest, SpeechStream};
+use crate::session::{Outcome, SharedReport, TtsMode, Turn, stage};
+
+/// Clauses that wait for the synthesizer.
+const CLAUSES_AHEAD: usize = 2;
+/// Frames that wait for their slot: about four seconds of speech.
+const FRAMES_AHEAD: usize = 64;
+
+/// What goes to the pacer, in order.
+enum Spoken {
+    Clause(String),
+    Frame(Bytes),
+}
+
+impl Inner {
+    /// Says a reply. Failed stages come back as errors after what was already said has been played.
+    pub(super) async fn speak(
+        &self,
+        turn: &Turn,
+        pieces: Pieces,
+        report: &SharedReport,
+    ) -> Result<Outcome, Failed> {
+        let (clause_tx, clause_rx) = mpsc::channel(CLAUSES_AHEAD);
+        let (frame_tx, frame_rx) = mpsc::channel(FRAMES_AHEAD);
+        let (thought, voiced, sent) = tokio::join!(
+            self.clauses(turn, pieces, clause_tx, report),
+            self.synthesize(turn, clause_rx, frame_tx, report),
+            self.pace(turn, frame_rx, report),
+        );
+        let outcome = if sent { Outcome::Answered } else { Outcome::LinkLost };
+        match thought.and(voiced) {
+            // a device that takes no frames needs no apology: it would not hear it
+            Ok(()) | Err(_) if !sent => {
+                turn.voice.stop(StopReason::LinkLost);
+                Ok(outcome)
+            }
+            Ok(()) => {
+                turn.voice.stop(StopReason::Done);
+                Ok(outcome)
+            }
+            Err(failed) => Err(failed),
+        }
+    }
+
+    /// Step one: pieces → clauses; the whole reply as text at the end.
+    async fn clauses(
+        &self,
+        turn: &Turn,
+        mut pieces: Pieces,
+        clauses: Sender<String>,
+        report: &SharedReport,
+    ) -> Result<(), Failed> {
+        let asked = Instant::now();
+        let mut splitter = Clauses::new();
+        let mut reply = String::new();
+        let mut first = true;
+        let mut spoken = false;
+        let mut note_clause = |report: &SharedReport, ready: bool| {
+            if ready && !std::mem::replace(&mut spoken, true) {
+                let waited = since(asked);
+                report.write(|report| {
+                    report.stages_ms.insert(stage::FIRST_CLAUSE.to_owned(), since(turn.decided));
+                    if !report.local && report.input != "say" {
+                        *report.stages_ms.entry(stage::PROVIDERS.to_owned()).or_default() += waited;
+                    }
+                });
+            }
+        };
+        let wait = self.settings.first_token_timeout.0;
+        let result = loop {
+            let piece = match timeout(wait, pieces.next()).await {
+                Ok(None) => break Ok(()),
+                Ok(Some(Ok(piece))) => piece,
+                Ok(Some(Err(error))) => break Err(Failed::at("chat", &turn.device, &error)),
+                Err(_) => {
+                    let error = ProviderError::new(ErrorKind::Timeout, "chat", "no further piece of reply in time");
+                    break Err(Failed::at("chat", &turn.device, &error));
+                }
+            };
+            if std::mem::take(&mut first) {
+                let ms = since(turn.decided);
+                self.metrics.stage(stage::FIRST_TOKEN, ms);
+                report.write(|report| drop(report.stages_ms.insert(stage::FIRST_TOKEN.to_owned(), ms)));
+            }
+            reply.push_str(&piece);
+            let ready = splitter.push(&piece);
+            note_clause(report, !ready.is_empty());
+            for clause in ready {
+                // the synthesizer has failed: its error is the turn's, the text is still told
+                let _ = clauses.send(clause).await;
+            }
+        };
+        if let Some(clause) = splitter.finish() {
+            note_clause(report, true);
+            let _ = clauses.send(clause).await;
+        }
+        drop(clauses);
+        let reply = reply.trim();
+        report.write(|report| reply.clone_into(&mut report.reply));
+        if !reply.is_empty() {
+            turn.voice.reply(reply);
+        }
+        if reply.is_empty() && result.is_ok() {
+            let error = ProviderError::new(ErrorKind::BadAnswer, "chat", "an empty reply");
+            return Err(Failed::at("chat", &turn.device, &error));
+        }
+        result
+    }
+
+    /// Step two: clauses → frames.
+    async fn synthesize(
+        &self,
+        turn: &Turn,
+        mut clauses: Receiver<String>,
+        frames: Sender<Spoken>,
+        report: &SharedReport,
+    ) -> Result<(), Failed> {
+        if turn.tts_mode == TtsMode::DeviceText {
+            while let Some(clause) = clauses.recv().await {
+                if frames.send(Spoken::Clause(clause)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            return Ok(());
+        }
+        let internal = |error: String| {
+            let error = ProviderError::new(ErrorKind::Internal, "codec", error);
+            Failed::at("encode", &turn.device, &error)
+        };
+        let mut encoder: Option<SpeechEncoder> = None;
+        let mut first = true;
+        while let Some(clause) = clauses.recv().await {
+            let asked = Instant::now();
+            let mut speech = self.providers.synthesizer.speak(SpeechRequest {
+                text: clause.clone(),
+                voice: None,
+                language: Some(self.settings.language.clone()).filter(|language| !language.is_empty()),
+            });
+            if frames.send(Spoken::Clause(clause)).await.is_err() {
+                return Ok(());
+            }
+            while let Some(chunk) = self.next_chunk(turn, &mut speech).await? {
+                if std::mem::take(&mut first) {
+                    let waited = since(asked);
+                    report.write(|report| *report.stages_ms.entry(stage::PROVIDERS.to_owned()).or_default() += waited);
+                }
+                let opus = self.opus.clone();
+                let busy = self.workers.queued() >= opus.busy_queue as usize;
+                let complexity = if busy { opus.complexity_busy } else { opus.complexity };
+                let own = encoder.take();
+                let job = move || -> Result<(SpeechEncoder, Vec<OpusFrame>), String> {
+                    let mut encoder = match own {
+                        Some(encoder) => encoder,
+                        None => {
+                            let encoding = Encoding::down(opus.bitrate, complexity);
+                            SpeechEncoder::new(encoding).map_err(|error| error.to_string())?
+                        }
+                    };
+                    encoder.set_complexity(complexity).map_err(|error| error.to_string())?;
+                    let packets = encoder.push(chunk.rate, &chunk.samples).map_err(|error| error.to_string())?;
+                    Ok((encoder, packets))
+                };
+                let done = self.workers.run(job).await.map_err(|error| internal(error.to_string()))?;
+                let (back, packets) = done.map_err(internal)?;
+                encoder = Some(back);
+                for frame in packets {
+                    if frames.send(Spoken::Frame(frame.packet)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        if let Some(mut encoder) = encoder {
+            let rest = self.workers.run(move || encoder.flush().map_err(|error| error.to_string())).await;
+            let rest = rest.map_err(|error| internal(error.to_string()))?.map_err(internal)?;
+            for frame in rest {
+                if frames.send(Spoken::Frame(frame.packet)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn next_chunk(&self, turn: &Turn, speech: &mut SpeechStream) -> Result<Option<PcmChunk>, Failed> {
+        let chunk = match timeout(self.settings.speech_timeout.0, speech.next()).await {
+            Ok(None) => return Ok(None),
+            Ok(Some(chunk)) => chunk,
+            Err(_) => Err(ProviderError::new(ErrorKind::Timeout, "speech", "no further piece of speech in time")),
+        };
+        chunk.map(Some).map_err(|error| Failed::at("speech", &turn.device, &error))
+    }
+
+    /// Step three: frames → the device, a few ahead, then in real time. `false` when the link does not take them.
+    async fn pace(&self, turn: &Turn, mut spoken: Receiver<Spoken>, report: &SharedReport) -> bool {
+        let mut pace = Pace::new(self.settings.ahead_frames);
+        let mut started = false;
+        while let Some(next) = spoken.recv().await {
+            if !std::mem::replace(&mut started, true) {
+                turn.voice.start();
+            }
+            match next {
+                Spoken::Clause(text) => {
+                    if turn.tts_mode == TtsMode::DeviceText {
+                        self.note_first(turn, report);
+                    }
+                    turn.voice.sentence(&text);
+                }
+                Spoken::Frame(packet) => {
+                    pace.wait_for_slot().await;
+                    let last = spoken.is_empty() && spoken.is_closed();
+                    if !turn.voice.frame(packet, pace.position_ms(), last) {
+                        return false;
+                    }
+                    if pace.sent == 0 {
+                        self.note_first(turn, report);
+                    }
+                    self.note_frame(&mut pace, report);
+                }
+            }
+        }
+        pace.wait_for_end().await;
+        true
+    }
+
+    /// Sends frames that are all there already.
+    pub(super) async fn pace_all(&self, turn: &Turn, frames: Vec<Bytes>, report: &SharedReport) -> bool {
+        let mut pace = Pace::new(self.settings.ahead_frames);
+        let count = frames.len();
+        for (at, packet) in frames.into_iter().enumerate() {
+            pace.wait_for_slot().await;
+            if !turn.voice.frame(packet, pace.position_ms(), at + 1 == count) {
+                return false;
+            }
+            self.note_frame(&mut pace, report);
+        }
+        pace.wait_for_end().await;
+        true
+    }
+
+    fn note_first(&self, turn: &Turn, report: &SharedReport) {
+        let ms = since(turn.decided);
+        self.metrics.stage(stage::FIRST_AUDIO, ms);
+        report.write(|report| {
+            report.stages_ms.entry(stage::FIRST_AUDIO.to_owned()).or_insert(ms);
+        });
+    }
+
+    fn note_frame(&self, pace: &mut Pace, report: &SharedReport) {
+        pace.sent += 1;
+        self.metrics.late(pace.late_ms);
+        report.write(|report| {
+            report.frames += 1;
+            report.worst_late_ms = report.worst_late_ms.max(pace.late_ms);
+        });
+    }
+}
+
+/// The slots of one turn's frames.
+struct Pace {
+    pacer: Pacer,
+    start: Option<Instant>,
+    sent: u32,
+    late_ms: f64,
+}
+
+impl Pace {
+    fn new(ahead: u32) -> Self {
+        Self { pacer: Pacer::new(DOWN_FRAME_MS, ahead), start: None, sent: 0, late_ms: 0.0 }
+    }
+
+    fn position_ms(&self) -> u32 {
+        self.sent.saturating_mul(DOWN_FRAME_MS)
+    }
+
+    /// Waits until the next frame may go; notes how late it is. A frame that was not made in time starts the
+    /// clock anew: that is starvation, not lateness.
+    async fn wait_for_slot(&mut self) {
+        let now = Instant::now();
+        let start = *self.start.get_or_insert(now);
+        let due = start + self.pacer.schedule(now.saturating_duration_since(start));
+        if due > now {
+            tokio::time::sleep_until(due).await;
+        }
+        self.late_ms = since(due);
+    }
+
+    /// Waits until the last frame has been played.
+    async fn wait_for_end(&self) {
+        if let Some(start) = self.start {
+            tokio::time::sleep_until(start + self.pacer.played_at()).await;
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! HTTP towards the outside: one pooled client for providers and for downloads.
+//!
+//! The only place that names reqwest. It knows addresses, headers, bodies and time-outs; it must
+//! not know what a vendor means by any of them. Header values may be secrets: they are marked as
+//! such and are in no error and in no `Debug` output.
+
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::domain::{Problem, Span};
+
+use super::{ErrorKind, ProviderError};
+
+/// So much of an error's body is kept for the log.
+const ERROR_BODY: usize = 2_048;
+/// The largest JSON answer that is read.
+const JSON_BODY: usize = 32 << 20;
+
+/// How Voxgate's own HTTP client connects (`[http]`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// How long a connection, TLS included, may take to open. Default "5s".
+    pub connect_timeout: Span,
+    /// How long an unused connection is kept open. Default "90s".
+    pub idle_timeout: Span,
+    /// PEM files with certificate authorities to trust beside the public ones; the file that the
+    /// environment variable SSL_CERT_FILE names is read too. Default none.
+    pub ca_files: Vec<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { connect_timeout: Span::secs(5), idle_timeout: Span::secs(90), ca_files: Vec::new() }
+    }
+}
+
+impl Settings {
+    /// All that is wrong with it.
+    pub fn check(&self, path: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.connect_timeout.0.is_zero() {
+            problems.push(Problem::new(
+                format!("{path}.connect_timeout"),
+                "no connection opens in no time",
+                "write \"5s\" or leave it out",
+            ));
+        }
+        for file in &self.ca_files {
+            if !file.is_file() {
+                problems.push(Problem::new(
+                    format!("{path}.ca_files"),
+                    format!("there is no file {}", file.display()),
+                    "name a PEM file with certificates",
+                ));
+            }
+        }
+        problems
+    }
+}
+
+/// How long to wait for which part of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// From the request to the head of the answer.
+    pub first_byte: Duration,
+    /// Between two pieces of the body.
+    pub between: Duration,
+    /// For all of it.
+    pub whole: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { first_byte: Duration::from_secs(15), between: Duration::from_secs(15), whole: Duration::from_secs(120) }
+    }
+}
+
+impl Patience {
+    /// For large files: no limit for the whole (a year), 30 s without a byte is too long.
+    pub fn download() -> Self {
+        Self {
+            first_byte: Duration::from_secs(30),
+            between: Duration::from_secs(30),
+            whole: Duration::from_secs(365 * 86_400),
+        }
+    }
+}
+
+/// Headers of a request. `Debug` shows the names alone.
+#[derive(Clone, Default)]
+pub struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.push((name.into(), value.into()));
+        self
+    }
+
+    /// `Authorization: Bearer …`.
+    #[must_use]
+    pub fn bearer(self, key: &str) -> Self {
+        self.with("authorization", format!("Bearer {key}"))
+    }
+
+    fn to_map(&self) -> Result<HeaderMap, HttpError> {
+        let mut map = HeaderMap::with_capacity(self.0.len());
+        for (name, value) in &self.0 {
+            let bad = || HttpError::Request(format!("the header {name} has a name or value that HTTP forbids"));
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
+            let mut value = HeaderValue::from_str(value).map_err(|_| bad())?;
+            value.set_sensitive(true);
+            map.append(name, value);
+        }
+        Ok(map)
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+/// Why a request failed. No variant holds a header.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    /// The client itself could not be made: certificates, TLS.
+    #[error("the http client cannot start: {0}")]
+    Setup(String),
+    /// The request is none: address, header.
+    #[error("{0}")]
+    Request(String),
+    /// Nobody answers, or the connection broke.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Waited too long; what for, and how long.
+    #[error("no {what} within {}", Span(*.after))]
+    Timeout {
+        /// `connection`, `answer`, `next piece`, `end of the answer`.
+        what: &'static str,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// A status outside 2xx.
+    #[error("status {status}: {body}")]
+    Status {
+        /// The status.
+        status: u16,
+        /// The `Retry-After` header, when it counts seconds.
+        retry_after: Option<Duration>,
+        /// The beginning of the body.
+        body: String,
+    },
+    /// An answer that is not what was asked for.
+    #[error("{0}")]
+    BadAnswer(String),
+}
+
+impl HttpError {
+    /// In the words of providers.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            HttpError::Setup(_) | HttpError::Request(_) => ErrorKind::BadRequest,
+            HttpError::Unavailable(_) => ErrorKind::Unavailable,
+            HttpError::Timeout { .. } => ErrorKind::Timeout,
+            HttpError::BadAnswer(_) => ErrorKind::BadAnswer,
+            HttpError::Status { status, .. } => match status {
+                401 | 403 => ErrorKind::Unauthorized,
+                408 | 504 => ErrorKind::Timeout,
+                429 => ErrorKind::RateLimited,
+                502 | 503 => ErrorKind::Unavailable,
+                500..=599 => ErrorKind::Internal,
+                400..=499 => ErrorKind::BadRequest,
+                _ => ErrorKind::BadAnswer,
+            },
+        }
+    }
+
+    /// As a failure of `provider`.
+    pub fn of(self, provider: &str) -> ProviderError {
+        let retry_after = match &self {
+            HttpError::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        };
+        ProviderError { retry_after, ..ProviderError::new(self.kind(), provider, self.to_string()) }
+    }
+}
+
+/// Pieces of a body as they come; an error is the last item.
+pub type ByteStream = BoxStream<'static, Result<Bytes, HttpError>>;
+
+/// A file on its way.
+pub struct Download {
+    /// Length of the whole file in bytes, when the server says.
+    pub total: Option<u64>,
+    /// The stream begins at this byte: what was asked for, or 0 when the server cannot resume.
+    pub from: u64,
+    /// The bytes.
+    pub stream: ByteStream,
+}
+
+/// The client. Clones share one pool of connections.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: reqwest::Client,
+}
+
+impl Client {
+    /// A client that trusts the public certificate authorities and those of the settings. Reads files: not for
+    /// a hot path.
+    pub fn new(settings: &Settings) -> Result<Self, HttpError> {
+        let setup = |error: &dyn fmt::Display| HttpError::Setup(error.to_string());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| setup(&e))?
+            .with_root_certificates(roots(settings)?)
+            .with_no_client_auth();
+        let inner = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .connect_timeout(settings.connect_timeout.0)
+            .pool_idle_timeout(settings.idle_timeout.0)
+            .tcp_nodelay(true)
+            .user_agent(concat!("voxgate/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|e| setup(&e))?;
+        Ok(Self { inner })
+    }
+
+    /// The JSON at `url`.
+    pub async fn get_json(&self, url: &str, headers: &Headers, patience: Patience) -> Result<Value, HttpError> {
+        let deadline = Instant::now() + patience.whole;
+        let response = send(self.inner.get(parse(url)?).headers(headers.to_map()?), patience, deadline).await?;
+        json(body(response, patience, deadline)).await
+    }
+
+    /// Posts JSON and reads JSON.
+    pub async fn post_json(
+        &self,
+        url: &str,
+        headers: &Headers,
+        request: &Value,
+        patience: Patience,
+    ) -> Result<Value, HttpError> {
+        json(self.post_stream(url, headers, request, patience).await?).await
+    }
+
+    /// Posts JSON; the answer's body as it comes.
+    pub async fn post_stream(
+        &self,
+        url: &str,
+        headers: &Headers,
+        request: &Value,
+        patience: Patience,
+    ) -> Result<ByteStream, HttpError> {
+        let deadline = Instant::now() + patience.whole;
+        let request = self.inner.post(parse(url)?).headers(headers.to_map()?).json(request);
+        Ok(body(send(request, patience, deadline).await?, patience, deadline))
+    }
+
+    /// Posts bytes of some other kind; the answer's body as it comes.
+    pub async fn post_bytes(
+        &self,
+        url: &str,
+        headers: &Headers,
+        content_type: &str,
+        request: Bytes,
+        patience: Patience,
+    ) -> Result<ByteStream, HttpError> {
+        let deadline = Instant::now() + patience.whole;
+        let request =
+            self.inner.post(parse(url)?).headers(headers.to_map()?).header(CONTENT_TYPE, content_type).body(request);
+        Ok(body(send(request, patience, deadline).await?, patience, deadline))
+    }
+
+    /// The file at `url` from byte `from` on. A server that cannot resume sends it from the start: look at
+    /// [`Download::from`]. Asking beyond the end is [`HttpError::Status`] 416.
+    pub async fn download(&self, url: &str, from: u64, patience: Patience) -> Result<Download, HttpError> {
+        let deadline = Instant::now() + patience.whole;
+        let mut request = self.inner.get(parse(url)?).header(ACCEPT_ENCODING, "identity");
+        if from > 0 {
+            request = request.header(RANGE, format!("bytes={from}-"));
+        }
+        let response = send(request, patience, deadline).await?;
+        let (start, total) = if response.status().as_u16() == 206 {
+            let range = response.headers().get(CONTENT_RANGE).and_then(|v| v.to_str().ok());
+            let (start, total) = range.and_then(content_range).ok_or_else(|| {
+                HttpError::BadAnswer("a part was sent without a Content-Range that can be read".into())
+            })?;
+            if start != from {
+                return Err(HttpError::BadAnswer(format!("byte {from} was asked for and byte {start} was sent")));
+            }
+            (start, total)
+        } else {
+            (0, response.content_length())
+        };
+        Ok(Download { total, from: start, stream: body(response, patience, deadline) })
+    }
+}
+
+/// The public authorities, and those of the settings and the environment.
+fn roots(settings: &Settings) -> Result<rustls::RootCertStore, HttpError> {
+    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    for file in &settings.ca_files {
+        let unreadable = |e: &dyn fmt::Display| HttpError::Setup(format!("{}: {e}", file.display()));
+        for certificate in CertificateDer::pem_file_iter(file).map_err(|e| unreadable(&e))? {
+            roots.add(certificate.map_err(|e| unreadable(&e))?).map_err(|e| unreadable(&e))?;
+        }
+    }
+    // What the machine's owner tells every program; a bundle has odd certificates in it, which are passed over.
+    if let Some(bundle) = std::env::var_os("SSL_CERT_FILE")
+        && let Ok(certificates) = CertificateDer::pem_file_iter(bundle)
+    {
+        roots.add_parsable_certificates(certificates.flatten());
+    }
+    Ok(roots)
+}
+
+fn parse(url: &str) -> Result<reqwest::Url, HttpError> {
+    let parsed = reqwest::Url::parse(url).map_err(|e| HttpError::Request(format!("the address is none: {e}")))?;
+    if matches!(parsed.scheme(), "http" | "https") {
+        Ok(parsed)
+    } else {
+        Err(HttpError::Request(format!("{} is not http or https", parsed.scheme())))
+    }
+}
+
+async fn send(
+    request: reqwest::RequestBuilder,
+    patience: Patience,
+    deadline: Instant,
+) -> Result<reqwest::Response, HttpError> {
+    let response = within(request.send(), "answer", patience.first_byte, patience.whole, deadline).await??;
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let status = response.status().as_u16();
+    let seconds = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.trim().parse().ok());
+    let text = collect(body(response, patience, deadline), ERROR_BODY).await.unwrap_or_default();
+    let body = String::from_utf8_lossy(&text).trim().chars().take(ERROR_BODY).collect();
+    Err(HttpError::Status { status, retry_after: seconds.map(Duration::from_secs), body })
+}
+
+fn body(response: reqwest::Response, patience: Patience, deadline: Instant) -> ByteStream {
+    let pieces = response.bytes_stream().boxed();
+    futures::stream::unfold(Some(pieces), move |pieces| async move {
+        let mut pieces = pieces?;
+        match within(pieces.next(), "next piece", patience.between, patience.whole, deadline).await {
+            Ok(None) => None,
+            Ok(Some(Ok(piece))) => Some((Ok(piece), Some(pieces))),
+            Ok(Some(Err(error))) => Some((Err(error.into()), None)),
+            Err(late) => Some((Err(late), None)),
+        }
+    })
+    .boxed()
+}
+
+/// Waits for `future`, at most `limit` and not beyond the deadline of the whole.
+async fn within<F: Future>(
+    future: F,
+    what: &'static str,
+    limit: Duration,
+    whole: Duration,
+    deadline: Instant,
+) -> Result<F::Output, HttpError> {
+    match timeout_at(deadline, timeout(limit, future)).await {
+        Ok(Ok(output)) => Ok(output),
+        Ok(Err(_)) => Err(HttpError::Timeout { what, after: limit }),
+        Err(_) => Err(HttpError::Timeout { what: "end of the answer", after: whole }),
+    }
+}
+
+/// Up to `limit` bytes of a body; what came before an error counts.
+async fn collect(mut pieces: ByteStream, limit: usize) -> Result<Vec<u8>, HttpError> {
+    let mut all = Vec::new();
+    while let Some(piece) = pieces.next().await {
+        match piece {
+            Ok(piece) => all.extend_from_slice(&piece),
+            Err(error) if all.is_empty() => return Err(error),
+            Err(_) => break,
+        }
+        if all.len() >= limit {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// A body that is JSON, read to its end.
+pub async fn json(mut pieces: ByteStream) -> Result<Value, HttpError> {
+    let mut all = Vec::new();
+    while let Some(piece) = pieces.next().await {
+        all.extend_from_slice(&piece?);
+        if all.len() > JSON_BODY {
+            return Err(HttpError::BadAnswer(format!("the answer is longer than {JSON_BODY} bytes")));
+        }
+    }
+    serde_json::from_slice(&all).map_err(|e| HttpError::BadAnswer(format!("the answer is not json: {e}")))
+}
+
+/// `bytes 10-19/20` is (10, Some(20)).
+fn content_range(value: &str) -> Option<(u64, Option<u64>)> {
+    let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
+    let (start, _) = range.split_once('-')?;
+    Some((start.trim().parse().ok()?, total.trim().parse().ok()))
+}
+
+impl From<reqwest::Error> for HttpError {
+    fn from(error: reqwest::Error) -> Self {
+        // The address may hold a key in its query: it is not for the log.
+        let error = error.without_url();
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(inner) = cause {
+            text = format!("{text}: {inner}");
+            cause = inner.source();
+        }
+        // A body that was cut off is a "decode" error to reqwest: to us the other side went away.
+        if error.is_builder() { HttpError::Request(text) } else { HttpError::Unavailable(text) }
+    }
+}

@@ -1,0 +1,239 @@
+//! The actor: one loop, one thing at a time, nothing in it waits for the disk, a provider or the device.
+//!
+//! What takes long runs beside it and comes back as an event: the ears on the codec threads, commits on
+//! the store's writer, the turn as a future that is dropped to cancel it.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::book::{Book, Live};
+use super::ears::{EarParts, Ears};
+use super::info::{SharedInfo, State};
+use super::lanes::{Lanes, Next};
+use super::outgoing::Outgoing;
+use super::settle::Commits;
+use super::turn::{SharedReport, TurnRunner};
+use super::{Metrics, Settings};
+use crate::domain::{Bulletins, Clock, DeviceId, DownlinkSink, LinkId, Receipt, Stream, TurnId};
+use crate::lifelog::Lifelog;
+use crate::store::Store;
+use crate::store::records::Numbers;
+
+/// What sessions share.
+pub struct Parts {
+    /// `[session]`.
+    pub settings: Settings,
+    /// What ears are made of.
+    pub ears: EarParts,
+    /// The records.
+    pub store: Arc<dyn Store>,
+    /// Where entries go.
+    pub lifelog: Arc<Lifelog>,
+    /// Numbers of records.
+    pub numbers: Arc<Numbers>,
+    /// Where downlinks go.
+    pub sink: Arc<dyn DownlinkSink>,
+    /// What operators watch.
+    pub bulletins: Arc<dyn Bulletins>,
+    /// Time for records.
+    pub clock: Arc<dyn Clock>,
+    /// Runs turns.
+    pub runner: Arc<dyn TurnRunner>,
+    /// Takes telemetry and images.
+    pub intake: Arc<dyn super::Intake>,
+    /// Random bits for session ids.
+    pub random: Arc<dyn Fn() -> u128 + Send + Sync>,
+    /// The gateway's boot epoch.
+    pub boot: u64,
+    /// Limits that `hello_ack` tells.
+    pub limits: Limits,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// What a device is told of the door's limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest packet, bytes.
+    pub packet: u32,
+    /// Largest image, bytes.
+    pub image: u32,
+    /// Most unacknowledged QoS 1 publishes.
+    pub in_flight: u32,
+}
+
+/// What others tell a session.
+#[derive(Debug)]
+pub enum Notice {
+    /// A connection of the device is gone; it was the one that carries downlinks.
+    LinkLost(LinkId),
+    /// The last connection of the device is gone.
+    Offline,
+    /// A connection is there (again).
+    Online,
+    /// An operator wants this said.
+    Say(String),
+    /// An operator wants silence.
+    Hush,
+    /// An operator wants the device to restart.
+    Reboot,
+}
+
+/// The turn that runs.
+pub(super) struct Running {
+    pub(super) id: TurnId,
+    pub(super) future: BoxFuture<'static, ()>,
+    pub(super) report: SharedReport,
+    /// Its record in the inbox.
+    pub(super) inbox: Option<u64>,
+}
+
+pub(super) struct Actor {
+    pub(super) device: DeviceId,
+    pub(super) parts: Arc<Parts>,
+    pub(super) lanes: Arc<Lanes>,
+    pub(super) info: SharedInfo,
+    pub(super) out: Arc<Outgoing>,
+    pub(super) book: Book,
+    pub(super) live: Live,
+    pub(super) ears: Ears,
+    pub(super) turn: Option<Running>,
+    pub(super) commits: Commits,
+    /// Receipts of repeats of a number whose first is on its way to the disk.
+    pub(super) joined: HashMap<(Stream, u32), Vec<Receipt>>,
+    /// Outbox entries on their way: downlink number → entry.
+    pub(super) unacknowledged: BTreeMap<u32, u64>,
+    pub(super) online: bool,
+    /// Since when there are marks that no commit carries.
+    pub(super) marks_due: Option<Instant>,
+    pub(super) rest_at: Option<Instant>,
+    /// When to look for what an earlier run left behind: after the hello, or soon without one.
+    pub(super) inbox_due: Option<Instant>,
+    /// Typed turns of an earlier run that wait for the one before them.
+    pub(super) waiting: VecDeque<(String, u64)>,
+    /// The gateway stops: what was not answered is taken up by the next run.
+    pub(super) stopping: bool,
+    /// Telemetry's memory: what the milestones are measured against.
+    pub(super) telemetry: super::TelemetryMemory,
+    pub(super) effects: FuturesUnordered<BoxFuture<'static, super::take::Effect>>,
+}
+
+enum Step {
+    Stop,
+    TurnOver,
+    Heard(super::ears::Report),
+    Committed(super::settle::Committed),
+    Effect(super::take::Effect),
+    Notice(Option<Notice>),
+    Next(Next),
+    Marks,
+    Inbox,
+    Rest,
+}
+
+/// Runs a session until `stop`, or until it has rested long enough without a link.
+pub(super) async fn run(mut actor: Actor, mut notices: mpsc::Receiver<Notice>, stop: CancellationToken) {
+    loop {
+        let step = actor.wait(&mut notices, &stop).await;
+        match step {
+            Step::Stop => break,
+            Step::TurnOver => actor.turn_over(),
+            Step::Heard(report) => actor.heard(report),
+            Step::Committed(committed) => actor.committed(committed),
+            Step::Effect(effect) => actor.effect(effect),
+            Step::Notice(Some(notice)) => actor.notice(notice).await,
+            Step::Next(next) => actor.take(next).await,
+            Step::Marks => actor.write_marks(),
+            Step::Inbox => actor.take_up_the_inbox().await,
+            Step::Rest | Step::Notice(None) => {
+                if actor.lanes.close_if_empty() {
+                    break;
+                }
+            }
+        }
+        actor.tell_state();
+    }
+    actor.farewell().await;
+}
+
+impl Actor {
+    async fn wait(&mut self, notices: &mut mpsc::Receiver<Notice>, stop: &CancellationToken) -> Step {
+        let ears_busy = self.ears.busy();
+        let marks_due = self.marks_due;
+        let inbox_due = self.inbox_due.filter(|_| self.online);
+        let idle = self.turn.is_none() && !ears_busy && self.commits.is_empty() && self.effects.is_empty();
+        let rest_at = self.rest_at.filter(|_| idle && marks_due.is_none());
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Step::Stop,
+            () = over(&mut self.turn) => Step::TurnOver,
+            report = self.ears.back() => Step::Heard(report),
+            Some(committed) = self.commits.next() => Step::Committed(committed),
+            Some(effect) = self.effects.next() => Step::Effect(effect),
+            notice = notices.recv() => Step::Notice(notice),
+            next = self.lanes.next(ears_busy) => Step::Next(next),
+            () = at(marks_due) => Step::Marks,
+            () = at(inbox_due) => Step::Inbox,
+            () = at(rest_at) => Step::Rest,
+        }
+    }
+
+    fn tell_state(&self) {
+        let state = if self.turn.is_some() {
+            if self.out.speaking() { State::Speaking } else { State::Thinking }
+        } else if self.ears.listening() {
+            State::Listening
+        } else {
+            State::Ready
+        };
+        self.info.write(|info| {
+            info.state = state;
+            info.session = self.live.id.clone();
+            info.turns = self.live.turns;
+            info.mode = self.live.mode;
+            info.online = self.online;
+        });
+    }
+
+    /// The gateway stops, or the session rests: nothing that was promised may be lost.
+    async fn farewell(&mut self) {
+        self.stopping = true;
+        self.interrupt(crate::domain::StopReason::Closed);
+        self.write_marks();
+        while let Some(committed) = self.commits.next().await {
+            self.committed(committed);
+        }
+        self.info.write(|info| info.state = State::Closed);
+    }
+}
+
+/// Waits for the turn's end; for ever when there is none.
+async fn over(turn: &mut Option<Running>) {
+    match turn {
+        Some(running) => (&mut running.future).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Runs an actor and turns its panic into `Err`: one session's fault is nobody else's.
+pub(super) async fn caught(
+    actor: Actor,
+    notices: mpsc::Receiver<Notice>,
+    stop: CancellationToken,
+) -> Result<(), ()> {
+    std::panic::AssertUnwindSafe(run(actor, notices, stop)).catch_unwind().await.map_err(drop)
+}

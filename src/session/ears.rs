@@ -1,0 +1,135 @@
+//! The session's ears: they go to a codec thread with a batch of packets and come back with what they heard.
+
+use futures::future::BoxFuture;
+
+use crate::audio::opus::OpusError;
+use crate::audio::{self, Heard, Hearing, Utterance, VadModel, Workers, WorkersError};
+use crate::domain::{AudioPacket, ListenMode};
+
+/// Why the ears heard nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Deaf {
+    #[error("{0}")]
+    Codec(#[from] OpusError),
+    #[error("{0}")]
+    Workers(#[from] WorkersError),
+}
+
+/// What the ears bring back.
+pub(super) struct Report {
+    pub(super) heard: Vec<Heard>,
+    /// The codec threads could not do it.
+    pub(super) failed: Option<Deaf>,
+}
+
+/// What ears are made of.
+#[derive(Clone)]
+pub struct EarParts {
+    /// `[voice]`, the part that is about audio.
+    pub settings: audio::Settings,
+    /// The voice activity model.
+    pub vad: VadModel,
+    /// The codec threads.
+    pub workers: Workers,
+    /// What is counted.
+    pub metrics: audio::Metrics,
+}
+
+type Back = Result<(Box<Hearing>, Vec<Heard>), Deaf>;
+
+pub(super) struct Ears {
+    home: Option<Box<Hearing>>,
+    away: Option<BoxFuture<'static, Back>>,
+    /// What is heard by the batch that is away does not count any more.
+    void: bool,
+    mode: ListenMode,
+    /// In manual mode: between `listen_start` and `listen_stop`.
+    open: bool,
+    parts: EarParts,
+}
+
+impl Ears {
+    pub(super) fn new(parts: EarParts, mode: ListenMode) -> Self {
+        Self { home: None, away: None, void: false, mode, open: mode != ListenMode::Manual, parts }
+    }
+
+    pub(super) fn busy(&self) -> bool {
+        self.away.is_some()
+    }
+
+    pub(super) fn listening(&self) -> bool {
+        self.open && (self.home.is_some() || self.away.is_some())
+    }
+
+    pub(super) fn open(&self) -> bool {
+        self.open
+    }
+
+    /// Begins anew: what was heard so far is void.
+    pub(super) fn reset(&mut self, mode: ListenMode, open: bool) {
+        self.mode = mode;
+        self.open = open;
+        if let Some(hearing) = &mut self.home {
+            hearing.reset(mode);
+        }
+        self.void |= self.away.is_some();
+    }
+
+    /// Gives the memory back while nobody listens.
+    pub(super) fn rest(&mut self) {
+        self.home = None;
+    }
+
+    /// Lets packets pass unheard: only their numbers count.
+    pub(super) fn skip(&mut self, packets: Vec<AudioPacket>) {
+        if let Some(hearing) = &mut self.home {
+            hearing.skip(packets);
+        }
+    }
+
+    /// Sends the ears out with a batch. They must be at home.
+    pub(super) fn hear(&mut self, packets: Vec<AudioPacket>) {
+        let own = self.home.take();
+        let (parts, mode) = (self.parts.clone(), self.mode);
+        let workers = parts.workers.clone();
+        self.away = Some(Box::pin(async move {
+            let job = move || -> Back {
+                let mut hearing = match own {
+                    Some(hearing) => hearing,
+                    None => Box::new(
+                        Hearing::new(&parts.settings, &parts.vad, mode)?.counted_by(parts.metrics.clone()),
+                    ),
+                };
+                let heard = hearing.push(packets);
+                Ok((hearing, heard))
+            };
+            workers.run(job).await?
+        }));
+    }
+
+    /// The utterance is over because the device says so. The ears must be at home.
+    pub(super) fn finish(&mut self) -> Option<Utterance> {
+        let utterance = self.home.as_mut().and_then(|hearing| hearing.finish());
+        self.open = self.mode != ListenMode::Manual;
+        utterance
+    }
+
+    /// Waits for the ears to come back; for ever when they are at home.
+    pub(super) async fn back(&mut self) -> Report {
+        let Some(away) = &mut self.away else { return std::future::pending().await };
+        let back = away.await;
+        self.away = None;
+        let void = std::mem::take(&mut self.void);
+        match back {
+            Ok((mut hearing, heard)) => {
+                if void {
+                    hearing.reset(self.mode);
+                }
+                self.home = Some(hearing);
+                Report { heard: if void { Vec::new() } else { heard }, failed: None }
+            }
+            // the state went down with the job: the next batch begins with fresh ears
+            Err(error) => Report { heard: Vec::new(), failed: Some(error) },
+        }
+    }
+}

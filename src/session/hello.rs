@@ -1,0 +1,226 @@
+//! Opening, resuming and closing sessions, and what waits for a device that comes (back).
+
+use serde_json::json;
+
+use super::actor::Actor;
+use super::book::{Left, Live, Opening, message_of};
+use super::outgoing::Asked;
+use super::turn::Input;
+use super::window::Rule;
+use crate::domain::{AckMarks, Control, EventKind, Hello, HelloAck, ListenMode, Message, SessionId, StopReason, Stream};
+use crate::lifelog::Kind;
+use crate::store::Batch;
+
+impl Actor {
+    /// A hello: never a duplicate. The same one again gets the same answer; a session that is known, open
+    /// and of the same boot goes on; everything else is a new session.
+    pub(super) async fn hello(&mut self, control: &Control, hello: Hello) {
+        let same = self.live.hello.as_ref().is_some_and(|(boot, msg_id, _)| {
+            hello.boot_id.is_some() && *boot == hello.boot_id && control.msg_id.is_some() && *msg_id == control.msg_id
+        });
+        if same {
+            if let Some((_, _, answer)) = self.live.hello.clone() {
+                let _ = self.out.control(Message::HelloAck(Box::new(answer)), Asked::default());
+            }
+            return;
+        }
+        let known = control.session_id.as_deref() == Some(self.live.id.as_str());
+        let resumes = known && self.live.is_open() && hello.boot_id.is_some() && self.live.boot_id == hello.boot_id;
+        if resumes {
+            self.resume(&hello);
+        } else {
+            self.interrupt(StopReason::Closed);
+            self.open_session(hello.boot_id, "hello");
+        }
+        if let Some(seq) = control.seq {
+            // a hello is done in any case; its number only closes a hole
+            self.live.windows.accept(Stream::Control, seq, Rule::Sure);
+            self.live.windows.stream(Stream::Control).committed(seq);
+        }
+        let answer = self.hello_ack(resumes);
+        self.live.hello = Some((hello.boot_id, control.msg_id.clone(), answer.clone()));
+        let session = self.book.session(&mut self.live, self.out.control_seq());
+        self.commit(session, None);
+        let _ = self.out.control(Message::HelloAck(Box::new(answer)), Asked::default());
+        self.parts.metrics.hello(resumes);
+        if resumes && let Some(seq) = hello.last_recv_seq {
+            self.forget_acknowledged(seq);
+        }
+        self.send_outbox().await;
+        if self.inbox_due.is_some() {
+            self.take_up_the_inbox().await;
+        }
+    }
+
+    fn resume(&mut self, hello: &Hello) {
+        for (stream, oldest) in &hello.oldest_seq {
+            self.live.windows.stream(*stream).oldest(*oldest);
+        }
+        self.tell(EventKind::Session, json!({"event": "resumed"}));
+    }
+
+    fn hello_ack(&self, resumed: bool) -> HelloAck {
+        let limits = self.parts.limits;
+        HelloAck {
+            session_id: self.live.id.clone(),
+            resumed,
+            boot: self.parts.boot,
+            time: self.parts.clock.wall().0,
+            ack: AckMarks {
+                control: self.live.windows.ack(Stream::Control),
+                audio: self.live.windows.ack(Stream::Audio),
+                telemetry: self.live.windows.ack(Stream::Telemetry),
+                image: self.live.windows.ack(Stream::Image),
+            },
+            down_seq: self.out.control_seq(),
+            max_packet: limits.packet,
+            max_image: limits.image,
+            max_in_flight: limits.in_flight,
+            heartbeat_s: u32::try_from(self.parts.settings.heartbeat.0.as_secs()).unwrap_or(30),
+        }
+    }
+
+    /// Opens a new session; the one before it is closed.
+    pub(super) fn open_session(&mut self, boot_id: Option<u32>, why: &str) {
+        if self.live.is_open() {
+            self.close_session("replaced");
+        }
+        let id = new_id((self.parts.random)());
+        let opening = Opening { id: id.clone(), boot_id, opened: self.parts.clock.wall() };
+        self.live = Live::open(opening, &self.parts.settings, self.live.device_settings.take());
+        self.out.renumber(id, 0);
+        self.unacknowledged.clear();
+        self.joined.clear();
+        self.info.write(|info| info.opened = self.parts.clock.wall());
+        self.ears.reset(self.live.mode, self.live.mode != ListenMode::Manual);
+        self.parts.metrics.session_opened();
+        self.tell(EventKind::Session, json!({"event": "opened", "why": why}));
+        let mut batch = self.book.entry(Kind::Session, &self.live, json!({"event": "opened", "why": why}));
+        batch.extend(self.book.session(&mut self.live, 0));
+        self.commit(batch, None);
+    }
+
+    pub(super) fn close_session(&mut self, why: &str) {
+        self.live.close();
+        self.tell(EventKind::Session, json!({"event": "closed", "why": why, "turns": self.live.turns}));
+        let body = json!({"event": "closed", "why": why, "turns": self.live.turns});
+        let mut batch = self.book.entry(Kind::Session, &self.live, body);
+        batch.extend(self.book.session(&mut self.live, self.out.control_seq()));
+        self.commit(batch, None);
+    }
+
+    /// Something happens on a session that was closed: a new one begins, without a hello.
+    pub(super) fn revive(&mut self) {
+        if !self.live.is_open() {
+            self.open_session(None, "without hello");
+        }
+    }
+
+    /// Sends what must arrive and has not been acknowledged.
+    pub(super) async fn send_outbox(&mut self) {
+        if !self.online {
+            return;
+        }
+        let entries = match self.book.outbox().await {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::error!(device = %self.device, %error, "the outbox cannot be read");
+                return;
+            }
+        };
+        let mut gone = Batch::new();
+        for entry in entries {
+            if self.unacknowledged.values().any(|n| *n == entry.n) {
+                continue;
+            }
+            let Some(message) = message_of(&entry).filter(|_| !self.book.expired(&entry)) else {
+                self.book.outbox_done(&mut gone, entry.n);
+                continue;
+            };
+            let asked = Asked { msg_id: Some(entry.msg_id), want_ack: true };
+            let Ok(seq) = self.out.control(message, asked) else { break };
+            if entry.at_most_once {
+                self.book.outbox_done(&mut gone, entry.n);
+            } else {
+                self.unacknowledged.insert(seq, entry.n);
+            }
+        }
+        if !gone.is_empty() {
+            self.commit(gone, None);
+        }
+    }
+
+    fn forget_acknowledged(&mut self, seq: u32) {
+        let still = self.unacknowledged.split_off(&seq.saturating_add(1));
+        let mut gone = Batch::new();
+        for n in std::mem::replace(&mut self.unacknowledged, still).into_values() {
+            self.book.outbox_done(&mut gone, n);
+        }
+        if !gone.is_empty() {
+            self.commit(gone, None);
+        }
+    }
+
+    /// Puts a command that is sent at most once a session into the outbox, and sends it if the device is there.
+    pub(super) async fn send_once(&mut self, message: Message) {
+        let expires = self.parts.settings.reboot_expires.0;
+        let msg_id = format!("{:016x}", (self.parts.random)() as u64);
+        let batch = self.book.outbox_once(&message, msg_id, expires);
+        self.commit(batch, None);
+        self.send_outbox().await;
+    }
+
+    /// What the gateway took in but had not done when it stopped.
+    pub(super) async fn take_up_the_inbox(&mut self) {
+        self.inbox_due = None;
+        let left = match self.book.inbox().await {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::error!(device = %self.device, %error, "the inbox cannot be read");
+                return;
+            }
+        };
+        for record in left {
+            match record.what {
+                Left::Again(text) => {
+                    // the try is counted on disk before it is begun: a message that ends the gateway does so twice at most
+                    if let Err(error) = self.parts.store.commit(record.batch).await {
+                        tracing::error!(device = %self.device, %error, "a message of the last run is not tried again");
+                        continue;
+                    }
+                    self.waiting.push_back((text, record.n));
+                }
+                Left::Interrupted(kind) => {
+                    let body = json!({"interrupted": kind, "why": "not answered in time"});
+                    self.tell(EventKind::Alert, body.clone());
+                    let mut batch = self.book.entry(Kind::Alert, &self.live, body);
+                    batch.extend(record.batch);
+                    self.commit(batch, None);
+                }
+                Left::Quarantined => {
+                    tracing::error!(device = %self.device, n = record.n, "a message that ended the gateway twice is put aside");
+                    self.commit(record.batch, None);
+                }
+            }
+        }
+        self.next_waiting();
+    }
+
+    /// Takes up the next typed turn of an earlier run, when nothing else is being said.
+    pub(super) fn next_waiting(&mut self) {
+        if self.turn.is_none()
+            && let Some((text, n)) = self.waiting.pop_front()
+        {
+            self.start_turn(Input::Text(text), tokio::time::Instant::now(), Some(n));
+        }
+    }
+}
+
+/// A session id: 26 characters that sort by nothing and cannot be guessed.
+fn new_id(random: u128) -> SessionId {
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let text: String =
+        (0..26).map(|at| char::from(ALPHABET[usize::try_from((random >> (at * 5)) & 31).unwrap_or(0)])).collect();
+    // the alphabet is a subset of an id's: this never fails
+    SessionId::parse(&text).unwrap_or_else(|_| unreachable!("the alphabet is that of an id"))
+}

@@ -1,0 +1,301 @@
+//! What a session does with each message.
+
+use futures::FutureExt;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::actor::{Actor, Notice};
+use super::lanes::Next;
+use super::outgoing::Asked;
+use super::settle::Owed;
+use super::turn::Input;
+use super::window::{Rule, Verdict};
+use crate::audio::Heard;
+use crate::domain::{
+    AudioPacket, Body, Control, ControlKind, EventKind, ImageUpload, ListenMode, Message, Origin, Receipt, Refusal,
+    Settled, StopReason, Stream, Telemetry, Uplink,
+};
+use crate::lifelog::Kind;
+use crate::store::Batch;
+
+/// Something that took long and has come back.
+pub(super) enum Effect {
+    /// An image is stored as a file (or is not whole yet, or was refused).
+    Image { result: Result<super::Taken, Refusal>, receipt: Receipt },
+}
+
+impl Actor {
+    pub(super) async fn take(&mut self, next: Next) {
+        match next {
+            Next::Audio(origin, packets) => self.take_audio(&origin, packets),
+            Next::Message(uplink) | Next::Urgent(uplink) => self.take_message(uplink).await,
+        }
+    }
+
+    fn take_audio(&mut self, _origin: &Origin, mut packets: Vec<AudioPacket>) {
+        // every door of today proves who sends: a device that restarts its count is believed
+        let rule = Rule::Audio { restart: true };
+        for packet in &packets {
+            if self.live.windows.accept(Stream::Audio, packet.seq, rule) == Verdict::New {
+                self.live.windows.stream(Stream::Audio).committed(packet.seq);
+            }
+        }
+        self.mark_soon();
+        self.parts.metrics.audio(packets.len());
+        if !self.hears() {
+            self.parts.metrics.ignored(packets.len());
+            self.ears.skip(packets);
+            return;
+        }
+        let current = self.live.listen;
+        if current != 0 {
+            // frames of an older listen_start are void; 0 says nothing
+            packets.retain(|packet| packet.listen == 0 || packet.listen == current);
+        }
+        if !packets.is_empty() {
+            self.live.last_flag |= packets.iter().any(|packet| packet.last);
+            self.ears.hear(packets);
+        }
+    }
+
+    /// The microphone counts now.
+    fn hears(&self) -> bool {
+        self.ears.open() && (self.live.mode == ListenMode::Realtime || self.turn.is_none())
+    }
+
+    pub(super) fn heard(&mut self, report: super::ears::Report) {
+        if let Some(error) = report.failed {
+            tracing::error!(device = %self.device, %error, "the codec threads lost what was heard");
+        }
+        for heard in report.heard {
+            match heard {
+                Heard::SpeechStarted | Heard::NoSpeech => {}
+                Heard::BargeIn => self.barge_in(),
+                Heard::EndOfTurn(utterance) | Heard::TooLong(utterance) => {
+                    if self.live.mode == ListenMode::Manual {
+                        // an utterance over the length limit ends the turn in every mode
+                        self.ears.reset(ListenMode::Manual, false);
+                    }
+                    self.start_turn(Input::Speech(utterance), Instant::now(), None);
+                }
+            }
+        }
+        if std::mem::take(&mut self.live.last_flag) && self.live.mode == ListenMode::Manual {
+            self.listen_stop(Instant::now());
+        }
+    }
+
+    fn barge_in(&mut self) {
+        if self.turn.is_some() && self.live.mode == ListenMode::Realtime {
+            self.interrupt(StopReason::BargeIn);
+        }
+    }
+
+    async fn take_message(&mut self, uplink: Uplink) {
+        let Uplink { origin, body, receipt } = uplink;
+        match body {
+            Body::Control(control) => self.take_control(&origin, *control, receipt).await,
+            Body::Telemetry(telemetry) => self.take_telemetry(telemetry, receipt),
+            Body::Image(image) => self.take_image(image, receipt),
+            // audio has its own lane; a door that sends it here loses nothing
+            Body::Audio(packet) => self.take_audio(&origin, vec![packet]),
+        }
+    }
+
+    async fn take_control(&mut self, origin: &Origin, control: Control, receipt: Receipt) {
+        self.out.answer_in(control.json);
+        self.parts.metrics.control(control.kind.name());
+        if let ControlKind::Hello(hello) = &control.kind {
+            let hello = hello.clone();
+            self.hello(&control, hello).await;
+            receipt.settle(Settled::Taken);
+            return;
+        }
+        let verdict = self.verdict(Stream::Control, control.seq);
+        if verdict != Verdict::New {
+            self.settle_old(verdict, Stream::Control, control.seq, receipt);
+            return;
+        }
+        let arrived = self.arrived(origin);
+        let owed = Owed { stream: Stream::Control, seq: control.seq, receipt, image: None };
+        match control.kind {
+            ControlKind::Text(text) => self.take_text(text, arrived, owed),
+            ControlKind::Ack(seq) => self.take_ack(seq, owed),
+            ControlKind::Sos { kind, text } => self.take_sos(&kind, text.as_deref(), owed),
+            ControlKind::ToolResult { operation_id, success, result, error } => {
+                let body = json!({"tool_result": {"operation_id": operation_id, "success": success,
+                                                   "result": result, "error": error}});
+                let entry = self.book.entry(Kind::Session, &self.live, body);
+                self.commit(entry, Some(owed));
+            }
+            ControlKind::ImageNote { image_id, question, keep } => {
+                let body = json!({"image_id": image_id.to_string(), "question": question, "keep": keep});
+                if question.is_some() && !keep {
+                    let message = "no vision provider is configured: the picture is kept, the question is not answered";
+                    let _ = self.error("vision_not_configured", message);
+                }
+                let entry = self.book.entry(Kind::Image, &self.live, body);
+                self.commit(entry, Some(owed));
+            }
+            at_once => {
+                self.take_at_once(at_once, arrived);
+                owed.receipt.settle(Settled::Taken);
+                self.done(Stream::Control, control.seq);
+            }
+        }
+    }
+
+    /// Events that leave nothing to re-do after a crash.
+    fn take_at_once(&mut self, kind: ControlKind, arrived: Instant) {
+        match kind {
+            ControlKind::ListenStart { mode, n } => self.listen_start(mode, n),
+            ControlKind::ListenStop => self.listen_stop(arrived),
+            ControlKind::Abort { reason } => {
+                tracing::debug!(device = %self.device, ?reason, "abort");
+                self.interrupt(StopReason::Abort);
+                self.ears.reset(self.live.mode, self.live.mode != ListenMode::Manual);
+            }
+            ControlKind::Goodbye => self.goodbye(),
+            // a heartbeat changes nothing but the clock; `played` says that the device is done with a turn that is over here too
+            _ => {}
+        }
+    }
+
+    fn listen_start(&mut self, mode: Option<ListenMode>, n: Option<u32>) {
+        self.interrupt(StopReason::Abort);
+        self.live.mode = mode.unwrap_or(self.live.mode);
+        self.live.listen = n.map_or(0, |n| u8::try_from(n % 16).unwrap_or(0));
+        self.live.last_flag = false;
+        self.ears.reset(self.live.mode, true);
+    }
+
+    fn listen_stop(&mut self, arrived: Instant) {
+        if !self.ears.open() {
+            return;
+        }
+        if let Some(utterance) = self.ears.finish() {
+            self.start_turn(Input::Speech(utterance), arrived, None);
+        }
+    }
+
+    fn take_text(&mut self, text: String, arrived: Instant, owed: Owed) {
+        let (batch, n) = self.book.inbox_text(&text);
+        self.commit(batch, Some(owed));
+        self.start_turn(Input::Text(text), arrived, Some(n));
+    }
+
+    fn take_ack(&mut self, seq: u32, owed: Owed) {
+        let mut batch = Batch::new();
+        let still = self.unacknowledged.split_off(&seq.saturating_add(1));
+        for n in std::mem::replace(&mut self.unacknowledged, still).into_values() {
+            self.book.outbox_done(&mut batch, n);
+        }
+        self.commit(batch, Some(owed));
+    }
+
+    fn take_sos(&mut self, kind: &str, text: Option<&str>, owed: Owed) {
+        tracing::warn!(device = %self.device, kind, "sos");
+        let body = json!({"sos": kind, "text": text});
+        self.tell(EventKind::Alert, body.clone());
+        let entry = self.book.entry(Kind::Alert, &self.live, body);
+        self.commit(entry, Some(owed));
+    }
+
+    fn take_telemetry(&mut self, telemetry: Vec<Telemetry>, receipt: Receipt) {
+        let mut receipt = Some(receipt);
+        let count = telemetry.len();
+        for (at, one) in telemetry.into_iter().enumerate() {
+            let verdict = self.verdict(Stream::Telemetry, one.seq);
+            // the one receipt of a message of several objects goes with the last
+            let receipt = if at + 1 == count { receipt.take().unwrap_or_default() } else { Receipt::none() };
+            if verdict != Verdict::New {
+                self.settle_old(verdict, Stream::Telemetry, one.seq, receipt);
+                continue;
+            }
+            let milestone = self.telemetry.milestone(&one, self.parts.clock.wall());
+            match milestone {
+                Some(body) => {
+                    let owed = Owed { stream: Stream::Telemetry, seq: one.seq, receipt, image: None };
+                    let entry = self.book.entry(Kind::Telemetry, &self.live, body);
+                    self.commit(entry, Some(owed));
+                }
+                None => {
+                    receipt.settle(Settled::Taken);
+                    self.done(Stream::Telemetry, one.seq);
+                }
+            }
+        }
+        drop(receipt);
+    }
+
+    fn take_image(&mut self, image: ImageUpload, receipt: Receipt) {
+        let taken = self.parts.intake.image(&self.device, image);
+        self.effects.push(taken.map(|result| Effect::Image { result, receipt }).boxed());
+    }
+
+    pub(super) fn effect(&mut self, effect: Effect) {
+        let Effect::Image { result, receipt } = effect;
+        match result {
+            Ok(super::Taken::Part) => receipt.settle(Settled::Taken),
+            Ok(super::Taken::Image(image)) => {
+                let body = image.body();
+                self.tell(EventKind::Image, body.clone());
+                let entry = self.book.entry(Kind::Image, &self.live, body);
+                let owed = Owed { stream: Stream::Image, seq: None, receipt, image: Some((image.id, image.sha256)) };
+                self.commit(entry, Some(owed));
+            }
+            Err(refusal) => {
+                receipt.settle(Settled::Refused(refusal));
+                let _ = self.error("image_refused", refusal.name());
+            }
+        }
+    }
+
+    pub(super) async fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::LinkLost(link) => {
+                tracing::debug!(device = %self.device, link = link.0, "the link that carries speech is gone");
+                self.interrupt(StopReason::LinkLost);
+            }
+            Notice::Offline => {
+                self.online = false;
+                self.rest_at = Some(Instant::now() + self.parts.settings.rest_after.0);
+                if self.live.boot_id.is_none() {
+                    // without a hello nothing tells whether the device comes back the same: it gets a new session
+                    self.live.stale = true;
+                }
+            }
+            Notice::Online => {
+                self.online = true;
+                self.rest_at = None;
+                if std::mem::take(&mut self.live.stale) {
+                    self.open_session(None, "without hello");
+                }
+                self.send_outbox().await;
+            }
+            Notice::Say(text) => self.start_turn(Input::Say(text), Instant::now(), None),
+            Notice::Hush => self.interrupt(StopReason::Abort),
+            Notice::Reboot => self.send_once(Message::Reboot).await,
+        }
+    }
+
+    fn goodbye(&mut self) {
+        self.interrupt(StopReason::Closed);
+        self.close_session("goodbye");
+        self.live.stale = true;
+        self.ears.reset(self.live.mode, false);
+        self.ears.rest();
+    }
+
+    fn error(&self, code: &str, message: &str) -> bool {
+        let message = Message::Error { code: code.to_owned(), message: message.to_owned() };
+        self.out.control(message, Asked::default()).is_ok()
+    }
+
+    /// When the message arrived at the door, on the clock of the turns.
+    fn arrived(&self, origin: &Origin) -> Instant {
+        let waited = self.parts.clock.mono().saturating_sub(origin.at);
+        let now = Instant::now();
+        now.checked_sub(waited).unwrap_or(now)
+    }
+}

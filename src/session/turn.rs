@@ -1,0 +1,255 @@
+//! One turn as the session sees it: what goes in, what it may say, what it reports.
+//!
+//! The session runs turns through [`TurnRunner`]; the voice pipeline implements it. Dropping the
+//! future is the cancellation: providers, queues and streams go with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use super::history::Line;
+use super::outgoing::Outgoing;
+use crate::audio::Utterance;
+use crate::domain::{DeviceId, Message, SessionId, StopReason, TurnId};
+
+/// How the answer reaches the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TtsMode {
+    /// The gateway speaks: Opus frames.
+    #[default]
+    Audio,
+    /// The device speaks: it gets the clauses as text.
+    DeviceText,
+}
+
+/// What starts a turn.
+#[derive(Debug)]
+pub enum Input {
+    /// Somebody spoke.
+    Speech(Utterance),
+    /// Somebody typed.
+    Text(String),
+    /// An operator wants this said, as it is.
+    Say(String),
+}
+
+impl Input {
+    /// The label in records and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Input::Speech(_) => "speech",
+            Input::Text(_) => "text",
+            Input::Say(_) => "say",
+        }
+    }
+}
+
+/// Everything a runner gets for one turn.
+pub struct Turn {
+    /// The turn's number in its session.
+    pub id: TurnId,
+    /// Whose.
+    pub device: DeviceId,
+    /// Which session.
+    pub session: SessionId,
+    /// What starts it.
+    pub input: Input,
+    /// The conversation so far, oldest first, within its budget.
+    pub history: Vec<Line>,
+    /// How the answer reaches the device.
+    pub tts_mode: TtsMode,
+    /// When the turn was decided: the endpoint decision, or the arrival of `listen_stop` or of the text.
+    pub decided: tokio::time::Instant,
+    /// What it may say, as long as it is the current turn.
+    pub voice: TurnVoice,
+}
+
+/// The mouth of one turn. Everything said after the turn was cancelled is dropped silently.
+#[derive(Clone)]
+pub struct TurnVoice {
+    turn: TurnId,
+    out: Arc<Outgoing>,
+}
+
+impl TurnVoice {
+    /// The mouth of `turn`.
+    pub fn new(turn: TurnId, out: Arc<Outgoing>) -> Self {
+        Self { turn, out }
+    }
+
+    /// Tells what was understood.
+    pub fn transcript(&self, text: &str) {
+        self.out.of_turn(self.turn, Message::Stt { text: text.to_owned(), is_final: true });
+    }
+
+    /// Tells the whole reply as text.
+    pub fn reply(&self, text: &str) {
+        self.out.of_turn(self.turn, Message::Reply { text: text.to_owned() });
+    }
+
+    /// Speech begins.
+    pub fn start(&self) {
+        self.out.of_turn(self.turn, Message::TtsStart { turn_id: self.turn });
+    }
+
+    /// The clause whose speech follows.
+    pub fn sentence(&self, text: &str) {
+        self.out.of_turn(self.turn, Message::TtsSentence { text: text.to_owned() });
+    }
+
+    /// One frame of speech; `false` when the turn is over or the link does not take it.
+    pub fn frame(&self, packet: bytes::Bytes, ts_ms: u32, last: bool) -> bool {
+        self.out.frame(self.turn, packet, ts_ms, last)
+    }
+
+    /// Speech is over.
+    pub fn stop(&self, reason: StopReason) {
+        self.out.of_turn(self.turn, Message::TtsStop { turn_id: self.turn, reason });
+    }
+
+    /// Something went wrong that the device should know.
+    pub fn error(&self, code: &str, message: &str) {
+        self.out.of_turn(self.turn, Message::Error { code: code.to_owned(), message: message.to_owned() });
+    }
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was answered.
+    Answered,
+    /// There were no words in it.
+    Empty,
+    /// A stage failed; an apology was spoken where that could be.
+    Failed,
+    /// It was cancelled.
+    Interrupted,
+    /// The link did not take its speech.
+    LinkLost,
+}
+
+impl Outcome {
+    /// The label in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::Empty => "empty",
+            Outcome::Failed => "failed",
+            Outcome::Interrupted => "interrupted",
+            Outcome::LinkLost => "link_lost",
+        }
+    }
+}
+
+/// The stages of a turn, as records, metrics and reports name them. Milliseconds since the turn was
+/// decided, but for `endpoint`, which is the hang-over before the decision.
+pub mod stage {
+    /// From the last speech to the decision that the turn is over.
+    pub const ENDPOINT: &str = "endpoint";
+    /// The transcript is there.
+    pub const TRANSCRIBE: &str = "transcribe";
+    /// The first piece of the reply is there.
+    pub const FIRST_TOKEN: &str = "first_token";
+    /// The first clause went to the synthesizer.
+    pub const FIRST_CLAUSE: &str = "first_clause";
+    /// The first frame was handed to the link.
+    pub const FIRST_AUDIO: &str = "first_audio";
+    /// The last frame was due.
+    pub const TOTAL: &str = "total";
+    /// Of `first_audio`: what the providers took.
+    pub const PROVIDERS: &str = "providers";
+    /// All of them.
+    pub const ALL: [&str; 7] = [ENDPOINT, TRANSCRIBE, FIRST_TOKEN, FIRST_CLAUSE, FIRST_AUDIO, TOTAL, PROVIDERS];
+}
+
+/// What a turn leaves behind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TurnReport {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// `speech`, `text` or `say`.
+    pub input: String,
+    /// What was understood.
+    pub transcript: String,
+    /// What was answered.
+    pub reply: String,
+    /// What failed: the stage and the kind of error, never the provider's own text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// Milliseconds by stage, see [`stage`].
+    pub stages_ms: BTreeMap<String, f64>,
+    /// Uplink frames heard, of these lost, undecodable.
+    #[serde(default)]
+    pub heard: Heard,
+    /// Downlink frames sent.
+    pub frames: u32,
+    /// The worst lateness of a downlink frame against its slot, ms.
+    pub worst_late_ms: f64,
+    /// Local intents answered it: no model was asked.
+    pub local: bool,
+}
+
+/// What came in over the microphone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Heard {
+    /// Packets of the utterance.
+    pub frames: u32,
+    /// Of these: lost on the way, concealed or restored.
+    pub lost: u32,
+    /// Of these: no decodable Opus.
+    pub undecodable: u32,
+    /// Length of the utterance, ms.
+    pub ms: u32,
+    /// Of which speech.
+    pub voiced_ms: u32,
+}
+
+impl TurnReport {
+    /// An empty report on a turn with this input.
+    pub fn new(input: &str) -> Self {
+        Self {
+            outcome: Outcome::Interrupted,
+            input: input.to_owned(),
+            transcript: String::new(),
+            reply: String::new(),
+            failed: None,
+            stages_ms: BTreeMap::new(),
+            heard: Heard::default(),
+            frames: 0,
+            worst_late_ms: 0.0,
+            local: false,
+        }
+    }
+}
+
+/// Runs turns. One call is one turn; dropping the future cancels it. `report` is filled as the turn
+/// goes, so that a cancelled turn leaves what it had.
+pub trait TurnRunner: Send + Sync {
+    /// Runs a turn to its end.
+    fn run(&self, turn: Turn, report: SharedReport) -> BoxFuture<'static, ()>;
+}
+
+/// A report that the runner writes and the session reads when the turn is over, however it ended.
+#[derive(Debug, Clone)]
+pub struct SharedReport(Arc<std::sync::Mutex<TurnReport>>);
+
+impl SharedReport {
+    /// Begins a report.
+    pub fn new(input: &str) -> Self {
+        Self(Arc::new(std::sync::Mutex::new(TurnReport::new(input))))
+    }
+
+    /// Writes to it.
+    pub fn write(&self, change: impl FnOnce(&mut TurnReport)) {
+        change(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+
+    /// Reads it.
+    pub fn read(&self) -> TurnReport {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}

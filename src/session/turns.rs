@@ -1,0 +1,107 @@
+//! Turns: begin, end, interrupt.
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::actor::{Actor, Running};
+use super::history::Speaker;
+use super::turn::{Input, Outcome, SharedReport, Turn, TurnVoice};
+use crate::domain::{Event, EventKind, StopReason, TurnId};
+use crate::lifelog::Kind;
+
+impl Actor {
+    /// Begins a turn; the one before it is interrupted.
+    pub(super) fn start_turn(&mut self, input: Input, decided: Instant, inbox: Option<u64>) {
+        self.interrupt(StopReason::Abort);
+        self.revive();
+        self.live.turns = self.live.turns.wrapping_add(1);
+        let id = TurnId(self.live.turns);
+        let report = SharedReport::new(input.name());
+        self.out.begin(id);
+        let turn = Turn {
+            id,
+            device: self.device.clone(),
+            session: self.live.id.clone(),
+            input,
+            history: self.live.history.lines(),
+            tts_mode: self.live.tts_mode,
+            decided,
+            voice: TurnVoice::new(id, self.out.clone()),
+        };
+        self.parts.metrics.turn_started();
+        let future = self.parts.runner.run(turn, report.clone());
+        self.turn = Some(Running { id, future, report, inbox });
+    }
+
+    /// The turn ran to its end.
+    pub(super) fn turn_over(&mut self) {
+        if let Some(running) = self.turn.take() {
+            self.record(running, None);
+        }
+        self.next_waiting();
+        // the microphone counts again: what it brought during the turn was ignored
+        if self.live.mode == crate::domain::ListenMode::Auto {
+            self.ears.reset(self.live.mode, true);
+        }
+    }
+
+    /// Ends the running turn at once: its providers are dropped, its queue is cleared, the device is told.
+    pub(super) fn interrupt(&mut self, reason: StopReason) {
+        let Some(running) = self.turn.take() else { return };
+        self.out.end(reason);
+        self.record(running, Some(reason));
+    }
+
+    /// Writes down what a turn was; its inbox record goes in the same batch.
+    fn record(&mut self, running: Running, interrupted: Option<StopReason>) {
+        let Running { id, future, report, inbox } = running;
+        drop(future);
+        self.out.end(StopReason::Done);
+        let mut report = report.read();
+        if let Some(reason) = interrupted {
+            report.outcome = if reason == StopReason::LinkLost { Outcome::LinkLost } else { Outcome::Interrupted };
+        }
+        self.parts.metrics.turn_ended(report.outcome, &report);
+        self.live.history.push(Speaker::Person, &report.transcript);
+        self.live.history.push(Speaker::Gateway, &report.reply);
+        self.tell_turn(id, &report, interrupted);
+        let mut body = serde_json::to_value(&report).unwrap_or_default();
+        body["turn_id"] = json!(id.0);
+        body["mode"] = json!(self.live.mode);
+        if let Some(reason) = interrupted {
+            body["stop"] = json!(reason);
+        }
+        let mut batch = self.book.entry(Kind::Turn, &self.live, body);
+        batch.extend(self.book.session(&mut self.live, self.out.control_seq()));
+        if let Some(n) = inbox.filter(|_| !self.stopping) {
+            self.book.inbox_done(&mut batch, n);
+        }
+        self.commit(batch, None);
+    }
+
+    fn tell_turn(&self, id: TurnId, report: &super::TurnReport, interrupted: Option<StopReason>) {
+        let turn = id.0;
+        if !report.transcript.is_empty() {
+            self.tell(EventKind::Transcript, json!({"turn_id": turn, "text": report.transcript}));
+        }
+        if !report.reply.is_empty() {
+            self.tell(EventKind::Reply, json!({"turn_id": turn, "text": report.reply}));
+        }
+        let detail = json!({
+            "turn_id": turn, "outcome": report.outcome, "stop": interrupted, "failed": report.failed,
+            "stages_ms": report.stages_ms, "frames": report.frames, "heard": report.heard,
+        });
+        self.tell(EventKind::Turn, detail);
+        tracing::info!(
+            device = %self.device, turn, outcome = report.outcome.name(), failed = report.failed,
+            first_audio_ms = report.stages_ms.get(super::stage::FIRST_AUDIO), "turn"
+        );
+    }
+
+    /// Publishes an event for operators.
+    pub(super) fn tell(&self, kind: EventKind, mut detail: serde_json::Value) {
+        detail["session_id"] = json!(self.live.id);
+        let event = Event { device: Some(self.device.clone()), at: self.parts.clock.wall(), kind, detail };
+        self.parts.bulletins.event(event);
+    }
+}

@@ -1,0 +1,82 @@
+//! A device and its credential. The credential is opaque here: the door makes and checks it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Batch, Space, Store, StoreError, get_json, list_json, of_device, put_json};
+use crate::domain::{DeviceId, ListenMode, Wall};
+use crate::store::Key;
+
+/// Who speaks the reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TtsMode {
+    /// The gateway synthesises and sends Opus.
+    #[default]
+    ServerAudio,
+    /// The device gets the text and speaks it itself.
+    DeviceText,
+}
+
+/// What an operator set for a device.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DeviceSettings {
+    /// Who ends a turn, unless the device says otherwise.
+    #[serde(default)]
+    pub audio_mode: ListenMode,
+    /// Who speaks the reply.
+    #[serde(default)]
+    pub tts_mode: TtsMode,
+    /// `native`, `xiaozhi`, `opencane`; none is found out.
+    #[serde(default)]
+    pub dialect: Option<String>,
+}
+
+/// A device that may connect.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its id, the CONNECT user name.
+    pub id: DeviceId,
+    /// What its secret is checked against; never the secret itself. Not shown by `Debug`.
+    pub verifier: String,
+    /// What an operator set.
+    #[serde(default)]
+    pub settings: DeviceSettings,
+    /// When it was added.
+    pub created: Wall,
+    /// It may not connect any more.
+    #[serde(default)]
+    pub revoked: bool,
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device")
+            .field("id", &self.id)
+            .field("settings", &self.settings)
+            .field("created", &self.created)
+            .field("revoked", &self.revoked)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writes a device.
+pub fn put(batch: &mut Batch, device: &Device) -> Result<(), StoreError> {
+    put_json(batch, of_device(Space::Device, &device.id), device)
+}
+
+/// Removes a device.
+pub fn remove(batch: &mut Batch, id: &DeviceId) {
+    batch.delete(of_device(Space::Device, id));
+}
+
+/// Reads a device.
+pub async fn get(store: &dyn Store, id: &DeviceId) -> Result<Option<Device>, StoreError> {
+    get_json(store, of_device(Space::Device, id)).await
+}
+
+/// All devices, at most `limit`.
+pub async fn list(store: &dyn Store, limit: usize) -> Result<Vec<Device>, StoreError> {
+    list_json(store, Key::new(Space::Device), limit).await
+}

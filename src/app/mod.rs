@@ -109,6 +109,7 @@ pub struct Gateway {
     tasks: TaskTracker,
     bus_tasks: TaskTracker,
     router: crate::router::Router,
+    providers: Providers,
     store: Arc<SledStore>,
     notifier: Notifier,
 }
@@ -127,6 +128,11 @@ impl Gateway {
     /// The operators' operations, without a socket between.
     pub fn operators(&self) -> Arc<Operators> {
         Arc::clone(&self.operators)
+    }
+
+    /// What its turns ask.
+    pub fn providers(&self) -> &Providers {
+        &self.providers
     }
 
     /// Resolves when a part has died without which nothing may be promised.

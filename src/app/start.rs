@@ -173,12 +173,12 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let admin = Arc::clone(&operators) as Arc<dyn crate::admin::Admin>;
     tasks.spawn(control.run(admin, stop.clone()));
     tasks.spawn(Arc::clone(&lifelog).run(stop.clone()));
-    tasks.spawn(housekeeping::apology(apology, providers.synthesizer, workers, Arc::clone(&config), stop.clone()));
+    tasks.spawn(housekeeping::apology(apology, Arc::clone(&providers.synthesizer), workers, Arc::clone(&config), stop.clone()));
     tasks.spawn(housekeeping::status(Arc::clone(&operators), table, bus, stop.clone()));
     tasks.spawn(housekeeping::watchdog(notifier, Arc::clone(&operators), Arc::clone(&store), shared, addrs.mqtt, stop.clone()));
     tracing::info!(mqtt = %addrs.mqtt, http = ?addrs.http, control = %addrs.control.display(), boot = report.boot, "voxgate is up");
     notifier.ready(&format!("mqtt on {}", addrs.mqtt));
-    Ok(Gateway { addrs, operators, stop, stop_bus, tasks, bus_tasks, router, store, notifier })
+    Ok(Gateway { addrs, operators, stop, stop_bus, tasks, bus_tasks, router, providers, store, notifier })
 }
 
 pub(super) fn open_lifelog(

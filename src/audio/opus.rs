@@ -105,6 +105,22 @@ impl Decoder {
     }
 }
 
+/// Packets to samples of `rate` a second, mono; for what a device was sent.
+pub fn decode_all<P: AsRef<[u8]>>(rate: u32, packets: &[P]) -> Result<Vec<i16>, OpusError> {
+    let encoding = Encoding { rate, ..Encoding::up() };
+    let mut raw = RawDecoder::new(encoding.sample_rate()?, Channels::Mono)?;
+    let mut out = Vec::new();
+    for packet in packets {
+        let packet = packet.as_ref();
+        let start = out.len();
+        out.resize(start + PacketInfo::parse(packet)?.samples(rate) as usize, 0);
+        let room = MutSignals::try_from(&mut out[start..])?;
+        let length = raw.decode(Some(Packet::try_from(packet)?), room, false)?;
+        out.truncate(start + length);
+    }
+    Ok(out)
+}
+
 /// Milliseconds as samples, rounded up to the 2.5 ms that libopus conceals in.
 fn whole_steps(ms: u32) -> u32 {
     const STEP: u32 = UP_RATE / 400;

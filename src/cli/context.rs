@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::admin::{Admin, Client};
+use crate::app::Offline;
 use crate::config::{self, Config};
 use crate::domain::{Clock, SystemClock};
 
@@ -65,7 +66,7 @@ impl<'a> Context<'a> {
         }
         let config = self.config()?;
         let client = Client::new(&config.control.socket);
-        if client.answers().await? { Ok(Arc::new(client)) } else { open_store(&config).await }
+        if client.answers().await? { Ok(Arc::new(client)) } else { open_store(config, Arc::clone(&self.clock)).await }
     }
 
     /// Prints a value as JSON, on one line.
@@ -77,9 +78,8 @@ impl<'a> Context<'a> {
 }
 
 /// The operators' operations on a store that no gateway holds.
-async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Admin>> {
-    let _ = config;
-    anyhow::bail!("not wired yet: the operators' operations on a store")
+async fn open_store(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Admin>> {
+    Ok(Arc::new(Offline::open(config, clock).await?))
 }
 
 /// Runs a future to its end on a runtime of one thread: enough for a command that asks and prints.

@@ -1,8 +1,27 @@
 //! `voxgate demo`: one spoken question, one spoken answer, on this machine alone.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::context::Context;
+use crate::admin::{Admin, LifelogQuery, NewDevice};
+use crate::app::{Gateway, Operators, Outside};
+use crate::config::Config;
+use crate::domain::{DeviceId, ListenMode};
+use crate::observe::State;
+use crate::observe::logging::LogLevel;
+use crate::sim;
+use crate::sim::device::Login;
+use crate::sim::script::Script;
+
+/// How long the engines may take to load.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Ask one spoken question and hear the answer, everything on loopback in a scratch folder
 ///
@@ -36,6 +55,159 @@ pub(super) struct Args {
 
 /// Starts an app of its own; no gateway needs to run.
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let _ = (context, &args.wav, &args.out, &args.models, &args.keep, args.json);
-    anyhow::bail!("not wired yet: demo")
+    let scratch = match &args.keep {
+        Some(dir) => Scratch::kept(dir)?,
+        None => Scratch::temporary((Outside::default().random)())?,
+    };
+    let config = config(args, &scratch.0, context)?;
+    let log = crate::observe::logging::Settings { level: LogLevel::Warn, ..config.log.clone() };
+    crate::observe::logging::init(&log, None)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let found = runtime.block_on(demo(args, config));
+    if args.keep.is_none() {
+        std::fs::remove_dir_all(&scratch.0).with_context(|| format!("cannot remove {}", scratch.0.display()))?;
+    }
+    let found = found?;
+    if args.json {
+        context.json(&found)
+    } else {
+        Ok(show(&found, context)?)
+    }
+}
+
+/// The folder that the gateway of the demo lives in.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn kept(dir: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(Self(dir.canonicalize()?))
+    }
+
+    fn temporary(random: u128) -> anyhow::Result<Self> {
+        let dir = std::env::temp_dir().join(format!("voxgate-demo-{:08x}", random as u32));
+        std::fs::DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(Self(dir))
+    }
+}
+
+fn config(args: &Args, scratch: &Path, context: &Context<'_>) -> anyhow::Result<Config> {
+    let mut config = context.config()?;
+    let models = args.models.clone().unwrap_or_else(|| models_dir(&config));
+    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.gateway.data_dir = scratch.to_owned();
+    config.models.dir = Some(models);
+    config.mqtt.listen = anywhere;
+    config.http.enabled = false;
+    config.control.socket = scratch.join("control.sock");
+    config.engine.listen_wyoming = anywhere;
+    config.engine.listen_http = anywhere;
+    config.store.reserve = crate::domain::ByteSize(0);
+    Ok(config)
+}
+
+/// The gateway's folder when it has models, else the one of the user who pulled them.
+fn models_dir(config: &Config) -> PathBuf {
+    let own = config.models_dir();
+    if own.is_dir() { own } else { config.engine.models_dir() }
+}
+
+#[derive(Serialize)]
+struct Found {
+    transcript: String,
+    reply: String,
+    stages_ms: Value,
+    audio: Audio,
+    wav: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Audio {
+    frames: u32,
+    seconds: f64,
+}
+
+async fn demo(args: &Args, config: Config) -> anyhow::Result<Found> {
+    let say = |line: &str| {
+        if !args.json {
+            eprintln!("{line}");
+        }
+    };
+    let ahead = config.voice.reply.ahead_frames;
+    let gateway = Gateway::start(config, Outside::default()).await?;
+    let result = ask(args, &gateway, ahead, say).await;
+    gateway.stop(Duration::from_secs(5)).await;
+    result
+}
+
+async fn ask(args: &Args, gateway: &Gateway, ahead: u32, say: impl Fn(&str) + Send + Sync) -> anyhow::Result<Found> {
+    let operators = gateway.operators();
+    wait_for_the_engines(gateway, &say).await?;
+    let id = DeviceId::parse("demo")?;
+    let new = NewDevice { id: id.clone(), password: None, mode: ListenMode::Auto, device_text: false, language: None, replace: true };
+    let credential = operators.device_add(new).await?;
+    let secret = credential.secret.map(|secret| secret.0).unwrap_or_default();
+    let mqtt = gateway.addrs().mqtt;
+    let login = Login { host: mqtt.ip().to_string(), port: mqtt.port(), id: id.clone(), secret };
+    let script = match &args.wav {
+        Some(wav) => Script::from_wav(wav)?,
+        None => sim::demo::question(&*gateway.providers().synthesizer).await?,
+    };
+    say(&format!("asks:  {:.1} s of speech over mqtt://{mqtt}", script.frames.len() as f64 * 0.06));
+    let turn = sim::demo::ask(&login, &script, ahead, |line| say(line)).await?;
+    if !turn.errors.is_empty() {
+        anyhow::bail!("there is no answer: {}", turn.errors.join("; "));
+    }
+    if turn.frames == 0 {
+        anyhow::bail!("there is no answer: {}", if turn.transcript.is_empty() { "no words were understood" } else { "nothing was spoken" });
+    }
+    let seconds = sim::demo::write_answer(&args.out, &turn.speech)?;
+    let stages_ms = recorded(&operators, &id).await?;
+    let audio = Audio { frames: turn.frames, seconds };
+    Ok(Found { transcript: turn.transcript, reply: turn.reply, stages_ms, audio, wav: args.out.clone() })
+}
+
+async fn wait_for_the_engines(gateway: &Gateway, say: &impl Fn(&str)) -> anyhow::Result<()> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        let status = gateway.operators().glance();
+        let engine = status.health.components.iter().find(|part| part.name == "engine");
+        match engine {
+            Some(part) if part.state == State::Ready => return Ok(()),
+            Some(part) if part.state == State::Degraded => {
+                anyhow::bail!("the local engines are not complete: {}; run voxgate models pull", part.detail);
+            }
+            Some(part) if begun.elapsed() > ENGINE_PATIENCE => {
+                anyhow::bail!("the local engines do not start: {}", part.detail);
+            }
+            _ => {}
+        }
+        if begun.elapsed() < Duration::from_millis(150) {
+            say("the engines load their models");
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The stages as the gateway wrote them down; the record follows the last frame by a moment.
+async fn recorded(operators: &Operators, id: &DeviceId) -> anyhow::Result<Value> {
+    for _ in 0..50 {
+        let query = LifelogQuery { device: Some(id.clone()), kind: Some("turn".into()), limit: 1, ..LifelogQuery::default() };
+        if let Some(mut row) = operators.lifelog_list(query).await?.pop() {
+            return Ok(row.detail["stages_ms"].take());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    anyhow::bail!("the turn left no record")
+}
+
+fn show(found: &Found, context: &mut Context<'_>) -> std::io::Result<()> {
+    writeln!(context.out, "\ntranscript  {}", found.transcript)?;
+    writeln!(context.out, "reply       {}", found.reply)?;
+    let stages = found.stages_ms.as_object().into_iter().flatten();
+    for (stage, ms) in stages {
+        writeln!(context.out, "{stage:<12}{:>8.1} ms", ms.as_f64().unwrap_or_default())?;
+    }
+    let Audio { frames, seconds } = found.audio;
+    writeln!(context.out, "answer      {frames} frames, {seconds:.1} s, in {}", found.wav.display())
 }

@@ -1,6 +1,16 @@
 //! `voxgate serve`: the gateway itself.
 
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::context::Context;
+use crate::app::{Gateway, Outside};
+use crate::config::Config;
+
+/// How long sessions and connections may take to end.
+const GRACE: Duration = Duration::from_secs(8);
 
 /// Run the gateway until SIGTERM or SIGINT
 #[derive(Debug, clap::Args)]
@@ -10,8 +20,28 @@ Examples:
   systemctl start voxgate                        the same, as a service")]
 pub(super) struct Args {}
 
-/// Starts the app, tells systemd, waits for the end, stops.
-pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let _ = (args, context.config()?);
-    anyhow::bail!("not wired yet: serve")
+/// Runs until SIGTERM or SIGINT, or until a part has died without which nothing may be promised.
+pub(super) fn run(_: &Args, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let config = context.config()?;
+    crate::observe::logging::init(&config.log, std::env::var("JOURNAL_STREAM").ok().as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let gateway = Gateway::start(config, Outside::default()).await?;
+    let failed = tokio::select! {
+        _ = term.recv() => None,
+        result = tokio::signal::ctrl_c() => {
+            result?;
+            None
+        }
+        why = gateway.failed() => Some(why),
+    };
+    gateway.stop(GRACE).await;
+    match failed {
+        Some(why) => anyhow::bail!("{why}: the gateway ends, so that nothing is promised that cannot be kept"),
+        None => Ok(()),
+    }
 }

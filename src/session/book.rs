@@ -98,9 +98,6 @@ impl Live {
         self.open = false;
     }
 
-    pub(super) fn opened(&self) -> Wall {
-        self.opened
-    }
 }
 
 /// An inbox record, and what is to be done with it.

@@ -97,7 +97,9 @@ impl Inner {
             if std::mem::take(&mut first) {
                 let ms = since(turn.decided);
                 self.metrics.stage(stage::FIRST_TOKEN, ms);
-                report.write(|report| drop(report.stages_ms.insert(stage::FIRST_TOKEN.to_owned(), ms)));
+                report.write(|report| {
+                    report.stages_ms.insert(stage::FIRST_TOKEN.to_owned(), ms);
+                });
             }
             reply.push_str(&piece);
             let ready = splitter.push(&piece);

@@ -126,7 +126,7 @@ fn voice_activity(c: &mut Criterion<CpuTime>) {
     let settings = vad::Settings { gate: false, ..vad::Settings::default() };
     let mut group = c.benchmark_group("vad");
     group.throughput(Throughput::Elements(1));
-    for path in [silero(), None] {
+    for path in silero().map(Some).into_iter().chain([None]) {
         let model = VadModel::load(path.as_deref(), &settings);
         let mut stream = model.stream();
         let mut n = 0;

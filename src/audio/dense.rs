@@ -54,6 +54,7 @@ struct Apply<'a, const T: usize> {
 impl<const T: usize> SimdOp for Apply<'_, T> {
     type Output = ();
 
+    #[allow(clippy::inline_always, reason = "the vector code must be inside the dispatched function")]
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         let ops = isa.f32();
@@ -70,6 +71,7 @@ impl<const T: usize> SimdOp for Apply<'_, T> {
 
 impl<const T: usize> Apply<'_, T> {
     /// A strip is `V` vectors wide.
+    #[allow(clippy::inline_always, reason = "the vector code must be inside the dispatched function")]
     #[inline(always)]
     fn strips<O: NumOps<f32>, const V: usize>(self, ops: O) {
         let Dense { inputs, outputs, strip, weights, bias } = self.dense;
@@ -110,6 +112,8 @@ impl<const T: usize> Apply<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::cast_possible_truncation, reason = "small test numbers")]
+
     use super::*;
     use crate::audio::testing::Dice;
 

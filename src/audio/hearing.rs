@@ -12,7 +12,7 @@ use super::level::Level;
 use super::metrics::Metrics;
 use super::opus::OpusError;
 use super::utterance::{Ending, Piece, Player, Stats, Utterance};
-use super::vad::{FRAME, FRAME_MS, Gated, Vad as _, VadModel};
+use super::vad::{FRAME, FRAME_MS, FRAME_SAMPLES, Gated, Vad as _, VadModel};
 use super::{Settings, jitter};
 use crate::domain::{AudioPacket, ListenMode, UP_RATE};
 
@@ -239,7 +239,7 @@ impl Hearing {
                 self.voiced_frames += 1;
                 self.level.add(frame);
             }
-            let event = self.endpointer.push(FRAME as u32, probability);
+            let event = self.endpointer.push(FRAME_SAMPLES, probability);
             if self.mode != ListenMode::Manual {
                 heard.extend(event.and_then(|event| self.decide(event)));
                 self.forget_silence();

@@ -1,6 +1,7 @@
 //! What an ear makes of real speech, silence, noise, loss and garbage.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is what a panic is for")]
+#![allow(clippy::cast_possible_truncation, reason = "made-up numbers are in range")]
 
 use bytes::Bytes;
 
@@ -179,12 +180,14 @@ fn ten_minutes_of_speech_are_cut_into_bounded_pieces() {
     let second =
         clips[0].chunks(16_000).max_by_key(|s| s.iter().map(|x| u64::from(x.unsigned_abs())).sum::<u64>()).unwrap();
     let minute: Vec<i16> = second.iter().copied().cycle().take(960_000).collect();
+    let minute = packets(1, &minute);
     let settings = Settings::default();
     for (mode, expected) in [(ListenMode::Auto, 9..=10), (ListenMode::Manual, 1..=1)] {
         let mut hearing = ear_with(&settings, mode);
         let mut cut = Vec::new();
         for n in 0..10 {
-            let sent = packets(1 + n * 1_000, &minute);
+            let sent =
+                minute.iter().cloned().map(|packet| AudioPacket { seq: packet.seq + n * 1_000, ..packet }).collect();
             cut.extend(utterances(hearing.push(sent)));
             assert!(hearing.kept_bytes < 300_000);
         }
@@ -301,4 +304,30 @@ fn without_the_file_the_small_model_says_why_it_is_used() {
     let model = VadModel::load(Some("/nowhere/silero.onnx".as_ref()), &vad::Settings::default());
     assert_eq!(model.name(), "earshot");
     assert!(model.fallback().unwrap().contains("/nowhere/silero.onnx"));
+}
+
+#[test]
+fn the_gate_costs_no_word_in_a_noisy_room() {
+    let (Some(clips), Some(file)) = (human(), silero_file()) else { return };
+    let speech_rms = f64::from(crate::audio::level::rms(&clips.concat()));
+    for snr_db in [25.0, 15.0, 8.0] {
+        let noise = noise(40 * 16_000, speech_rms * 10f64.powf(-snr_db / 20.0));
+        let room = [clips.concat(), silence(1_500)].concat();
+        let room: Vec<i16> = [silence(1_500), room].concat();
+        let room: Vec<i16> = room.iter().zip(noise.iter().cycle()).map(|(a, b)| a.saturating_add(*b)).collect();
+        let sent = packets(1, &room);
+        let mut spoken = Vec::new();
+        let mut asked = Vec::new();
+        for gate in [false, true] {
+            let settings = Settings { vad: vad::Settings { gate, ..vad::Settings::default() }, ..Settings::default() };
+            let model = VadModel::load(Some(&file), &settings.vad);
+            let mut hearing = Hearing::new(&settings, &model, ListenMode::Auto).unwrap();
+            let heard = utterances(hearing.push(sent.clone()));
+            spoken.push(heard.iter().map(|utterance| i64::from(utterance.voiced_ms)).sum::<i64>());
+            asked.push(hearing.vad.asked());
+        }
+        println!("{snr_db} dB: {} ms of speech without the gate, {} with it; asked {asked:?}", spoken[0], spoken[1]);
+        assert!(spoken[0] > 10_000, "{spoken:?}");
+        assert!((spoken[0] - spoken[1]).abs() < spoken[0] / 50, "{snr_db} dB: {spoken:?}");
+    }
 }

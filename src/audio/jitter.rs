@@ -194,9 +194,9 @@ impl Jitter {
         let back = ahead.unsigned_abs() - 1;
         let duplicate = self.seen.checked_shr(back).unwrap_or(0) & 1 == 1;
         if duplicate {
-            self.stats.duplicate += 1
+            self.stats.duplicate += 1;
         } else {
-            self.stats.late += 1
+            self.stats.late += 1;
         }
         if self.path == Path::Datagrams {
             return;

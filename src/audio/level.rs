@@ -1,5 +1,7 @@
 //! How loud audio is, and whether it clips.
 
+#![allow(clippy::cast_possible_truncation, reason = "samples are computed as floats and are in range; `as` saturates")]
+
 /// Root mean square of 16-bit samples, 0 to 32,768; 0 of none.
 pub fn rms(samples: &[i16]) -> f32 {
     if samples.is_empty() {

@@ -1,6 +1,7 @@
 //! Real packets, lost packets, silent packets, and packets that are none.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is what a panic is for")]
+#![allow(clippy::cast_possible_truncation, reason = "made-up numbers are in range")]
 
 use super::*;
 use crate::audio::packet::Mode;

@@ -128,7 +128,7 @@ fn one(rest: &[u8]) -> Result<Framing<'_>, PacketError> {
 
 fn equal(frames: u32, rest: &[u8]) -> Result<Framing<'_>, PacketError> {
     let count = frames as usize;
-    if rest.len() % count != 0 {
+    if !rest.len().is_multiple_of(count) {
         return Err(PacketError::Malformed("frames of unequal length"));
     }
     let (first, _) = rest.split_at(rest.len() / count);

@@ -105,6 +105,7 @@ impl SpeechEncoder {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed test is what a panic is for")]
+    #![allow(clippy::cast_possible_truncation, reason = "made-up samples are in range")]
 
     use super::*;
     use crate::audio::opus::Decoder;
@@ -116,7 +117,9 @@ mod tests {
     }
 
     fn tone(rate: u32, seconds: u32) -> Vec<i16> {
-        (0..rate * seconds).map(|n| (6_000.0 * (f64::from(n) * 300.0 * 6.283 / f64::from(rate)).sin()) as i16).collect()
+        (0..rate * seconds)
+            .map(|n| (6_000.0 * (f64::from(n) * 300.0 * std::f64::consts::TAU / f64::from(rate)).sin()) as i16)
+            .collect()
     }
 
     #[test]

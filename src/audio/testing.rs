@@ -1,6 +1,7 @@
 //! Sounds for the tests of this room: human speech where Debian's recordings are installed, and made-up noise.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is what a panic is for")]
+#![allow(clippy::cast_possible_truncation, reason = "made-up samples are in range")]
 
 use std::path::{Path, PathBuf};
 
@@ -30,10 +31,11 @@ pub fn human() -> Option<Vec<Vec<i16>>> {
     Some(clips)
 }
 
-/// Silero's file: where `VOXGATE_SILERO` says, else where a developer of this project has it.
+/// Silero's file: where `VOXGATE_SILERO` says, else under `target/models`. None, with a printed reason, without it.
 pub fn silero_file() -> Option<PathBuf> {
     let named = std::env::var_os("VOXGATE_SILERO").map(PathBuf::from);
-    let file = named.unwrap_or_else(|| "/work/w/models-dev/silero-vad/silero_vad_16k_sequence.onnx".into());
+    let usual = concat!(env!("CARGO_MANIFEST_DIR"), "/target/models/silero-vad/silero_vad_16k_sequence.onnx");
+    let file = named.unwrap_or_else(|| usual.into());
     if file.exists() {
         return Some(file);
     }

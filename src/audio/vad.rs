@@ -15,6 +15,8 @@ use crate::domain::{Problem, Span};
 
 /// Samples in one frame: 32 ms at 16 kHz.
 pub const FRAME: usize = 512;
+/// [`FRAME`] as a length.
+pub(crate) const FRAME_SAMPLES: u32 = 512;
 /// [`FRAME`] in milliseconds.
 pub const FRAME_MS: u32 = 32;
 
@@ -142,6 +144,10 @@ impl std::fmt::Debug for Gated {
 
 /// How fast the noise estimate rises while nobody speaks: 2 dB a second, as a factor a frame.
 const NOISE_RISE: f32 = 1.007_4;
+/// How fast it rises on frames that the model is sure are no speech: 1 dB a frame, so that a room is learnt at once.
+const NOISE_LEARN: f32 = 1.122;
+/// The model is sure that this is no speech.
+const NO_SPEECH: f32 = 0.05;
 /// A frame that the model finds this likely holds the gate open, however quiet.
 const HOLDS: f32 = 0.2;
 /// Where the noise estimate starts: -60 dB of full scale, so that the gate is open until it has learnt more.
@@ -173,6 +179,11 @@ impl Gated {
         self.asked
     }
 
+    /// The noise falls at once and rises by at most `rise` a frame.
+    fn learn(&mut self, level: f32, rise: f32) {
+        self.noise = level.max(1.0).min(self.noise * rise);
+    }
+
     fn ask(&mut self, frame: &[i16; FRAME]) -> f32 {
         self.asked += 1;
         self.inner.process(frame)
@@ -187,7 +198,7 @@ impl Vad for Gated {
         let level = rms(frame);
         let loud = level > self.least && level > self.noise * self.margin;
         if !loud && self.open == 0 {
-            self.noise = level.max(1.0).min(self.noise * NOISE_RISE);
+            self.learn(level, NOISE_RISE);
             self.before = *frame;
             self.has_before = true;
             return 0.0;
@@ -199,7 +210,7 @@ impl Vad for Gated {
         let probability = self.ask(frame);
         let speech = probability >= HOLDS;
         if !speech {
-            self.noise = level.max(1.0).min(self.noise * NOISE_RISE);
+            self.learn(level, if probability < NO_SPEECH { NOISE_LEARN } else { NOISE_RISE });
         }
         self.open = if loud || speech { self.hold_frames } else { self.open - 1 };
         probability

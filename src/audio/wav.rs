@@ -1,5 +1,7 @@
 //! WAV files: in as 16 kHz mono, out as they are.
 
+#![allow(clippy::cast_possible_truncation, reason = "samples are computed as floats and are in range; `as` saturates")]
+
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;

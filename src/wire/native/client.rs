@@ -1,44 +1,61 @@
-//! The device's side (first cut).
-use bytes::{BufMut, Bytes, BytesMut};
-use serde_json::{Value, json};
-use super::WireError;
-use crate::domain::{AudioPacket, Codec, Control, ControlKind, Downlink, SpokenFrame, Stream, TurnId};
+//! The device's side of the dialect: for the simulator, and for tests that play a device.
 
-pub(super) fn header(codec: Codec, flags: u8, seq: u32, ts: u32, data: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(16 + data.len());
-    out.put_slice(&[0xA1, 1, u8::from(codec == Codec::PcmS16le), flags]);
-    out.put_u32(seq);
-    out.put_u32(ts);
-    out.put_u32(u32::try_from(data.len()).unwrap_or(0));
-    out.put_slice(data);
-    out.freeze()
-}
+use bytes::Bytes;
+use serde_json::Value;
 
-/// Audio up.
-pub fn encode_audio(p: &AudioPacket) -> Bytes {
-    header(p.codec, u8::from(p.last) | (p.listen << 4), p.seq, p.ts_ms, &p.payload)
-}
+use super::super::WireError;
+use super::{Head, audio, bounded, envelope_json, envelope_proto, image, is_json};
+use crate::domain::{AudioPacket, Control, Downlink, ImageId, ImagePart, Stream, Telemetry};
 
-/// Control up.
-pub fn encode_control(c: &Control) -> Bytes {
-    let payload: Value = match &c.kind {
-        ControlKind::Hello(h) => serde_json::to_value(h).unwrap_or_default(),
-        ControlKind::ListenStart { mode, n } => json!({"mode": mode, "n": n}),
-        ControlKind::Text(t) => json!({"text": t}),
-        ControlKind::Ack(seq) => json!({"seq": seq}),
-        ControlKind::Played(t) => json!({"turn_id": t}),
-        ControlKind::Sos { kind, text } => json!({"kind": kind, "text": text}),
-        _ => json!({}),
+/// Writes an envelope, as JSON or protobuf as `control.json` says.
+pub fn encode_control(control: &Control) -> Bytes {
+    let head = Head {
+        session_id: control.session_id.as_deref(),
+        seq: control.seq,
+        ts: control.ts_ms,
+        msg_id: control.msg_id.as_deref(),
+        want_ack: false,
     };
-    let mut v = json!({"type": c.kind.name(), "seq": c.seq, "payload": payload});
-    if let Some(s) = &c.session_id { v["session_id"] = json!(s); }
-    if let Some(s) = &c.msg_id { v["msg_id"] = json!(s); }
-    Bytes::from(v.to_string())
+    if control.json {
+        envelope_json::encode_up(head, &control.kind)
+    } else {
+        envelope_proto::encode_up(head, &control.kind)
+    }
 }
 
-/// Downlink.
+/// Writes an audio packet.
+pub fn encode_audio(packet: &AudioPacket) -> Bytes {
+    audio::encode(packet)
+}
+
+/// Writes telemetry as JSON: one object, or an array where there are several.
+pub fn encode_telemetry(items: &[Telemetry]) -> Bytes {
+    let values: Vec<Value> = items.iter().filter_map(|t| serde_json::to_value(t).ok()).collect();
+    match <[Value; 1]>::try_from(values) {
+        Ok([one]) => one.to_string().into(),
+        Err(many) => Value::Array(many).to_string().into(),
+    }
+}
+
+/// Writes a part of an image.
+pub fn encode_image_part(part: &ImagePart) -> Bytes {
+    image::encode_part(part)
+}
+
+/// Cuts an image into parts of at most `size` bytes of data; none where the limits do not allow it.
+pub fn cut_image(id: ImageId, file: &Bytes, size: usize) -> Option<Vec<ImagePart>> {
+    image::cut(id, file, size)
+}
+
+/// Reads what the gateway sent on the downlink topic of `stream`. Of a frame's turn the wire has the number
+/// modulo 16.
 pub fn decode_downlink(stream: Stream, payload: &[u8]) -> Result<Downlink, WireError> {
-    if stream != Stream::Audio { return super::control::decode_down(payload); }
-    let p = super::audio(&Bytes::copy_from_slice(payload))?;
-    Ok(Downlink::Audio(SpokenFrame { turn: TurnId(u32::from(p.listen)), seq: p.seq, ts_ms: p.ts_ms, last: p.last, packet: p.payload }))
+    match stream {
+        Stream::Audio => audio::decode_spoken(&Bytes::copy_from_slice(payload)).map(Downlink::Audio),
+        Stream::Control => {
+            let payload = bounded(payload)?;
+            if is_json(payload) { envelope_json::decode_down(payload) } else { envelope_proto::decode_down(payload) }
+        }
+        Stream::Telemetry | Stream::Image => Err(WireError::unsupported("this stream has no downlinks")),
+    }
 }

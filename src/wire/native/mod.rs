@@ -1,76 +1,99 @@
-//! The native dialect (first cut, JSON only: replaced by the full codec).
+//! The native dialect: envelopes (JSON or protobuf), audio packets, images, telemetry.
+//!
+//! What a payload is follows from its topic's stream and its first bytes: control and telemetry are JSON when
+//! they begin with `{` (telemetry also `[`), else protobuf; audio begins with `0xA1`; an image with `0xA2` (a
+//! part) or the signature of a JPEG, PNG or WebP file.
 
-pub mod assembly;
+mod assembly;
+mod audio;
 pub mod client;
-mod control;
+mod envelope_json;
+mod envelope_proto;
+mod fields;
+mod image;
+mod proto;
+mod telemetry;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
+
+pub use assembly::{Added, AssemblyLimits, ImageAssembler, ImageBudget, Progress};
+pub use audio::{HEADER as AUDIO_HEADER, MAX_OPUS, MAX_PCM};
+pub use image::{HEADER as IMAGE_HEADER, MAX_IMAGE, MAX_PARTS, is_image_file};
+pub use telemetry::MAX_BATCH;
 
 use super::WireError;
-use crate::domain::{AudioPacket, Body, Codec, Downlink, ImageId, ImagePart, ImageUpload, Stream, Telemetry};
+use crate::domain::{Body, Downlink, Stream};
 
-/// Largest image, bytes.
-pub const MAX_IMAGE: u32 = 4 << 20;
+/// The dialect's name.
+pub const DIALECT: &str = "native";
 
-/// Bytes of an uplink stream → body.
-pub fn decode(stream: Stream, payload: &Bytes) -> Result<Body, WireError> {
+/// Longest control or telemetry message, in bytes.
+pub const MAX_TEXT: usize = 256 << 10;
+
+/// Reads an uplink.
+pub(super) fn decode(stream: Stream, payload: &Bytes) -> Result<Body, WireError> {
     match stream {
-        Stream::Audio => audio(payload).map(Body::Audio),
-        Stream::Control => control::decode(payload).map(|c| Body::Control(Box::new(c))),
-        Stream::Telemetry => telemetry(payload).map(Body::Telemetry),
-        Stream::Image => image(payload).map(Body::Image),
+        Stream::Control => control(payload).map(|c| Body::Control(Box::new(c))),
+        Stream::Audio => audio::decode(payload, audio::Rules::NATIVE).map(Body::Audio),
+        Stream::Telemetry => telemetry::decode(bounded(payload)?).map(Body::Telemetry),
+        Stream::Image => image::decode(payload).map(Body::Image),
     }
 }
 
-/// Downlink → bytes.
-pub fn encode(downlink: &Downlink) -> Bytes {
+fn control(payload: &[u8]) -> Result<crate::domain::Control, WireError> {
+    let payload = bounded(payload)?;
+    if is_json(payload) { envelope_json::decode_up(payload) } else { envelope_proto::decode_up(payload) }
+}
+
+/// Writes a downlink.
+pub(super) fn encode(downlink: &Downlink) -> Bytes {
     match downlink {
-        Downlink::Audio(frame) => client::header(Codec::Opus, u8::from(frame.last) | ((u8::try_from(frame.turn.0 % 16).unwrap_or(0)) << 4), frame.seq, frame.ts_ms, &frame.packet),
-        Downlink::Control { .. } => control::encode(downlink),
+        Downlink::Audio(frame) => audio::encode_spoken(frame),
+        Downlink::Control { session, seq, ts_ms, msg_id, want_ack, json, message } => {
+            let head = Head {
+                session_id: session.as_ref().map(|s| s.as_str()),
+                seq: *seq,
+                ts: Some(*ts_ms),
+                msg_id: msg_id.as_deref(),
+                want_ack: *want_ack,
+            };
+            if *json { envelope_json::encode_down(head, message) } else { envelope_proto::encode_down(head, message) }
+        }
     }
 }
 
-pub(super) fn audio(payload: &Bytes) -> Result<AudioPacket, WireError> {
-    if payload.len() < 16 {
-        return Err(WireError::new("audio", "shorter than its header"));
-    }
-    let mut head = &payload[..16];
-    let (magic, version, codec, flags) = (head.get_u8(), head.get_u8(), head.get_u8(), head.get_u8());
-    let (seq, ts_ms, length) = (head.get_u32(), head.get_u32(), head.get_u32());
-    if magic != 0xA1 || version != 1 {
-        return Err(WireError::new("audio", "no audio packet of version 1"));
-    }
-    let (codec, most) = match codec {
-        0 => (Codec::Opus, 1_275),
-        1 => (Codec::PcmS16le, 3_840),
-        _ => return Err(WireError::new("audio", "unknown codec")),
-    };
-    if length as usize != payload.len() - 16 || length > most {
-        return Err(WireError::new("audio", "wrong length"));
-    }
-    let speech = match flags & 6 { 2 => Some(true), 4 => Some(false), _ => None };
-    Ok(AudioPacket { codec, seq, ts_ms, last: flags & 1 == 1, speech, listen: flags >> 4, payload: payload.slice(16..) })
+/// The envelope around a payload, as both encodings write it.
+#[derive(Debug, Clone, Copy)]
+struct Head<'a> {
+    session_id: Option<&'a str>,
+    seq: Option<u32>,
+    ts: Option<u64>,
+    msg_id: Option<&'a str>,
+    want_ack: bool,
 }
 
-fn telemetry(payload: &Bytes) -> Result<Vec<Telemetry>, WireError> {
-    let one_or_many: serde_json::Value =
-        serde_json::from_slice(payload).map_err(|_| WireError::new("telemetry", "no JSON"))?;
-    let list = match one_or_many { serde_json::Value::Array(list) => list, one => vec![one] };
-    if list.len() > 64 {
-        return Err(WireError::new("telemetry", "more than 64 objects"));
-    }
-    list.into_iter().map(|v| serde_json::from_value(v).map_err(|_| WireError::new("telemetry", "no object"))).collect()
+fn is_json(payload: &[u8]) -> bool {
+    payload.first() == Some(&b'{')
 }
 
-fn image(payload: &Bytes) -> Result<ImageUpload, WireError> {
-    if payload.first() != Some(&0xA2) {
-        return Ok(ImageUpload::Whole(payload.clone()));
+fn bounded(payload: &[u8]) -> Result<&[u8], WireError> {
+    match payload.len() {
+        0 => Err(WireError::malformed("the payload is empty")),
+        n if n > MAX_TEXT => Err(WireError::too_large("the message is longer than 256 KB")),
+        _ => Ok(payload),
     }
-    if payload.len() < 24 {
-        return Err(WireError::new("image", "shorter than its header"));
+}
+
+/// Ids of sessions and messages are short, so that records that hold them are.
+fn short_id(text: Option<String>, what: &'static str) -> Result<Option<String>, WireError> {
+    match text {
+        Some(t) if t.len() > 64 => Err(WireError::too_large(what)),
+        Some(t) if t.is_empty() => Ok(None),
+        other => Ok(other),
     }
-    let mut head = &payload[4..24];
-    let (image, index, parts) = (ImageId(head.get_u64()), head.get_u16(), head.get_u16());
-    let (total, crc32c) = (head.get_u32(), head.get_u32());
-    Ok(ImageUpload::Part(ImagePart { image, index, parts, total, crc32c, data: payload.slice(24..) }))
+}
+
+/// A firmware without a counter writes 0, always: that is no number, or all but the first would be repeats.
+fn numbered(seq: Option<u32>) -> Option<u32> {
+    seq.filter(|s| *s != 0)
 }

@@ -109,6 +109,12 @@ pub trait Ingress: Send + Sync {
     fn deliver(&self, uplink: Uplink) -> BoxFuture<'_, ()>;
 }
 
+/// Where operators' commands go: what is published on `gateway/{gateway}/command/{id}/{name}`.
+pub trait Commands: Send + Sync {
+    /// Does `name` (`say`, `abort`, `reboot`) to a device. The payload is JSON or plain text, not yet read.
+    fn command(&self, device: DeviceId, name: &str, payload: Bytes) -> BoxFuture<'static, Result<(), Refusal>>;
+}
+
 /// A packet for one connection.
 #[derive(Debug, Clone)]
 pub struct LinkPacket {

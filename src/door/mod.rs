@@ -1,3 +1,6 @@
-//! (being built)
+//! The doors: bytes, credentials, rights and limits. They know nothing of sessions.
 
+pub mod credentials;
 pub mod http;
+pub mod mqtt;
+mod rights;

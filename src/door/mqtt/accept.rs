@@ -1,0 +1,188 @@
+//! The accept loop: how many may come, and how fast.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::codec::Connect;
+use super::connection::Connection;
+use super::ending::Ending;
+use super::gate::Gate;
+use super::handshake::handshake;
+use super::seat::Seat;
+use super::socket;
+use crate::topics::Who;
+
+/// Waits so long after an accept error that is not one connection's own.
+const RECOVER: Duration = Duration::from_millis(50);
+
+/// Accepts until `stop`, then ends all connections within the grace.
+pub(super) async fn run(gate: Arc<Gate>, listener: std::net::TcpListener, stop: CancellationToken) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let mut spare = Spare::new();
+    let mut tasks = JoinSet::new();
+    let strangers = Arc::new(AtomicUsize::new(0));
+    let mut rate = Rate { left: gate.settings.limits.connects_per_second, since: Instant::now() };
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                reap(&gate, ended);
+                continue;
+            }
+            accepted = rate.accept(&listener, gate.settings.limits.connects_per_second) => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let limits = &gate.settings.limits;
+                let waiting = strangers.load(Ordering::Relaxed);
+                if tasks.len() >= limits.connections || waiting >= limits.unauthenticated {
+                    gate.metrics.connect("limit");
+                    continue; // dropped: closed
+                }
+                let stranger = Stranger::new(&strangers);
+                tasks.spawn(serve(gate.clone(), stream, peer, stranger, stop.clone()));
+            }
+            Err(error) => {
+                gate.metrics.connect("accept_error");
+                spare.relieve(&listener, &error).await;
+            }
+        }
+    }
+    drop(listener);
+    gate.registry.end_all(Ending::Shutdown);
+    let all = async {
+        while let Some(ended) = tasks.join_next().await {
+            reap(&gate, ended)
+        }
+    };
+    if tokio::time::timeout(gate.settings.limits.grace.0, all).await.is_err() {
+        tracing::warn!("some connections did not end in time");
+    }
+    Ok(())
+}
+
+fn reap(gate: &Gate, ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        gate.metrics.ended("panic");
+        tracing::error!(%error, "a connection's task panicked");
+    }
+}
+
+/// The whole life of one connection.
+async fn serve(gate: Arc<Gate>, mut stream: TcpStream, peer: SocketAddr, stranger: Stranger, stop: CancellationToken) {
+    if let Err(error) = socket::prepare(&stream) {
+        tracing::debug!(%error, %peer, "socket options not set");
+    }
+    let mut inbox = BytesMut::new();
+    // boxed: the state of a handshake must not stay part of an idle connection's task
+    let shaking = Box::pin(handshake(&gate, &mut stream, peer, &mut inbox));
+    let shaken = tokio::select! {
+        shaken = shaking => shaken,
+        () = stop.cancelled() => return,
+    };
+    drop(stranger);
+    match shaken {
+        Err(result) => {
+            gate.metrics.connect(result);
+            tracing::debug!(%peer, result, "connection refused");
+        }
+        Ok((seat, connect)) => {
+            gate.metrics.connect("ok");
+            note(&seat, &connect);
+            if stop.is_cancelled() {
+                seat.client().end(Ending::Shutdown);
+            }
+            let (client, connection) = (seat.client().clone(), Box::new(Connection::new(stream, seat, connect, inbox)));
+            let ending = connection.run().await;
+            gate.metrics.ended(ending.name());
+            tracing::debug!(link = client.link.0, reason = ending.name(), "connection ended");
+        }
+    }
+}
+
+fn note(seat: &Seat, connect: &Connect) {
+    let client = seat.client();
+    let who: &str = match &client.who {
+        Who::Device(device) => device.as_str(),
+        Who::Operator(_) => "an operator",
+        Who::Anonymous => "nobody known",
+    };
+    let (link, peer, version) = (client.link.0, client.peer, connect.version);
+    tracing::debug!(link, who, %peer, ?version, keep_alive = connect.keep_alive, "connection accepted");
+}
+
+/// Counts connections that have not yet said who they are.
+struct Stranger(Arc<AtomicUsize>);
+
+impl Stranger {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Connections a second.
+struct Rate {
+    left: u32,
+    since: Instant,
+}
+
+impl Rate {
+    /// Accepts, later when this second's share is used up. Cancelling it loses no connection.
+    async fn accept(&mut self, listener: &TcpListener, per_second: u32) -> io::Result<(TcpStream, SocketAddr)> {
+        let second = Duration::from_secs(1);
+        if self.since.elapsed() >= second {
+            (self.left, self.since) = (per_second, Instant::now());
+        }
+        if self.left == 0 {
+            tokio::time::sleep_until(self.since + second).await;
+            (self.left, self.since) = (per_second, Instant::now());
+        }
+        let accepted = listener.accept().await?;
+        self.left -= 1;
+        Ok(accepted)
+    }
+}
+
+/// A descriptor in reserve: when all others are used up it lets one connection in and out again, so that the
+/// backlog does not fill and the loop does not spin.
+struct Spare(Option<std::fs::File>);
+
+impl Spare {
+    fn new() -> Self {
+        Self(std::fs::File::open("/dev/null").ok())
+    }
+
+    async fn relieve(&mut self, listener: &TcpListener, error: &io::Error) {
+        let exhausted = matches!(error.raw_os_error(), Some(code) if code == EMFILE || code == ENFILE);
+        if !exhausted {
+            return; // that one connection's own fault, as when it was reset in the backlog
+        }
+        tracing::warn!(%error, "no descriptors left, a connection is refused");
+        self.0 = None;
+        let refused = tokio::time::timeout(RECOVER, listener.accept()).await;
+        drop(refused);
+        *self = Self::new();
+        tokio::time::sleep(RECOVER).await;
+    }
+}
+
+const EMFILE: i32 = nix::errno::Errno::EMFILE as i32;
+const ENFILE: i32 = nix::errno::Errno::ENFILE as i32;

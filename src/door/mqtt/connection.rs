@@ -1,0 +1,228 @@
+//! One connection after CONNACK: a hand-driven state machine in one task.
+//!
+//! It reads only while it can hand on what it reads, writes one frame of speech at a time, answers in order
+//! of arrival, and holds no buffer while nothing happens.
+
+mod inbound;
+mod outbound;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures::future::BoxFuture;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::client::Outgoing;
+use super::codec::{self, Connect, Version, Will};
+use super::ending::Ending;
+use super::inflight::Inflight;
+use super::owed::Owed;
+use super::seat::Seat;
+use super::socket::Transport;
+
+/// Most unacknowledged publishes to one client, whatever it offers.
+const MAX_INFLIGHT: usize = 64;
+/// Replies that may wait before the client is not read any more.
+const MAX_REPLIES: usize = 16 << 10;
+/// How long the last bytes may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A connection that is in.
+#[derive(Debug)]
+pub(super) struct Connection<T> {
+    socket: T,
+    seat: Seat,
+    version: Version,
+    will: Option<Box<Will>>,
+    max_packet_out: usize,
+    inbox: BytesMut,
+    /// Acknowledgements and other answers that are not yet in `out`.
+    replies: BytesMut,
+    /// What the socket is being given.
+    out: BytesMut,
+    speaking: Option<Speaking>,
+    owed: Owed,
+    /// QoS 2 packet ids between PUBLISH and PUBREL.
+    received: Vec<u16>,
+    inflight: Inflight,
+    pending: Option<Pending>,
+    pace: Pace,
+    clocks: Clocks,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// Work that must be done before the next packet is read.
+struct Pending(BoxFuture<'static, ()>);
+
+impl std::fmt::Debug for Pending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pending")
+    }
+}
+
+/// The frame of speech that `out` holds.
+#[derive(Debug)]
+struct Speaking {
+    packet: Outgoing,
+    epoch: u64,
+    begun: bool,
+}
+
+#[derive(Debug)]
+struct Clocks {
+    /// One and a half keep-alive intervals; none when the client asked for 0.
+    patience: Option<Duration>,
+    last_received: Instant,
+    /// Since when it is not read, because what it sent cannot be handed on.
+    unread_since: Option<Instant>,
+    paused_until: Option<Instant>,
+}
+
+/// Token buckets for messages and bytes.
+#[derive(Debug)]
+struct Pace {
+    messages: f32,
+    bytes: f32,
+    at: Instant,
+}
+
+impl<T: Transport> Connection<T> {
+    pub fn new(socket: T, seat: Seat, connect: Connect, inbox: BytesMut) -> Self {
+        let gate = seat.gate().clone();
+        let limits = &gate.settings.limits;
+        let now = Instant::now();
+        let patience = (connect.keep_alive > 0).then(|| Duration::from_millis(u64::from(connect.keep_alive) * 1_500));
+        let max = usize::from(connect.receive_maximum).min(MAX_INFLIGHT);
+        Self {
+            socket,
+            version: connect.version,
+            will: connect.will.map(Box::new),
+            max_packet_out: usize::try_from(connect.max_packet).unwrap_or(usize::MAX),
+            inbox,
+            replies: BytesMut::new(),
+            out: BytesMut::new(),
+            speaking: None,
+            owed: Owed::new(gate.metrics.clone()),
+            received: Vec::new(),
+            inflight: Inflight::new(max),
+            pending: None,
+            pace: Pace {
+                messages: limits.messages_per_second as f32,
+                bytes: limits.bytes_per_second.0 as f32 * 10.0,
+                at: now,
+            },
+            clocks: Clocks { patience, last_received: now, unread_since: None, paused_until: None },
+            timer: None,
+            seat,
+        }
+    }
+
+    /// Runs until the connection ends, publishes the will where it is due, says goodbye.
+    pub async fn run(mut self: Box<Self>) -> Ending {
+        self.seat.link_up();
+        let ending = poll_fn(|cx| self.poll_run(cx)).await;
+        // a last message that was read is handed on: its sender has done its part
+        if let Some(Pending(last)) = self.pending.take() {
+            let _ = tokio::time::timeout(GOODBYE, last).await;
+        }
+        // the device may be back at once: it must not be told of its own will by a later task
+        if ending.wills() {
+            self.publish_will().await;
+        }
+        let _ = tokio::time::timeout(GOODBYE, self.say_goodbye(ending)).await;
+        ending
+    }
+
+    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        self.seat.client().watch(cx.waker());
+        loop {
+            if let Some(ending) = self.seat.client().ending() {
+                return Poll::Ready(ending);
+            }
+            match self.step(cx) {
+                Err(ending) => return Poll::Ready(ending),
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+            }
+        }
+    }
+
+    /// True when something moved.
+    fn step(&mut self, cx: &mut Context<'_>) -> Result<bool, Ending> {
+        let mut moved = self.poll_owed(cx);
+        moved |= self.poll_write(cx)?;
+        moved |= self.poll_pending(cx);
+        moved |= self.poll_read(cx)?;
+        Ok(moved || self.poll_timer(cx)?)
+    }
+
+    fn poll_pending(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(Pending(work)) = &mut self.pending else { return false };
+        let done = work.as_mut().poll(cx).is_ready();
+        if done {
+            self.pending = None;
+        }
+        done
+    }
+
+    fn may_read(&self) -> bool {
+        let limits = &self.seat.gate().settings.limits;
+        self.pending.is_none()
+            && self.clocks.paused_until.is_none()
+            && self.owed.len() < usize::from(limits.in_flight)
+            && self.replies.len() < MAX_REPLIES
+    }
+
+    /// Keep-alive, the limit of being unread, and the end of a pause.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<bool, Ending> {
+        let stuck = self.seat.gate().settings.limits.stuck.0;
+        loop {
+            let now = Instant::now();
+            let clocks = &mut self.clocks;
+            if clocks.paused_until.is_some_and(|until| now >= until) {
+                (clocks.paused_until, clocks.last_received) = (None, now);
+                return Ok(true);
+            }
+            let unread = clocks.unread_since.map(|since| since + stuck);
+            if unread.is_some_and(|at| now >= at) {
+                return Err(Ending::Stuck);
+            }
+            let reading = clocks.unread_since.is_none() && clocks.paused_until.is_none();
+            let silent = clocks.patience.filter(|_| reading).map(|patience| clocks.last_received + patience);
+            if silent.is_some_and(|at| now >= at) {
+                return Err(Ending::KeepAlive);
+            }
+            let Some(next) = [clocks.paused_until, unread, silent].into_iter().flatten().min() else {
+                return Ok(false);
+            };
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(next)));
+            // a timer that fires early is set again then: most packets need not touch it
+            if timer.is_elapsed() || timer.deadline() > next {
+                timer.as_mut().reset(next);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Ok(false);
+            }
+        }
+    }
+
+    async fn say_goodbye(&mut self, ending: Ending) {
+        let void = self.speaking.as_ref().is_some_and(|s| !s.begun);
+        if void {
+            self.out.clear();
+        }
+        let replies = std::mem::take(&mut self.replies);
+        self.out.extend_from_slice(&replies);
+        if let Some(reason) = ending.reason() {
+            codec::disconnect(&mut self.out, self.version, reason);
+        }
+        if ending != Ending::PeerGone && self.socket.write_all(&self.out).await.is_ok() {
+            // the peer may be gone: there is nobody to tell
+            let _ = self.socket.shutdown().await;
+        }
+    }
+}

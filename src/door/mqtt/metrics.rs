@@ -1,0 +1,141 @@
+//! What the door counts.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Open connections.
+pub const CONNECTIONS: &str = "voxgate_mqtt_connections";
+/// Connection attempts by result.
+pub const CONNECTS: &str = "voxgate_mqtt_connects";
+/// Ended connections by reason.
+pub const ENDINGS: &str = "voxgate_mqtt_endings";
+/// Packets by direction and type.
+pub const PACKETS: &str = "voxgate_mqtt_packets";
+/// Messages dropped or refused by cause.
+pub const DROPS: &str = "voxgate_mqtt_drops";
+/// Acknowledgements that are owed to publishers.
+pub const OWED: &str = "voxgate_mqtt_owed_acks";
+/// From `Link::send` to the socket write of an audio frame, seconds.
+pub const LATENESS: &str = "voxgate_mqtt_audio_write_lateness_seconds";
+/// Messages on the bus that are not yet read back.
+pub const BUS_LIVE: &str = "voxgate_bus_live_messages";
+/// Bytes on the bus that are not yet read back.
+pub const BUS_BYTES: &str = "voxgate_bus_live_bytes";
+/// Restarts of the bus.
+pub const BUS_RESTARTS: &str = "voxgate_bus_restarts";
+/// 1 when the bus does not work.
+pub const BUS_DEGRADED: &str = "voxgate_bus_degraded";
+
+type Labels = [(&'static str, &'static str); 1];
+type PacketLabels = [(&'static str, &'static str); 2];
+
+/// The door's metrics. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Open connections.
+    pub connections: Gauge<i64, AtomicI64>,
+    /// Owed acknowledgements.
+    pub owed: Gauge<i64, AtomicI64>,
+    /// Lateness of audio frames, seconds.
+    pub lateness: Histogram,
+    /// Messages on the bus.
+    pub bus_live: Gauge<i64, AtomicI64>,
+    /// Bytes on the bus.
+    pub bus_bytes: Gauge<i64, AtomicI64>,
+    /// Restarts of the bus.
+    pub bus_restarts: Counter<u64, AtomicU64>,
+    /// 1 when the bus does not work.
+    pub bus_degraded: Gauge<i64, AtomicI64>,
+    connects: Family<Labels, Counter>,
+    endings: Family<Labels, Counter>,
+    packets: Family<PacketLabels, Counter>,
+    drops: Family<Labels, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::register(&mut Registry::default())
+    }
+}
+
+impl Metrics {
+    /// Registers the families.
+    pub fn register(registry: &mut Registry) -> Self {
+        let buckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
+        let metrics = Self {
+            connections: Gauge::default(),
+            owed: Gauge::default(),
+            lateness: Histogram::new(buckets),
+            bus_live: Gauge::default(),
+            bus_bytes: Gauge::default(),
+            bus_restarts: Counter::default(),
+            bus_degraded: Gauge::default(),
+            connects: Family::default(),
+            endings: Family::default(),
+            packets: Family::default(),
+            drops: Family::default(),
+        };
+        registry.register(CONNECTIONS, "open mqtt connections", metrics.connections.clone());
+        registry.register(CONNECTS, "mqtt connection attempts by result", metrics.connects.clone());
+        registry.register(ENDINGS, "ended mqtt connections by reason", metrics.endings.clone());
+        registry.register(PACKETS, "mqtt packets by direction and type", metrics.packets.clone());
+        registry.register(DROPS, "messages dropped or refused by cause", metrics.drops.clone());
+        registry.register(OWED, "acknowledgements owed to publishers", metrics.owed.clone());
+        registry.register(LATENESS, "seconds from queueing to writing an audio frame", metrics.lateness.clone());
+        registry.register(BUS_LIVE, "messages on the bus", metrics.bus_live.clone());
+        registry.register(BUS_BYTES, "bytes on the bus", metrics.bus_bytes.clone());
+        registry.register(BUS_RESTARTS, "restarts of the bus", metrics.bus_restarts.clone());
+        registry.register(BUS_DEGRADED, "1 when the bus does not work", metrics.bus_degraded.clone());
+        metrics
+    }
+
+    /// Counts a connection attempt.
+    pub fn connect(&self, result: &'static str) {
+        self.connects.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// Counts an ended connection.
+    pub fn ended(&self, reason: &'static str) {
+        self.endings.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// Counts a packet that came.
+    pub fn packet_in(&self, kind: &'static str) {
+        self.packets.get_or_create(&[("direction", "in"), ("type", kind)]).inc();
+    }
+
+    /// Counts a packet that went.
+    pub fn packet_out(&self, kind: &'static str) {
+        self.packets.get_or_create(&[("direction", "out"), ("type", kind)]).inc();
+    }
+
+    /// Counts something that was dropped or refused.
+    pub fn dropped(&self, cause: &'static str) {
+        self.drops.get_or_create(&[("cause", cause)]).inc();
+    }
+
+    /// How many packets of a type went `"in"` or `"out"`.
+    pub fn packets(&self, direction: &'static str, kind: &'static str) -> u64 {
+        self.packets.get_or_create(&[("direction", direction), ("type", kind)]).get()
+    }
+
+    /// How often something was dropped or refused for this cause.
+    pub fn drops(&self, cause: &'static str) -> u64 {
+        self.drops.get_or_create(&[("cause", cause)]).get()
+    }
+
+    /// How many connections ended for this reason.
+    pub fn endings(&self, reason: &'static str) -> u64 {
+        self.endings.get_or_create(&[("reason", reason)]).get()
+    }
+
+    /// How many connection attempts had this result.
+    pub fn connects(&self, result: &'static str) -> u64 {
+        self.connects.get_or_create(&[("result", result)]).get()
+    }
+}

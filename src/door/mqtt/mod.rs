@@ -1,0 +1,134 @@
+//! The MQTT door: 3.1.1 and 5 on one port, terminated here.
+//!
+//! A device's uplinks go straight to the [`Ingress`] with the proven identity; its downlinks come through its
+//! [`crate::domain::Link`]; everything else meets on the [`Bus`]. It must not know sessions or what a message means.
+
+mod accept;
+mod bus;
+mod client;
+pub mod codec;
+mod connection;
+mod ending;
+mod gate;
+mod handshake;
+mod hub;
+mod inflight;
+mod message;
+mod metrics;
+mod owed;
+mod registry;
+mod retained;
+mod seat;
+mod settings;
+mod socket;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+pub use bus::{Bus, BusOff};
+pub use ending::Ending;
+pub use message::Message;
+pub use metrics::Metrics;
+pub use retained::{MemoryRetained, Retained};
+pub use settings::{BusSettings, Limits, Settings};
+
+use crate::domain::{Clock, Commands, DeviceId, Ingress};
+use crate::door::credentials::Credentials;
+use crate::topics::Table;
+use gate::Gate;
+
+/// What the door talks to.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where devices' uplinks go.
+    pub ingress: Arc<dyn Ingress>,
+    /// Where operators' commands go.
+    pub commands: Arc<dyn Commands>,
+    /// Who may come in.
+    pub credentials: Arc<Credentials>,
+    /// Topics and rights.
+    pub table: Arc<Table>,
+    /// The bus to operators' clients.
+    pub bus: Arc<Bus>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+/// Why the door does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// The address cannot be bound.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// Which.
+        addr: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A bound listener that does not accept yet.
+#[derive(Debug)]
+pub struct Door {
+    gate: Arc<Gate>,
+    listener: std::net::TcpListener,
+    addr: SocketAddr,
+}
+
+impl Door {
+    /// Binds the address; clients wait in the backlog until [`Door::run`].
+    pub fn bind(settings: Settings, parts: Parts) -> Result<Self, DoorError> {
+        let failed = |source| DoorError::Listen { addr: settings.listen, source };
+        let listener = socket::listen(settings.listen).map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
+        if settings.bring_up {
+            let from = if settings.bring_up_anywhere { "every address" } else { "loopback" };
+            tracing::warn!(%addr, from, "bring-up mode: clients without credentials are admitted, do not leave it on");
+        }
+        Ok(Self { gate: Arc::new(Gate::new(settings, parts)), listener, addr })
+    }
+
+    /// The bound address.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// A handle that outlives [`Door::run`]'s borrow: counts and ends connections.
+    pub fn control(&self) -> DoorControl {
+        DoorControl(self.gate.clone())
+    }
+
+    /// Serves until `stop`; returns when all connections have ended, or after the grace. The bus must outlive it.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), DoorError> {
+        let addr = self.addr;
+        accept::run(self.gate, self.listener, stop).await.map_err(|source| DoorError::Listen { addr, source })
+    }
+}
+
+/// What others may do to the door's connections.
+#[derive(Debug, Clone)]
+pub struct DoorControl(Arc<Gate>);
+
+impl DoorControl {
+    /// Open connections.
+    pub fn connections(&self) -> usize {
+        self.0.registry.len()
+    }
+
+    /// Ends all connections of a device, as when it is removed.
+    pub fn end_device(&self, device: &DeviceId, reason: &'static str) {
+        self.0.registry.end_device(device, Ending::Closed(reason));
+    }
+
+    /// Ends all connections of an operator, as when he is removed.
+    pub fn end_operator(&self, name: &str, reason: &'static str) {
+        self.0.registry.end_user(name, Ending::Closed(reason));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! `[mqtt]`: where the door listens and what it allows.
+
+use std::net::SocketAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{ByteSize, Problem, Span};
+
+/// The MQTT door.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Address and port for plain MQTT 3.1.1 and 5 (default "0.0.0.0:1883"; port 0 takes a free one).
+    pub listen: SocketAddr,
+    /// Bring-up mode: admit clients that have no credentials (default false). On loopback only, unless
+    /// `bring_up_anywhere` says otherwise.
+    pub bring_up: bool,
+    /// Bring-up mode from every address, not only from loopback (default false): anybody in reach may be any device.
+    pub bring_up_anywhere: bool,
+    /// Limits.
+    pub limits: Limits,
+    /// The bus to operators' clients.
+    pub bus: BusSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let listen = SocketAddr::from(([0, 0, 0, 0], 1883));
+        let (limits, bus) = (Limits::default(), BusSettings::default());
+        Self { listen, bring_up: false, bring_up_anywhere: false, limits, bus }
+    }
+}
+
+/// What one client, and all of them together, may use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Open connections, all clients together (default 4000).
+    pub connections: usize,
+    /// New connections a second; more wait in the system's backlog (default 1000).
+    pub connects_per_second: u32,
+    /// Connections that have not yet said who they are (default 512).
+    pub unauthenticated: usize,
+    /// How long such a connection may live (default "10s").
+    pub connect_time: Span,
+    /// Largest CONNECT packet (default "16KB").
+    pub connect_packet: ByteSize,
+    /// Largest packet after it (default "4608KB": an image of 4 MB and its head).
+    pub packet: ByteSize,
+    /// Packets a second that one client may send; beyond it the client is read more slowly (default 400).
+    pub messages_per_second: u32,
+    /// Bytes a second that one client may send, measured over ten seconds; beyond it the client is read more
+    /// slowly (default "1MB").
+    pub bytes_per_second: ByteSize,
+    /// Publishes of one client that may wait for their acknowledgement (default 64).
+    pub in_flight: u16,
+    /// Connections of one device, with different client ids (default 4).
+    pub links_per_device: usize,
+    /// Takeovers of one device in 60 s before newcomers are refused for 60 s (default 5).
+    pub takeovers: usize,
+    /// Filters that one client may subscribe to (default 64).
+    pub subscriptions: usize,
+    /// Packets that may wait for a device (default 512).
+    pub downlink_packets: usize,
+    /// Bytes that may wait for a device (default "1MB").
+    pub downlink_bytes: ByteSize,
+    /// Messages that may wait for a watcher before it is disconnected (default 4096).
+    pub watcher_packets: usize,
+    /// Bytes that may wait for a watcher before it is disconnected (default "16MB").
+    pub watcher_bytes: ByteSize,
+    /// How long a client may go unread because the gateway cannot take what it sends (default "60s").
+    pub stuck: Span,
+    /// How long connections get to end when the gateway stops (default "3s").
+    pub grace: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4_000,
+            connects_per_second: 1_000,
+            unauthenticated: 512,
+            connect_time: Span::secs(10),
+            connect_packet: ByteSize::kb(16),
+            packet: ByteSize::kb(4_608),
+            messages_per_second: 400,
+            bytes_per_second: ByteSize::mb(1),
+            in_flight: 64,
+            links_per_device: 4,
+            takeovers: 5,
+            subscriptions: 64,
+            downlink_packets: 512,
+            downlink_bytes: ByteSize::mb(1),
+            watcher_packets: 4_096,
+            watcher_bytes: ByteSize::mb(16),
+            stuck: Span::secs(60),
+            grace: Span::secs(3),
+        }
+    }
+}
+
+/// The bus to operators' clients.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BusSettings {
+    /// Messages under way at once, 16 to 4096 (default 4096).
+    pub slots: usize,
+    /// Bytes under way at once (default "16MB").
+    pub bytes: ByteSize,
+    /// How often the canary flies (default "1s").
+    pub canary: Span,
+    /// The bus is restarted when the canary is away for so long (default "5s").
+    pub canary_deadline: Span,
+    /// Restarts within `restart_window` before the bus is given up (default 5).
+    pub restarts: usize,
+    /// See `restarts` (default "10m").
+    pub restart_window: Span,
+    /// Retained messages (default 10000).
+    pub retained: usize,
+    /// Bytes of retained messages (default "16MB").
+    pub retained_bytes: ByteSize,
+}
+
+impl Default for BusSettings {
+    fn default() -> Self {
+        Self {
+            slots: 4_096,
+            bytes: ByteSize::mb(16),
+            canary: Span::secs(1),
+            canary_deadline: Span::secs(5),
+            restarts: 5,
+            restart_window: Span::secs(600),
+            retained: 10_000,
+            retained_bytes: ByteSize::mb(16),
+        }
+    }
+}
+
+impl Settings {
+    /// What is wrong with them; `path` is the key that they stand under.
+    pub fn check(&self, path: &str) -> Vec<Problem> {
+        let limits = &self.limits;
+        let mut problems = Vec::new();
+        let mut positive = |key: &str, value: u64| {
+            if value == 0 {
+                problems.push(Problem::new(format!("{path}.{key}"), "is 0", "give at least 1"));
+            }
+        };
+        positive("limits.connections", limits.connections as u64);
+        positive("limits.connects_per_second", limits.connects_per_second.into());
+        positive("limits.unauthenticated", limits.unauthenticated as u64);
+        positive("limits.messages_per_second", limits.messages_per_second.into());
+        positive("limits.bytes_per_second", limits.bytes_per_second.0);
+        positive("limits.in_flight", limits.in_flight.into());
+        positive("limits.links_per_device", limits.links_per_device as u64);
+        positive("limits.subscriptions", limits.subscriptions as u64);
+        positive("limits.downlink_packets", limits.downlink_packets as u64);
+        positive("limits.watcher_packets", limits.watcher_packets as u64);
+        if !(16..=4_096).contains(&self.bus.slots) {
+            problems.push(Problem::new(format!("{path}.bus.slots"), "is not in 16 to 4096", "leave it out: 4096"));
+        }
+        if self.bus.canary_deadline <= self.bus.canary {
+            let what = "is not longer than the canary's interval";
+            problems.push(Problem::new(format!("{path}.bus.canary_deadline"), what, "leave it out: 5s"));
+        }
+        if limits.connect_packet.0 < 256 || limits.packet < limits.connect_packet {
+            let what = "packets need at least 256 bytes, and no less than a connect packet";
+            problems.push(Problem::new(format!("{path}.limits.packet"), what, "leave both out: 16KB and 4608KB"));
+        }
+        if self.bring_up_anywhere && !self.bring_up {
+            let key = format!("{path}.bring_up_anywhere");
+            problems.push(Problem::new(key, "says nothing without bring_up", "set bring_up too, or remove it"));
+        }
+        problems
+    }
+}

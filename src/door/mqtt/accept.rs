@@ -61,7 +61,7 @@ pub(super) async fn run(gate: Arc<Gate>, listener: std::net::TcpListener, stop: 
     gate.registry.end_all(Ending::Shutdown);
     let all = async {
         while let Some(ended) = tasks.join_next().await {
-            reap(&gate, ended)
+            reap(&gate, ended);
         }
     };
     if tokio::time::timeout(gate.settings.limits.grace.0, all).await.is_err() {

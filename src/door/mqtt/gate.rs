@@ -143,7 +143,7 @@ impl Gate {
 pub(super) struct Strangers(Mutex<HashMap<IpAddr, (u32, Instant)>>);
 
 /// An address without a new failure for so long is forgotten.
-const FORGET: Duration = Duration::from_secs(60);
+const FORGET: Duration = Duration::from_mins(1);
 /// Most addresses that are remembered.
 const MAX_STRANGERS: usize = 4_096;
 

@@ -3,6 +3,7 @@
 
 mod access;
 mod downlinks;
+mod figures;
 mod hostile;
 mod peers;
 mod sequences;

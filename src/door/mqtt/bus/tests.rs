@@ -24,7 +24,7 @@ fn rig(settings: BusSettings) -> Rig {
     let client = Arc::new(Client::new(LinkId(1), who, "k".into(), peer, limits, metrics));
     let subscription =
         Subscription { client: client.clone(), qos: 2, no_local: false, retain_as_published: false, id: None };
-    bus.hub.subscribe("#", subscription, 0);
+    bus.hub.subscribe("#", &subscription, 0);
     Rig { bus, client, stop, tracker }
 }
 

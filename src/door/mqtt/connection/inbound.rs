@@ -194,7 +194,7 @@ impl<T: Transport> Connection<T> {
                 retain_as_published: wanted.retain_as_published,
                 id: subscribe.subscription_id,
             };
-            gate.bus.hub().subscribe(filter, subscription, wanted.retain_handling);
+            gate.bus.hub().subscribe(filter, &subscription, wanted.retain_handling);
             codes.push(wanted.qos);
         }
         codec::suback(&mut self.replies, self.version, subscribe.id, &codes);

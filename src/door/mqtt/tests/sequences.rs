@@ -67,7 +67,7 @@ async fn play(fixture: &Fixture, case: &Case) {
                 read.unwrap_or_else(|e| panic!("{place}: {e}"));
                 assert_eq!(got, expected, "{place}");
             }
-            Step::Closed(_) => {
+            Step::Closed(()) => {
                 let left = tokio::time::timeout(Duration::from_secs(5), peer.stream.read_u8()).await;
                 assert!(left.unwrap_or_else(|_| panic!("{place}")).is_err(), "{place}");
             }

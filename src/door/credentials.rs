@@ -14,11 +14,14 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use rand::{RngCore, TryRngCore};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use crate::domain::{Clock, DeviceId, IdError, Wall};
+use crate::store::records::{Device, DeviceSettings, devices};
 use crate::store::{Batch, Key, Range, Space, Store, StoreError};
 use crate::topics::{Role, Who};
 
@@ -113,81 +116,84 @@ impl Credentials {
     /// Reads all records again: what another part wrote counts from now on.
     pub async fn reload(&self) -> Result<(), CredentialsError> {
         let mut known = HashMap::new();
-        for (name, record) in self.records(Space::Operator).await? {
-            let role = record.get("role").and_then(|r| serde_json::from_value(r.clone()).ok());
-            if let (Some(role), Some(verifier)) = (role, verifier_of(&record)) {
-                known.insert(name, Known { who: Who::Operator(role), verifier });
+        for operator in self.records::<Operator>(Space::Operator).await? {
+            if let Some(verifier) = parse_verifier(&operator.verifier) {
+                known.insert(operator.name, Known { who: Who::Operator(operator.role), verifier });
             }
         }
-        for (name, record) in self.records(Space::Device).await? {
-            if let (Ok(device), Some(verifier)) = (DeviceId::parse(&name), verifier_of(&record)) {
-                known.insert(name, Known { who: Who::Device(device), verifier });
+        for device in self.records::<Device>(Space::Device).await?.into_iter().filter(|d| !d.revoked) {
+            if let Some(verifier) = parse_verifier(&device.verifier) {
+                known.insert(device.id.to_string(), Known { who: Who::Device(device.id), verifier });
             }
         }
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
         Ok(())
     }
 
-    /// Makes a secret for a new device; keeps what else its record holds.
+    /// Makes a secret for a new device.
     pub async fn add_device(&self, device: &DeviceId) -> Result<Secret, CredentialsError> {
-        self.add(Who::Device(device.clone()), device.as_str(), Map::new()).await
+        let _changing = self.changing.lock().await;
+        let (secret, verifier) = self.new_secret(device.as_str())?;
+        let created = self.clock.wall();
+        let settings = DeviceSettings::default();
+        let (id, text) = (device.clone(), write_verifier(&verifier));
+        let mut batch = Batch::new();
+        devices::put(&mut batch, &Device { id, verifier: text, settings, created, revoked: false })?;
+        self.store.commit(batch).await?;
+        self.learn(device.as_str(), Who::Device(device.clone()), verifier);
+        Ok(secret)
     }
 
     /// Makes a secret for a new operator. The name has the alphabet of a device id.
     pub async fn add_operator(&self, name: &str, role: Role) -> Result<Secret, CredentialsError> {
         DeviceId::parse(name)?;
-        let fields = Map::from_iter([("role".to_owned(), json!(role))]);
-        self.add(Who::Operator(role), name, fields).await
+        let _changing = self.changing.lock().await;
+        let (secret, verifier) = self.new_secret(name)?;
+        let (created, text) = (self.clock.wall(), write_verifier(&verifier));
+        let record = json!({ "name": name, "role": role, "verifier": text, "created": created });
+        let mut batch = Batch::new();
+        batch.put(Key::new(Space::Operator).text(name), record.to_string().into_bytes());
+        self.store.commit(batch).await?;
+        self.learn(name, Who::Operator(role), verifier);
+        Ok(secret)
     }
 
-    /// Removes a device's record; false when there was none.
+    /// Removes a device's record; false when there was none. Its open connections are the door's to end.
     pub async fn remove_device(&self, device: &DeviceId) -> Result<bool, CredentialsError> {
-        let _changing = self.changing.lock().await;
-        let key = Key::new(Space::Device).device(device);
-        let was = self.store.get(key.clone()).await?.is_some();
-        let mut batch = Batch::new();
-        batch.delete(key);
-        self.store.commit(batch).await?;
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if matches!(known.get(device.as_str()), Some(Known { who: Who::Device(_), .. })) {
-            known.remove(device.as_str());
-        }
-        Ok(was)
+        let is_device = |who: &Who| matches!(who, Who::Device(_));
+        self.remove(Key::new(Space::Device).device(device), device.as_str(), is_device).await
     }
 
-    /// Removes an operator's record; false when there was none.
+    /// Removes an operator; false when there was none. Its open connections are the door's to end.
     pub async fn remove_operator(&self, name: &str) -> Result<bool, CredentialsError> {
+        let is_operator = |who: &Who| matches!(who, Who::Operator(_));
+        self.remove(Key::new(Space::Operator).text(name), name, is_operator).await
+    }
+
+    async fn remove(&self, key: Key, name: &str, is: impl Fn(&Who) -> bool) -> Result<bool, CredentialsError> {
         let _changing = self.changing.lock().await;
-        let key = Key::new(Space::Operator).text(name);
         let was = self.store.get(key.clone()).await?.is_some();
         let mut batch = Batch::new();
         batch.delete(key);
         self.store.commit(batch).await?;
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if matches!(known.get(name), Some(Known { who: Who::Operator(_), .. })) {
+        if known.get(name).is_some_and(|k| is(&k.who)) {
             known.remove(name);
         }
         Ok(was)
     }
 
-    /// All operators: name, role, when made; by name.
+    /// All operators: name, role, when they were made; by name.
     pub async fn list_operators(&self) -> Result<Vec<(String, Role, Wall)>, CredentialsError> {
-        let mut operators = Vec::new();
-        for (name, record) in self.records(Space::Operator).await? {
-            let role = record.get("role").and_then(|role| serde_json::from_value(role.clone()).ok());
-            let created = record.get("created").and_then(Value::as_u64).unwrap_or_default();
-            operators.extend(role.map(|role| (name, role, Wall(created))));
-        }
-        Ok(operators)
+        let operators = self.records::<Operator>(Space::Operator).await?;
+        Ok(operators.into_iter().map(|o| (o.name, o.role, o.created)).collect())
     }
 
     /// All devices with credentials, sorted.
     pub fn list_devices(&self) -> Vec<DeviceId> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let mut devices: Vec<DeviceId> = known
-            .values()
-            .filter_map(|k| if let Who::Device(d) = &k.who { Some(d.clone()) } else { None })
-            .collect();
+        let mut devices: Vec<DeviceId> =
+            known.values().filter_map(|k| if let Who::Device(d) = &k.who { Some(d.clone()) } else { None }).collect();
         devices.sort();
         devices
     }
@@ -221,33 +227,20 @@ impl Credentials {
         self.known.read().unwrap_or_else(PoisonError::into_inner).contains_key(user)
     }
 
-    async fn add(&self, who: Who, name: &str, mut fields: Map<String, Value>) -> Result<Secret, CredentialsError> {
-        let _changing = self.changing.lock().await;
-        if self.known.read().unwrap_or_else(PoisonError::into_inner).contains_key(name) {
+    fn new_secret(&self, name: &str) -> Result<(Secret, [u8; 32]), CredentialsError> {
+        if self.knows(name) {
             return Err(CredentialsError::Exists(name.to_owned()));
-        }
-        let space = if matches!(who, Who::Device(_)) { Space::Device } else { Space::Operator };
-        let key = Key::new(space).text(name);
-        if let Some(payload) = self.store.get(key.clone()).await?
-            && let Ok(Value::Object(old)) = serde_json::from_slice(&payload)
-        {
-            fields = old.into_iter().chain(fields).collect();
         }
         let mut random = [0_u8; 32];
         rand::rngs::OsRng.try_fill_bytes(&mut random).map_err(|_| CredentialsError::Random)?;
         let secret = Secret(URL_SAFE_NO_PAD.encode(random));
         let verifier = self.mac(name, secret.reveal().as_bytes());
-        if let Who::Device(device) = &who {
-            fields.insert("id".to_owned(), json!(device));
-        }
-        fields.insert("verifier".to_owned(), json!(format!("{SCHEME}{}", STANDARD.encode(verifier))));
-        fields.entry("created").or_insert_with(|| json!(self.clock.wall().0));
-        let mut batch = Batch::new();
-        batch.put(key, Value::Object(fields).to_string().into_bytes());
-        self.store.commit(batch).await?;
+        Ok((secret, verifier))
+    }
+
+    fn learn(&self, name: &str, who: Who, verifier: [u8; 32]) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.insert(name.to_owned(), Known { who, verifier });
-        Ok(secret)
     }
 
     /// Bound to the name: a verifier copied to another record fits nobody.
@@ -262,7 +255,8 @@ impl Credentials {
         mac.finalize().into_bytes().into()
     }
 
-    async fn records(&self, space: Space) -> Result<Vec<(String, Value)>, CredentialsError> {
+    /// All records of a space. One that cannot be read admits nobody, and keeps nobody else out.
+    async fn records<T: DeserializeOwned>(&self, space: Space) -> Result<Vec<T>, CredentialsError> {
         let mut records = Vec::new();
         let (mut from, to) = (Key::new(space), Key::new(space).after_prefix());
         loop {
@@ -270,20 +264,32 @@ impl Credentials {
             let page = self.store.scan(range).await?.records;
             let Some((last, _)) = page.last() else { return Ok(records) };
             from = last.clone().byte(0);
-            for (key, payload) in page {
-                let name = key.as_bytes().get(1..).and_then(|k| k.strip_suffix(&[0])).unwrap_or_default();
-                match (std::str::from_utf8(name), serde_json::from_slice(&payload)) {
-                    (Ok(name), Ok(record)) => records.push((name.to_owned(), record)),
-                    _ => tracing::warn!(?key, "credential record cannot be read, it admits nobody"),
+            for (key, payload) in &page {
+                match serde_json::from_slice(payload) {
+                    Ok(record) => records.push(record),
+                    Err(error) => tracing::warn!(?key, %error, "credential record cannot be read, it admits nobody"),
                 }
             }
         }
     }
 }
 
-fn verifier_of(record: &Value) -> Option<[u8; 32]> {
-    let text = record.get("verifier")?.as_str()?.strip_prefix(SCHEME)?;
-    STANDARD.decode(text).ok()?.try_into().ok()
+/// An operator's record.
+#[derive(Deserialize)]
+struct Operator {
+    name: String,
+    role: Role,
+    verifier: String,
+    #[serde(default)]
+    created: Wall,
+}
+
+fn write_verifier(verifier: &[u8; 32]) -> String {
+    format!("{SCHEME}{}", STANDARD.encode(verifier))
+}
+
+fn parse_verifier(text: &str) -> Option<[u8; 32]> {
+    STANDARD.decode(text.strip_prefix(SCHEME)?).ok()?.try_into().ok()
 }
 
 fn open_key(path: &Path) -> Result<[u8; 32], CredentialsError> {
@@ -383,9 +389,31 @@ pub(crate) mod tests {
         assert_eq!(again.list_devices(), [device("dev1")]);
         assert_eq!(again.verify("operator", token.reveal().as_bytes()), Some(Who::Operator(Role::Admin)));
         assert!(again.verify("dev1", secret.reveal().as_bytes()).is_some());
+        let operators = again.list_operators().await.unwrap();
+        assert_eq!((operators[0].0.as_str(), operators[0].1), ("operator", Role::Admin));
+        assert!(!again.remove_operator("dev1").await.unwrap(), "a device is no operator");
         assert!(again.remove_device(&device("dev1")).await.unwrap());
         assert!(!again.remove_device(&device("dev1")).await.unwrap());
         assert_eq!(again.verify("dev1", secret.reveal().as_bytes()), None);
+        assert!(again.remove_operator("operator").await.unwrap());
+        assert_eq!(again.verify("operator", token.reveal().as_bytes()), None);
+    }
+
+    #[tokio::test]
+    async fn revoked_and_unreadable_records_admit_nobody_and_keep_nobody_out() {
+        let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(MapStore::default()));
+        let credentials = open(&store, dir.path()).await.unwrap();
+        let (one, two) = (device("dev1"), device("dev2"));
+        let secrets = [credentials.add_device(&one).await.unwrap(), credentials.add_device(&two).await.unwrap()];
+        let mut record = devices::get(&*store, &one).await.unwrap().unwrap();
+        record.revoked = true;
+        let mut batch = Batch::new();
+        devices::put(&mut batch, &record).unwrap();
+        batch.put(Key::new(Space::Device).text("dev0"), b"{".to_vec());
+        store.commit(batch).await.unwrap();
+        credentials.reload().await.unwrap();
+        assert_eq!(credentials.verify("dev1", secrets[0].reveal().as_bytes()), None);
+        assert_eq!(credentials.verify("dev2", secrets[1].reveal().as_bytes()), Some(Who::Device(two)));
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ pub(super) enum Destination<'t> {
         dialect: &'static str,
         /// The stream of the topic.
         stream: Stream,
-        /// The device: proven, but in bring-up mode.
+        /// The device, proven.
         device: DeviceId,
     },
     /// A command to a device.
@@ -53,8 +53,7 @@ pub(super) fn destination<'t>(table: &Table, who: &Who, topic: &'t str) -> Optio
     if let Some(uplink) = table.uplink(topic) {
         let device = match who {
             Who::Device(device) if device.as_str() == uplink.device => device.clone(),
-            Who::Device(_) | Who::Operator(_) => return None,
-            Who::Anonymous => DeviceId::parse(uplink.device).ok()?,
+            _ => return None,
         };
         return Some(Destination::Uplink { dialect: uplink.dialect, stream: uplink.stream, device });
     }

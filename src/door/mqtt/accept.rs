@@ -12,12 +12,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::codec::Connect;
 use super::connection::Connection;
 use super::ending::Ending;
 use super::gate::Gate;
 use super::handshake::handshake;
 use super::seat::Seat;
-use super::codec::Connect;
 use super::socket;
 use crate::topics::Who;
 
@@ -59,7 +59,11 @@ pub(super) async fn run(gate: Arc<Gate>, listener: std::net::TcpListener, stop: 
     }
     drop(listener);
     gate.registry.end_all(Ending::Shutdown);
-    let all = async { while let Some(ended) = tasks.join_next().await { reap(&gate, ended) } };
+    let all = async {
+        while let Some(ended) = tasks.join_next().await {
+            reap(&gate, ended);
+        }
+    };
     if tokio::time::timeout(gate.settings.limits.grace.0, all).await.is_err() {
         tracing::warn!("some connections did not end in time");
     }

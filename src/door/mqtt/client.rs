@@ -78,19 +78,16 @@ pub(super) struct Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("link", &self.link).field("who", &self.who).field("peer", &self.peer).finish()
+        f.debug_struct("Client")
+            .field("link", &self.link)
+            .field("who", &self.who)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
     }
 }
 
 impl Client {
-    pub fn new(
-        link: LinkId,
-        who: Who,
-        key: Arc<str>,
-        peer: SocketAddr,
-        limits: QueueLimits,
-        metrics: Metrics,
-    ) -> Self {
+    pub fn new(link: LinkId, who: Who, key: Arc<str>, peer: SocketAddr, limits: QueueLimits, metrics: Metrics) -> Self {
         let (queue, waker, left) = (Mutex::default(), AtomicWaker::new(), CancellationToken::new());
         Self { link, who, key, peer, left, limits, queue, waker, metrics }
     }
@@ -148,7 +145,7 @@ impl Client {
         let mut queue = self.queue();
         let waits = match queue.packets.front()? {
             Outgoing::Copy(copy) => copy.qos > 0 && !room,
-            packet => is_audio(packet) && !alone,
+            packet @ Outgoing::Downlink { .. } => is_audio(packet) && !alone,
         };
         if waits {
             return None;

@@ -11,15 +11,15 @@ use futures::future::BoxFuture;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::Parts;
 use super::bus::Bus;
 use super::message::Message;
 use super::metrics::Metrics;
 use super::registry::Registry;
 use super::settings::Settings;
-use super::Parts;
 use crate::domain::{
-    Body, Bulletins, Commands, Clock, DeviceId, Event, EventKind, Ingress, LinkId, Origin, QoS, Receipt, Refusal, Settled,
-    Stream, Uplink,
+    Body, Bulletins, Clock, Commands, DeviceId, Event, EventKind, Ingress, LinkId, Origin, QoS, Receipt, Refusal,
+    Settled, Stream, Uplink,
 };
 use crate::door::credentials::Credentials;
 use crate::topics::Table;
@@ -143,7 +143,7 @@ impl Gate {
 pub(super) struct Strangers(Mutex<HashMap<IpAddr, (u32, Instant)>>);
 
 /// An address without a new failure for so long is forgotten.
-const FORGET: Duration = Duration::from_secs(60);
+const FORGET: Duration = Duration::from_mins(1);
 /// Most addresses that are remembered.
 const MAX_STRANGERS: usize = 4_096;
 

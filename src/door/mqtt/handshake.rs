@@ -8,7 +8,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::client::{Client, QueueLimits};
-use super::codec::{self, CodecError, Connect, ConnackProps, Version, reason};
+use super::codec::{self, CodecError, ConnackProps, Connect, Version, reason};
 use super::gate::Gate;
 use super::registry::Refused;
 use super::seat::Seat;
@@ -138,14 +138,15 @@ fn identify(gate: &Gate, connect: &Connect, peer: SocketAddr) -> Result<Who, Den
     }
     let settings = &gate.settings;
     let bring_up = settings.bring_up && (settings.bring_up_anywhere || peer.ip().to_canonical().is_loopback());
-    match &connect.login {
-        None if bring_up => Ok(Who::Anonymous),
-        None => Err((reason::NOT_AUTHORIZED, "no_credentials")),
-        // also in bring-up mode a name that has a secret needs it
-        Some(login) if bring_up && !gate.credentials.knows(login.user.as_str()) => {
-            DeviceId::parse(login.user.as_str()).map(Who::Device).map_err(|_| (reason::BAD_CREDENTIALS, "bad_name"))
-        }
-        Some(_) => Err((reason::BAD_CREDENTIALS, "bad_credentials")),
+    let denied = match &connect.login {
+        None => (reason::NOT_AUTHORIZED, "no_credentials"),
+        Some(_) => (reason::BAD_CREDENTIALS, "bad_credentials"),
+    };
+    // a stranger is the device that it says it is; also in bring-up mode a name that has a secret needs it
+    let name = connect.login.as_ref().map_or(connect.client_id.as_str(), |login| login.user.as_str());
+    match DeviceId::parse(name) {
+        Ok(device) if bring_up && !gate.credentials.knows(name) => Ok(Who::Device(device)),
+        _ => Err(denied),
     }
 }
 

@@ -46,7 +46,7 @@ impl Hub {
     }
 
     /// Adds or replaces; queues what is retained unless `retain_handling` says no. True when it is new.
-    pub fn subscribe(&self, filter: &str, subscription: Subscription, retain_handling: u8) -> bool {
+    pub fn subscribe(&self, filter: &str, subscription: &Subscription, retain_handling: u8) -> bool {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let mut node = &mut inner.root;
         for level in filter.split('/') {
@@ -54,12 +54,11 @@ impl Hub {
         }
         let old = node.here.iter().position(|s| s.client.link == subscription.client.link);
         let new = old.is_none();
-        match old.and_then(|at| node.here.get_mut(at)) {
-            Some(slot) => *slot = subscription.clone(),
-            None => {
-                node.here.push(subscription.clone());
-                self.subscriptions.fetch_add(1, Ordering::Relaxed);
-            }
+        if let Some(slot) = old.and_then(|at| node.here.get_mut(at)) {
+            *slot = subscription.clone();
+        } else {
+            node.here.push(subscription.clone());
+            self.subscriptions.fetch_add(1, Ordering::Relaxed);
         }
         if retain_handling == 0 || (retain_handling == 1 && new) {
             for message in inner.retained.matching(filter) {
@@ -166,7 +165,10 @@ fn copies(root: &Node, message: &Arc<Message>) -> Vec<(Arc<Client>, Copy)> {
             copy.subscriptions.extend(s.id);
         } else {
             let subscriptions = s.id.into_iter().collect();
-            found.push((s.client.clone(), Copy { message: message.clone(), qos, retain, subscriptions, from_store: false }));
+            found.push((
+                s.client.clone(),
+                Copy { message: message.clone(), qos, retain, subscriptions, from_store: false },
+            ));
         }
     });
     found

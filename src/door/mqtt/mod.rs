@@ -72,6 +72,7 @@ pub enum DoorError {
 }
 
 /// A bound listener that does not accept yet.
+#[derive(Debug)]
 pub struct Door {
     gate: Arc<Gate>,
     listener: std::net::TcpListener,
@@ -109,7 +110,7 @@ impl Door {
 }
 
 /// What others may do to the door's connections.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct DoorControl(Arc<Gate>);
 
 impl DoorControl {
@@ -121,6 +122,11 @@ impl DoorControl {
     /// Ends all connections of a device, as when it is removed.
     pub fn end_device(&self, device: &DeviceId, reason: &'static str) {
         self.0.registry.end_device(device, Ending::Closed(reason));
+    }
+
+    /// Ends all connections of an operator, as when he is removed.
+    pub fn end_operator(&self, name: &str, reason: &'static str) {
+        self.0.registry.end_user(name, Ending::Closed(reason));
     }
 }
 

@@ -91,13 +91,17 @@ impl Owed {
                 Poll::Ready(settled) => code(settled.unwrap_or(Settled::Refused(Refusal::Internal))),
             },
         };
-        let due = Due { id: head.id, kind: head.kind, code: if code == RETRY { reason::QUOTA } else { code }, retry: code == RETRY };
+        let due = Due {
+            id: head.id,
+            kind: head.kind,
+            code: if code == RETRY { reason::QUOTA } else { code },
+            retry: code == RETRY,
+        };
         self.entries.pop_front();
         self.metrics.owed.dec();
         Poll::Ready(due)
     }
 }
-
 
 fn code(settled: Settled) -> u8 {
     match settled {

@@ -13,7 +13,7 @@ use crate::domain::DeviceId;
 use crate::topics::Who;
 
 /// Takeovers are counted over this time, and refusals last as long.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 
 /// What came of an admission.
 #[derive(Debug)]
@@ -105,7 +105,9 @@ impl Registry {
     /// Ends every connection.
     pub fn end_all(&self, ending: Ending) {
         let clients: Vec<_> = self.inner().clients.values().cloned().collect();
-        clients.iter().for_each(|c| c.end(ending));
+        for client in clients {
+            client.end(ending);
+        }
     }
 
     /// Ends every connection of a device.
@@ -113,6 +115,12 @@ impl Registry {
         if let Some(device) = self.inner().devices.get(device) {
             device.links.iter().for_each(|c| c.end(ending));
         }
+    }
+
+    /// Ends every connection of a user.
+    pub fn end_user(&self, user: &str, ending: Ending) {
+        let of_user = |key: &str| key.strip_prefix(user).is_some_and(|rest| rest.starts_with('\0'));
+        self.inner().clients.values().filter(|c| of_user(&c.key)).for_each(|c| c.end(ending));
     }
 
     /// How many connections there are.

@@ -3,6 +3,7 @@
 
 mod access;
 mod downlinks;
+mod figures;
 mod hostile;
 mod peers;
 mod sequences;
@@ -35,8 +36,8 @@ use crate::topics::Role;
 /// What the ingress saw.
 #[derive(Debug)]
 pub(super) enum Seen {
-    Up(DeviceId, Arc<dyn Link>),
-    Down(DeviceId, LinkId),
+    Up(Arc<dyn Link>),
+    Down,
     Audio(Origin, AudioPacket),
     Uplink(Uplink),
 }
@@ -49,12 +50,12 @@ pub(super) struct Recorder {
 }
 
 impl Ingress for Recorder {
-    fn link_up(&self, device: &DeviceId, link: Arc<dyn Link>) {
-        self.seen.try_send(Seen::Up(device.clone(), link)).unwrap();
+    fn link_up(&self, _: &DeviceId, link: Arc<dyn Link>) {
+        self.seen.try_send(Seen::Up(link)).unwrap();
     }
 
-    fn link_down(&self, device: &DeviceId, link: LinkId) {
-        let _ = self.seen.try_send(Seen::Down(device.clone(), link));
+    fn link_down(&self, _: &DeviceId, _: LinkId) {
+        let _ = self.seen.try_send(Seen::Down);
     }
 
     fn audio(&self, origin: Origin, packet: AudioPacket) {
@@ -124,7 +125,8 @@ impl Fixture {
         }
         let (stop, tracker, metrics) = (CancellationToken::new(), TaskTracker::new(), Metrics::default());
         let table = table();
-        let bus = Bus::start(settings.bus.clone(), table.clone(), clock.clone(), metrics.clone(), &tracker, stop.clone());
+        let bus =
+            Bus::start(settings.bus.clone(), table.clone(), clock.clone(), metrics.clone(), &tracker, stop.clone());
         let (tx, seen) = mpsc::channel(100_000);
         let lane = Semaphore::new(Semaphore::MAX_PERMITS >> 1);
         let recorder = Arc::new(Recorder { seen: tx, lane, audio: AtomicUsize::new(0) });
@@ -160,7 +162,7 @@ impl Fixture {
 
     pub async fn link(&mut self) -> Arc<dyn Link> {
         loop {
-            if let Seen::Up(_, link) = self.seen().await {
+            if let Seen::Up(link) = self.seen().await {
                 return link;
             }
         }
@@ -362,7 +364,7 @@ pub(super) fn down(topic: &str, payload: &[u8], kind: PacketKind) -> LinkPacket 
 }
 
 fn table() -> Arc<Table> {
-    Arc::new(Table::builtin("gw"))
+    Arc::new(Table::builtin("gw").unwrap())
 }
 
 /// Waits until something is true that a metric or register will soon say.

@@ -93,18 +93,11 @@ impl Slab {
         self.generation += 1;
         self.bytes += message.cost();
         let entry = Some((self.generation, message));
-        let at = match self.free.pop() {
-            Some(at) => {
-                if let Some(slot) = self.entries.get_mut(at) {
-                    *slot = entry;
-                }
-                at
-            }
-            None => {
-                self.entries.push(entry);
-                self.entries.len() - 1
-            }
-        };
+        let at = self.free.pop().unwrap_or(self.entries.len());
+        match self.entries.get_mut(at) {
+            Some(slot) => *slot = entry,
+            None => self.entries.push(entry),
+        }
         Ok(Token { slot: at as u64, generation: self.generation })
     }
 
@@ -120,6 +113,16 @@ impl Slab {
             (self.entries, self.free) = (Vec::new(), Vec::new());
         }
         Some(message)
+    }
+
+    /// The number of the last message that was admitted.
+    pub fn newest(&self) -> u64 {
+        self.generation
+    }
+
+    /// The number of the oldest message that is still under way.
+    pub fn oldest(&self) -> Option<u64> {
+        self.entries.iter().flatten().map(|(generation, _)| *generation).min()
     }
 
     /// All live tokens, oldest first.

@@ -200,7 +200,7 @@ impl Bus {
     async fn supervise(self: Arc<Self>, mut failed: mpsc::Receiver<u64>, cancel: CancellationToken) {
         let mut number = 1;
         let mut restarts: VecDeque<Instant> = VecDeque::new();
-        let mut canary = Canary { sent: 0, waiting_since: None };
+        let mut canary = Canary { sent: 0, waiting_since: None, behind: 0 };
         let mut tick = tokio::time::interval(self.settings.canary.0.max(Duration::from_millis(10)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -236,6 +236,10 @@ impl Bus {
         let now = Instant::now();
         if self.canary_back.load(Ordering::Acquire) >= canary.sent {
             if canary.waiting_since.take().is_some() {
+                // what went before the canary must be back before it
+                if self.state().slab.oldest().is_some_and(|oldest| oldest <= canary.behind) {
+                    return Some("a message did not come back");
+                }
                 self.metrics.bus_degraded.set(0);
             }
             self.tell_gap();
@@ -245,7 +249,9 @@ impl Bus {
         if canary.waiting_since.is_none() {
             canary.sent += 1;
             canary.waiting_since = Some(now);
-            if let Some(crossing) = &self.state().crossing {
+            let state = self.state();
+            canary.behind = state.slab.newest();
+            if let Some(crossing) = &state.crossing {
                 crossing.carry(Token::of_canary(canary.sent));
             }
         }
@@ -265,6 +271,8 @@ impl Bus {
 struct Canary {
     sent: u64,
     waiting_since: Option<Instant>,
+    /// The last message that went before it.
+    behind: u64,
 }
 
 impl Bulletins for Bus {

@@ -87,7 +87,7 @@ fn ingress(
     orders: &Receiver<Order>,
     arrived: Arrived,
     failed: std::sync::Arc<Failed>,
-) -> Result<(), LinkError> {
+) -> Result<(), Box<LinkError>> {
     let router = Router::new(usize::try_from(number).unwrap_or(0), config()).spawn();
     let (mut out_tx, out_rx, _) = LinkBuilder::new("out", router.clone()).build()?;
     out_tx.subscribe(TOPIC)?;
@@ -98,7 +98,7 @@ fn ingress(
         failed();
     });
     if let Err(error) = egress {
-        return Err(LinkError::ConnectionAck(format!("no thread for the egress: {error}")));
+        return Err(Box::new(LinkError::ConnectionAck(format!("no thread for the egress: {error}"))));
     }
     while let Ok(order) = orders.recv() {
         let mut next = Some(order);
@@ -125,13 +125,14 @@ fn ingress(
 }
 
 /// One event for the whole batch: all but the last go through the buffer.
-fn hand_over(link: &mut LinkTx, mut batch: Vec<bytes::Bytes>) -> Result<(), LinkError> {
+fn hand_over(link: &mut LinkTx, mut batch: Vec<bytes::Bytes>) -> Result<(), Box<LinkError>> {
     let Some(last) = batch.pop() else { return Ok(()) };
     if !batch.is_empty() {
         let topic = || bytes::Bytes::from_static(TOPIC.as_bytes());
         link.buffer().extend(batch.into_iter().map(|t| Packet::Publish(Publish::new(topic(), t, false), None)));
     }
-    link.publish(TOPIC, last).map(drop)
+    link.publish(TOPIC, last)?;
+    Ok(())
 }
 
 /// A link must say goodbye, or the Router keeps its slot. The send blocks inside, it is ready at once.

@@ -16,7 +16,7 @@ struct Rig {
 
 fn rig(settings: BusSettings) -> Rig {
     let (tracker, stop, metrics) = (TaskTracker::new(), CancellationToken::new(), Metrics::default());
-    let table = Arc::new(Table::builtin("gw"));
+    let table = Arc::new(Table::builtin("gw").unwrap());
     let clock = Arc::new(SystemClock);
     let bus = Bus::start(settings, table, clock, metrics.clone(), &tracker, stop.clone());
     let limits = QueueLimits { packets: 100_000, bytes: 1 << 30 };
@@ -24,7 +24,7 @@ fn rig(settings: BusSettings) -> Rig {
     let client = Arc::new(Client::new(LinkId(1), who, "k".into(), peer, limits, metrics));
     let subscription =
         Subscription { client: client.clone(), qos: 2, no_local: false, retain_as_published: false, id: None };
-    bus.hub.subscribe("#", subscription, 0);
+    bus.hub.subscribe("#", &subscription, 0);
     Rig { bus, client, stop, tracker }
 }
 
@@ -95,7 +95,9 @@ async fn after_too_many_restarts_it_is_off_and_says_so_and_stops_nobody() {
     let rig = rig(BusSettings { restarts: 2, ..quick() });
     for wanted in 1..=3 {
         sabotage(&rig.bus);
-        while rig.bus.metrics.bus_restarts.get() < wanted.min(2) || (wanted == 3 && !rig.bus.off.load(Ordering::Acquire)) {
+        while rig.bus.metrics.bus_restarts.get() < wanted.min(2)
+            || (wanted == 3 && !rig.bus.off.load(Ordering::Acquire))
+        {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -126,10 +128,10 @@ async fn copies_are_dropped_and_told_while_publishes_wait() {
     sabotage(&rig.bus);
     third.await.unwrap();
     let mut topics = Vec::new();
-    while topics.len() < 15 {
+    while topics.len() < 16 {
         topics.push(next(&rig.client).await);
     }
     assert_eq!(topics.iter().filter(|t| t.starts_with("t/")).count(), 15);
-    assert_eq!(next(&rig.client).await, "gateway/gw/event/-/gap");
+    assert!(topics.iter().any(|t| t == "gateway/gw/event/-/gap"), "{topics:?}");
     rig.stop.cancel();
 }

@@ -2,8 +2,8 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::props::{ConnackProps, PublishProps, put_binary, put_varint, varint_len};
 use super::Version;
+use super::props::{ConnackProps, PublishProps, put_binary, put_varint, varint_len};
 
 /// Which acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

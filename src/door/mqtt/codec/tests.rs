@@ -68,7 +68,10 @@ fn a_full_connect_is_read() {
     assert_eq!((connect.version, connect.keep_alive, connect.clean), (Version::V5, 30, true));
     assert_eq!((connect.session_expiry, connect.receive_maximum), (9, 5));
     let will = connect.will.clone().unwrap();
-    assert_eq!((will.topic.as_str(), &will.payload[..], will.qos, will.retain, will.delay), ("t", &b"p"[..], 2, true, 1));
+    assert_eq!(
+        (will.topic.as_str(), &will.payload[..], will.qos, will.retain, will.delay),
+        ("t", &b"p"[..], 2, true, 1)
+    );
     assert!(!format!("{connect:?}").contains("s3"), "a password must not be printed");
     assert_eq!(connect.login.unwrap().user.as_str(), "u");
 }

@@ -11,16 +11,13 @@ use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
 use super::{Connection, Pending};
-use crate::domain::{Receipt, Settled, Refusal};
-use crate::door::mqtt::codec::{
-    self, Ack, AckKind, Frame, Packet, Publish, Subscribe, Unsubscribe, Version, reason,
-};
+use crate::domain::{Receipt, Refusal, Settled};
+use crate::door::mqtt::codec::{self, Ack, AckKind, Frame, Packet, Publish, Subscribe, Unsubscribe, Version, reason};
 use crate::door::mqtt::ending::Ending;
 use crate::door::mqtt::hub::Subscription;
 use crate::door::mqtt::message::Message;
 use crate::door::mqtt::socket::Transport;
 use crate::door::rights::{self, Destination};
-use crate::topics::Who;
 
 /// Read at once while no packet is half there; on the stack, so that an idle connection holds nothing.
 const SCRATCH: usize = 8 << 10;
@@ -197,7 +194,7 @@ impl<T: Transport> Connection<T> {
                 retain_as_published: wanted.retain_as_published,
                 id: subscribe.subscription_id,
             };
-            gate.bus.hub().subscribe(filter, subscription, wanted.retain_handling);
+            gate.bus.hub().subscribe(filter, &subscription, wanted.retain_handling);
             codes.push(wanted.qos);
         }
         codec::suback(&mut self.replies, self.version, subscribe.id, &codes);
@@ -215,8 +212,7 @@ impl<T: Transport> Connection<T> {
         if !known && self.seat.filters.len() >= gate.settings.limits.subscriptions {
             return Some(reason::QUOTA);
         }
-        let own = matches!(who, Who::Device(device) if gate.table.is_downlink_of(filter, device));
-        (!own && !gate.table.may_subscribe(who, filter)).then_some(reason::NOT_AUTHORIZED)
+        (!gate.table.may_subscribe(who, filter)).then_some(reason::NOT_AUTHORIZED)
     }
 
     fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {

@@ -37,6 +37,7 @@ async fn nobody_comes_in_without_his_secret() {
 async fn bring_up_admits_strangers_but_no_impostors() {
     let fixture = Fixture::with(Settings { bring_up: true, ..local() }).await;
     assert_eq!(try_connect(&fixture, &connect(Version::V4, "c", 60, None, None)).await, Some(0));
+    assert_eq!(try_connect(&fixture, &connect(Version::V4, "operator", 60, None, None)).await, Some(5));
     assert_eq!(try_connect(&fixture, &connect(Version::V4, "c", 60, Some(("new-one", "")), None)).await, Some(0));
     assert_eq!(try_connect(&fixture, &connect(Version::V4, "c", 60, Some(("dev1", "")), None)).await, Some(4));
     assert_eq!(try_connect(&fixture, &connect(Version::V4, "c", 60, Some(("no/id", "")), None)).await, Some(4));
@@ -52,7 +53,8 @@ async fn a_will_needs_the_right_to_publish_it() {
         let answer = try_connect(&fixture, &connect(Version::V5, "c", 60, login, Some((topic, "x")))).await;
         assert_eq!(answer, Some(0x87), "{topic}");
     }
-    let answer = try_connect(&fixture, &connect(Version::V4, "c", 60, login, Some(("device/dev1/status", "offline")))).await;
+    let answer =
+        try_connect(&fixture, &connect(Version::V4, "c", 60, login, Some(("device/dev1/status", "offline")))).await;
     assert_eq!(answer, Some(0), "its own status, as stock firmware has it");
     let words = String::from_utf8(typed("help")).unwrap();
     let mut peer = fixture.raw().await;

@@ -39,7 +39,7 @@ async fn a_qos_1_downlink_has_a_packet_id_and_a_full_queue_says_so() {
     assert_eq!(peer.packet().await, (0x32, vec![0, 1, b't', 0, 1, 0, b'x']));
     peer.send(&[0x40, 2, 0, 1]).await;
     peer.ping().await;
-    let big = down("t", &[0; 200_000], PacketKind::Control);
+    let big = down("t", &vec![0; 200_000], PacketKind::Control);
     let sent = (0..50).filter(|_| link.send(big.clone()).is_ok()).count();
     assert!(sent < 50, "a peer that does not read fills its queue");
     drop(peer);

@@ -47,14 +47,17 @@ async fn mosquitto_sub_tells_the_story_that_mosquitto_pub_makes() {
         assert_eq!(uplink.origin.device, device("dev1"));
         uplink.receipt.settle(Settled::Durable);
         assert!(publisher.wait().await.unwrap().success(), "it waits for PUBACK");
-        let expected = ["device/dev1/status online".into(), format!("device/dev1/control {said}"),
-            "device/dev1/status offline".into()];
+        let expected = [
+            "device/dev1/status online".into(),
+            format!("device/dev1/control {said}"),
+            "device/dev1/status offline".into(),
+        ];
         for line in expected {
             let got = tokio::time::timeout(Duration::from_secs(5), lines.next_line()).await.expect("no line");
             assert_eq!(got.unwrap(), Some(line), "{version}");
         }
+        watcher.kill().await.unwrap();
         fixture.stop().await;
-        watcher.wait().await.unwrap();
     }
 }
 

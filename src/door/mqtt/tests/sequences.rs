@@ -17,7 +17,7 @@ struct Case {
 enum Step {
     Send(String),
     Expect(String),
-    Closed(bool),
+    Closed(()),
 }
 
 fn bytes(fixture: &Fixture, text: &str) -> Vec<u8> {
@@ -62,11 +62,12 @@ async fn play(fixture: &Fixture, case: &Case) {
                 let expected = bytes(fixture, text);
                 let mut got = vec![0; expected.len()];
                 let read = peer.stream.read_exact(&mut got);
-                let read = tokio::time::timeout(Duration::from_secs(5), read).await.unwrap_or_else(|_| panic!("{place}"));
+                let read =
+                    tokio::time::timeout(Duration::from_secs(5), read).await.unwrap_or_else(|_| panic!("{place}"));
                 read.unwrap_or_else(|e| panic!("{place}: {e}"));
                 assert_eq!(got, expected, "{place}");
             }
-            Step::Closed(_) => {
+            Step::Closed(()) => {
                 let left = tokio::time::timeout(Duration::from_secs(5), peer.stream.read_u8()).await;
                 assert!(left.unwrap_or_else(|_| panic!("{place}")).is_err(), "{place}");
             }

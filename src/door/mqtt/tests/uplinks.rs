@@ -159,6 +159,10 @@ async fn commands_reach_their_executor_and_are_never_retained() {
     let mut viewer = fixture.peer(Version::V5, "viewer").await;
     viewer.publish("gateway/gw/command/dev1/reboot", b"", 1, 3).await;
     assert_eq!(viewer.packet().await, (0x40, vec![0, 3, 0x87]));
+    // not even an administrator speaks in a device's name
+    let mut admin = fixture.peer(Version::V5, "admin").await;
+    admin.publish("device/dev1/control", &typed("not mine"), 1, 4).await;
+    assert_eq!(admin.packet().await, (0x40, vec![0, 4, 0x87]));
     assert_eq!(fixture.commands.0.lock().unwrap().len(), 1);
     fixture.stop().await;
 }

@@ -6,14 +6,15 @@ use crate::domain::{Bulletins, Event, EventKind, Wall};
 #[tokio::test]
 async fn a_watcher_sees_what_devices_say_and_hear() {
     let mut fixture = Fixture::new().await;
-    let mut watcher = fixture.peer(Version::V4, "viewer").await;
+    let mut watcher = fixture.peer(Version::V4, "operator").await;
     assert_eq!(watcher.subscribe(&["device/#", "gateway/#", "device/+/audio"], 1).await, [1, 1, 1]);
     let mut peer = fixture.peer(Version::V4, "dev1").await;
     let link = fixture.link().await;
     peer.publish("device/dev1/audio", &audio(1), 0, 0).await;
     peer.publish("device/dev1/control", &typed("hi"), 1, 1).await;
     peer.publish("device/dev2/control", &typed("not mine"), 0, 0).await;
-    fixture.uplink().await;
+    fixture.uplink().await.receipt.settle(crate::domain::Settled::Taken);
+    assert_eq!(peer.packet().await.0, 0x40);
     link.send(down("device/dev1/down/control", b"reply", PacketKind::Control)).unwrap();
     assert_eq!(peer.message().await.1, b"reply");
     let detail = serde_json::json!({"text": "hi"});
@@ -35,7 +36,7 @@ async fn a_watcher_sees_what_devices_say_and_hear() {
 async fn retained_messages_greet_new_subscribers_and_empty_ones_forget() {
     let fixture = Fixture::new().await;
     fixture.bus.publish("gateway/gw/status", Bytes::from_static(b"{}"), QoS::AtLeastOnce, true);
-    let mut watcher = fixture.peer(Version::V4, "viewer").await;
+    let mut watcher = fixture.peer(Version::V4, "operator").await;
     let mut admin = fixture.peer(Version::V5, "admin").await;
     // the bus has carried it when a later message is back
     admin.subscribe(&["probe"], 0).await;
@@ -47,7 +48,7 @@ async fn retained_messages_greet_new_subscribers_and_empty_ones_forget() {
     fixture.bus.publish("gateway/gw/status", Bytes::new(), QoS::AtLeastOnce, true);
     let (first, _) = watcher.packet().await;
     assert_eq!(first, 0x32, "live: no retained flag");
-    let mut late = fixture.peer_as(Version::V4, "viewer", "late", 60).await;
+    let mut late = fixture.peer_as(Version::V4, "operator", "late", 60).await;
     late.subscribe(&["gateway/#"], 0).await;
     late.ping().await;
     fixture.stop().await;
@@ -89,7 +90,7 @@ async fn mqtt_5_options_hold() {
 #[tokio::test]
 async fn qos_2_goes_through_to_the_end() {
     let fixture = Fixture::new().await;
-    let mut watcher = fixture.peer(Version::V4, "viewer").await;
+    let mut watcher = fixture.peer(Version::V4, "operator").await;
     watcher.subscribe(&["lab/#"], 2).await;
     let mut admin = fixture.peer(Version::V4, "admin").await;
     admin.publish("lab/x", b"twice", 2, 9).await;
@@ -114,7 +115,7 @@ async fn a_watcher_that_does_not_read_goes_and_delays_nobody() {
     settings.limits.messages_per_second = 1_000_000;
     settings.limits.bytes_per_second = crate::domain::ByteSize::mb(1_000);
     let fixture = Fixture::with(settings).await;
-    let mut slow = fixture.peer(Version::V5, "viewer").await;
+    let mut slow = fixture.peer(Version::V5, "operator").await;
     slow.subscribe(&["device/#"], 1).await;
     let mut peer = fixture.peer(Version::V4, "dev1").await;
     let mut late = Duration::ZERO;
@@ -145,7 +146,7 @@ async fn a_watcher_that_does_not_read_goes_and_delays_nobody() {
 async fn audio_is_not_copied_while_nobody_watches() {
     let fixture = Fixture::new().await;
     assert!(!fixture.bus.watched("device/dev1/audio"));
-    let mut watcher = fixture.peer(Version::V4, "viewer").await;
+    let mut watcher = fixture.peer(Version::V4, "operator").await;
     watcher.subscribe(&["device/+/control"], 0).await;
     assert!(!fixture.bus.watched("device/dev1/audio"));
     watcher.subscribe(&["device/+/audio"], 0).await;

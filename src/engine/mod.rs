@@ -5,8 +5,10 @@
 //! knows nothing of devices, sessions or the gateway. whisper.cpp and candle are named here and nowhere else.
 //! Of the models it knows the files' places: a folder a model, with a file `READY` that is written last.
 
+mod addrs;
 mod error;
 mod settings;
+pub mod supervisor;
 
 #[cfg(feature = "engine")]
 mod chat;
@@ -17,9 +19,11 @@ mod embed;
 #[cfg(feature = "engine")]
 mod engines;
 #[cfg(feature = "engine")]
-mod process;
+mod launch;
 #[cfg(feature = "engine")]
-mod serve;
+mod listen;
+#[cfg(feature = "engine")]
+mod process;
 #[cfg(feature = "engine")]
 mod speak;
 pub mod speech;
@@ -28,7 +32,10 @@ mod station;
 #[cfg(feature = "engine")]
 mod transcribe;
 
+pub use addrs::Addrs;
 pub use error::EngineError;
 #[cfg(feature = "engine")]
-pub use process::{Addrs, Engine};
+pub use launch::settle;
+#[cfg(feature = "engine")]
+pub use process::{Engine, serve};
 pub use settings::{Settings, Start};

@@ -1,36 +1,23 @@
 //! The engine process: its listeners, from bind to stop, and how it starts on the machine.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::engines::Engines;
-use super::serve;
-use super::{EngineError, Settings};
+use super::{Addrs, EngineError, Settings};
+use super::{launch, listen};
 use crate::domain::Clock;
 
 /// Wyoming connections at a time.
 const CONNECTIONS: usize = 256;
 /// So long requests that run at a stop may take to end.
 const GRACE: Duration = Duration::from_secs(3);
-
-/// Where the engine listens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Addrs {
-    /// Wyoming.
-    pub wyoming: SocketAddr,
-    /// OpenAI-compatible HTTP.
-    pub http: SocketAddr,
-    /// Wyoming on a Unix socket.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub socket: Option<PathBuf>,
-}
 
 /// The engines with their listeners, not yet serving.
 pub struct Engine {
@@ -86,7 +73,7 @@ impl Engine {
     pub async fn run(self) -> Result<(), EngineError> {
         let Self { wyoming, unix, http, addrs, engines, clock, stop } = self;
         tracing::info!(wyoming = %addrs.wyoming, http = %addrs.http, "engine listening");
-        let router = serve::http::router(Arc::clone(&engines), clock);
+        let router = listen::http::router(Arc::clone(&engines), clock);
         let stopped = stop.clone().cancelled_owned();
         let mut web = JoinSet::new();
         web.spawn(async move { axum::serve(http, router).with_graceful_shutdown(stopped).await });
@@ -103,13 +90,13 @@ impl Engine {
                 accepted = wyoming.accept(), if talks.len() < CONNECTIONS => match accepted {
                     Ok((socket, _)) => {
                         let _slower = socket.set_nodelay(true);
-                        talks.spawn(serve::wyoming::serve(socket, Arc::clone(&engines), stop.clone()));
+                        talks.spawn(listen::wyoming::serve(socket, Arc::clone(&engines), stop.clone()));
                     }
                     Err(error) => accept_failed(&error).await,
                 },
                 accepted = accept(unix.as_ref()), if talks.len() < CONNECTIONS => match accepted {
                     Ok(socket) => {
-                        talks.spawn(serve::wyoming::serve(socket, Arc::clone(&engines), stop.clone()));
+                        talks.spawn(listen::wyoming::serve(socket, Arc::clone(&engines), stop.clone()));
                     }
                     Err(error) => accept_failed(&error).await,
                 },
@@ -149,4 +136,33 @@ async fn accept(listener: Option<&UnixListener>) -> std::io::Result<tokio::net::
 async fn accept_failed(error: &std::io::Error) {
     tracing::warn!(%error, "a connection was not accepted");
     tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+/// The engine process from its settings to its end. A child of the gateway (`child`) announces its addresses in one
+/// line on its standard output, and ends when its standard input does.
+pub async fn serve(
+    settings: &Settings,
+    child: bool,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> Result<(), EngineError> {
+    let engine = Engine::bind(settings, clock, stop.clone()).await?;
+    if !child {
+        return engine.run().await;
+    }
+    let mut line = serde_json::to_string(engine.addrs()).unwrap_or_default();
+    line.push('\n');
+    let mut out = tokio::io::stdout();
+    let told = async {
+        out.write_all(line.as_bytes()).await?;
+        out.flush().await
+    };
+    told.await.map_err(|e| EngineError::Failed(format!("the parent cannot be told the addresses: {e}")))?;
+    let mut run = std::pin::pin!(engine.run());
+    tokio::select! {
+        ended = &mut run => return ended,
+        () = launch::parent_gone() => tracing::info!("the parent is gone, ending"),
+    }
+    stop.cancel();
+    run.await
 }

@@ -1,0 +1,547 @@
+//! The gateway's side of the engine process: starts it, looks whether it is well, restarts it when it is not.
+//!
+//! It knows processes and `/health`; it must not know engines. A child whose pipe to us breaks ends itself, so
+//! none is left behind however the gateway ends.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Addrs, Settings, Start};
+
+/// Counter: starts after the first, by reason.
+pub const RESTARTS: &str = "voxgate_engine_restarts";
+/// Gauge: 1 while the engine process answers.
+pub const UP: &str = "voxgate_engine_up";
+/// So many hangs within [`Pace::hang_window`] and it is left alone for as long.
+const HANGS: usize = 3;
+/// The longest `/health`.
+const HEALTH: u64 = 64 << 10;
+
+/// How the engine is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Not yet there, or models are loading.
+    Starting,
+    /// All engines that are switched on work.
+    Ready,
+    /// It answers, but something is missing: the text says what and what mends it.
+    Degraded(String),
+    /// It does not answer.
+    Down(String),
+}
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The program: mostly `current_exe()`.
+    pub program: PathBuf,
+    /// What comes before `--die-with-parent --settings JSON`: mostly `engine`.
+    pub args: Vec<OsString>,
+}
+
+/// How patient the supervisor is; tests are less so.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Between two looks at a process that is well.
+    pub look: Duration,
+    /// Between two looks at one that is starting.
+    pub look_starting: Duration,
+    /// An answer of `/health`, or the announcement of addresses, takes no longer.
+    pub answer: Duration,
+    /// The first pause before a restart; doubles.
+    pub pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+    /// After a life this long the pause begins anew.
+    pub settled: Duration,
+    /// Three hangs in this time, and it is left alone for as long.
+    pub hang_window: Duration,
+    /// How long a child may take to end when it is asked to.
+    pub farewell: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            look: Duration::from_secs(2),
+            look_starting: Duration::from_millis(100),
+            answer: Duration::from_secs(5),
+            pause: Duration::from_millis(250),
+            longest_pause: Duration::from_secs(30),
+            settled: Duration::from_secs(60),
+            hang_window: Duration::from_secs(300),
+            farewell: Duration::from_secs(4),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+/// The supervisor's metrics.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    restarts: Family<Reason, Counter>,
+    up: Gauge,
+}
+
+impl Metrics {
+    /// Registers them.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(RESTARTS, "Restarts of the engine process", metrics.restarts.clone());
+        registry.register(UP, "1 while the engine process answers", metrics.up.clone());
+        metrics
+    }
+}
+
+/// What others see of the engine process. Clones see the same.
+#[derive(Debug, Clone)]
+pub struct View {
+    state: watch::Receiver<State>,
+    addrs: watch::Receiver<Option<Addrs>>,
+}
+
+impl View {
+    /// How it is now.
+    pub fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Waits until it is something else; false when the supervisor has ended.
+    pub async fn changed(&mut self) -> bool {
+        self.state.changed().await.is_ok()
+    }
+
+    /// Where it listens, once it has said so; the same after each restart. None: it never will.
+    pub async fn addrs(&mut self) -> Option<Addrs> {
+        self.addrs.wait_for(Option::is_some).await.ok()?.clone()
+    }
+}
+
+/// Looks after the engine process.
+pub struct Supervisor {
+    settings: Settings,
+    launch: Launch,
+    pace: Pace,
+    metrics: Metrics,
+    state: watch::Sender<State>,
+    addrs: watch::Sender<Option<Addrs>>,
+}
+
+/// How a life ended.
+enum End {
+    Stopped,
+    Exited(String),
+    Hung(String),
+}
+
+impl Supervisor {
+    /// Nothing is started yet.
+    pub fn new(settings: Settings, launch: Launch, pace: Pace, metrics: Metrics) -> (Self, View) {
+        let (state, seen) = watch::channel(State::Starting);
+        let (addrs, places) = watch::channel(None);
+        (Self { settings, launch, pace, metrics, state, addrs }, View { state: seen, addrs: places })
+    }
+
+    /// Looks after it until the token is cancelled; then it is gone.
+    pub async fn run(mut self, stop: CancellationToken) {
+        match self.settings.start {
+            Start::Off => {
+                self.tell(State::Down("switched off in [engine]".into()));
+                stop.cancelled().await;
+            }
+            Start::External => {
+                let places = Addrs {
+                    wyoming: self.settings.listen_wyoming,
+                    http: self.settings.listen_http,
+                    socket: self.settings.wyoming_socket.clone(),
+                };
+                self.addrs.send_replace(Some(places));
+                stop.run_until_cancelled(self.watch_external()).await;
+            }
+            Start::Spawn if !cfg!(feature = "engine") => {
+                self.tell(State::Down("this voxgate was built without the engine".into()));
+                stop.cancelled().await;
+            }
+            Start::Spawn => self.keep_alive(&stop).await,
+        }
+        self.metrics.up.set(0);
+    }
+
+    fn tell(&self, state: State) {
+        self.metrics.up.set(i64::from(matches!(state, State::Ready | State::Degraded(_))));
+        let changed = self.state.send_if_modified(|old| {
+            let changed = *old != state;
+            old.clone_from(&state);
+            changed
+        });
+        if changed {
+            match &state {
+                State::Starting => tracing::info!("engine starting"),
+                State::Ready => tracing::info!("engine ready"),
+                State::Degraded(reason) => tracing::warn!(reason, "engine degraded"),
+                State::Down(reason) => tracing::warn!(reason, "engine down"),
+            }
+        }
+    }
+
+    async fn watch_external(&self) {
+        let http = self.settings.listen_http;
+        loop {
+            let pause = match timeout(self.pace.answer, health(http)).await {
+                Ok(Ok(report)) => {
+                    let state = judge(&report);
+                    let pause = if state == State::Starting { self.pace.look_starting } else { self.pace.look };
+                    self.tell(state);
+                    pause
+                }
+                Ok(Err(error)) => {
+                    self.tell(State::Down(format!("nobody answers at {http}: {error}")));
+                    self.pace.look
+                }
+                Err(_) => {
+                    self.tell(State::Down(format!("no answer from {http} in time")));
+                    self.pace.look
+                }
+            };
+            sleep(pause).await;
+        }
+    }
+
+    async fn keep_alive(&mut self, stop: &CancellationToken) {
+        let mut pause = self.pace.pause;
+        let mut hangs: Vec<Instant> = Vec::new();
+        loop {
+            let begin = Instant::now();
+            let (reason, text) = match self.live(stop).await {
+                End::Stopped => return,
+                End::Exited(text) => ("exit", text),
+                End::Hung(text) => ("hung", text),
+            };
+            self.metrics.restarts.get_or_create(&Reason { reason }).inc();
+            if begin.elapsed() >= self.pace.settled {
+                pause = self.pace.pause;
+            }
+            let mut wait = pause;
+            pause = (pause * 2).min(self.pace.longest_pause);
+            if reason == "hung" {
+                hangs.retain(|at| at.elapsed() < self.pace.hang_window);
+                hangs.push(Instant::now());
+                if hangs.len() >= HANGS {
+                    hangs.clear();
+                    wait = self.pace.hang_window;
+                }
+            }
+            self.tell(State::Down(format!("{text}; next start in {} ms", wait.as_millis())));
+            if stop.run_until_cancelled(sleep(wait)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// One life of the child, from start to end.
+    async fn live(&mut self, stop: &CancellationToken) -> End {
+        self.tell(State::Starting);
+        let mut child = match self.spawn() {
+            Ok(child) => child,
+            Err(error) => return End::Exited(format!("cannot start {}: {error}", self.launch.program.display())),
+        };
+        let stdin = child.stdin.take();
+        let end = tokio::select! {
+            () = stop.cancelled() => End::Stopped,
+            end = self.attend(&mut child) => end,
+        };
+        match end {
+            End::Stopped => farewell(&mut child, stdin, self.pace.farewell).await,
+            End::Exited(_) => {}
+            End::Hung(_) => kill(&mut child).await,
+        }
+        end
+    }
+
+    fn spawn(&self) -> std::io::Result<Child> {
+        let mut settings = self.settings.clone();
+        // A restart comes back to where the first start was.
+        if let Some(addrs) = &*self.addrs.borrow() {
+            (settings.listen_wyoming, settings.listen_http) = (addrs.wyoming, addrs.http);
+        }
+        Command::new(&self.launch.program)
+            .args(&self.launch.args)
+            .arg("--die-with-parent")
+            .arg("--settings")
+            .arg(serde_json::to_string(&settings).unwrap_or_default())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+    }
+
+    /// Waits for its addresses, then looks after it.
+    async fn attend(&self, child: &mut Child) -> End {
+        let Some(stdout) = child.stdout.take() else { return End::Exited("it has no standard output".into()) };
+        let mut lines = BufReader::new(stdout).lines();
+        let announced = timeout(self.pace.answer, lines.next_line()).await;
+        let addrs: Addrs = match announced {
+            Err(_) => return End::Hung("the engine did not say where it listens".into()),
+            Ok(Ok(Some(line))) => match serde_json::from_str(&line) {
+                Ok(addrs) => addrs,
+                Err(_) => return End::Hung("the engine said something else than where it listens".into()),
+            },
+            Ok(_) => return End::Exited(self.exit(child).await),
+        };
+        let http = addrs.http;
+        self.addrs.send_replace(Some(addrs));
+        loop {
+            let report = tokio::select! {
+                _ = child.wait() => return End::Exited(self.exit(child).await),
+                report = timeout(self.pace.answer, health(http)) => report,
+            };
+            let state = match report {
+                Err(_) => return End::Hung("the engine process does not answer".into()),
+                // Mostly it has just ended: the next look at it says so.
+                Ok(Err(error)) => State::Down(format!("health not readable: {error}")),
+                Ok(Ok(report)) => match hung(&report) {
+                    Some(name) => return End::Hung(format!("the engine {name} hangs")),
+                    None => judge(&report),
+                },
+            };
+            let pause =
+                if state == State::Ready { self.pace.look } else { self.pace.look_starting.max(self.pace.look / 4) };
+            let pause = if state == State::Starting { self.pace.look_starting } else { pause };
+            self.tell(state);
+            tokio::select! {
+                _ = child.wait() => return End::Exited(self.exit(child).await),
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn exit(&self, child: &mut Child) -> String {
+        match timeout(self.pace.farewell, child.wait()).await {
+            Ok(Ok(status)) => format!("the engine process ended: {status}"),
+            Ok(Err(error)) => format!("the engine process is lost: {error}"),
+            Err(_) => {
+                kill(child).await;
+                "the engine process closed its output".into()
+            }
+        }
+    }
+}
+
+async fn kill(child: &mut Child) {
+    if let Err(error) = child.kill().await {
+        tracing::warn!(%error, "the engine process was not killed");
+    }
+}
+
+/// Closing its standard input asks it to end.
+async fn farewell(child: &mut Child, stdin: Option<ChildStdin>, patience: Duration) {
+    drop(stdin);
+    if timeout(patience, child.wait()).await.is_err() {
+        tracing::warn!("the engine process did not end when asked");
+        kill(child).await;
+    }
+}
+
+/// The answer of `/health`. Written by hand: the client of `provider` is not for this room.
+async fn health(http: std::net::SocketAddr) -> std::io::Result<Value> {
+    let mut socket = TcpStream::connect(http).await?;
+    socket.write_all(format!("GET /health HTTP/1.1\r\nhost: {http}\r\nconnection: close\r\n\r\n").as_bytes()).await?;
+    let mut answer = Vec::new();
+    socket.take(HEALTH).read_to_end(&mut answer).await?;
+    let body = answer.windows(4).position(|end| end == b"\r\n\r\n").map(|at| &answer[at + 4..]);
+    let strange = || std::io::Error::new(std::io::ErrorKind::InvalidData, "not the engine's /health");
+    let body = body.filter(|_| answer.starts_with(b"HTTP/1.1 200")).ok_or_else(strange)?;
+    serde_json::from_slice(body).map_err(|_| strange())
+}
+
+fn engines(report: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    report.get("engines").and_then(Value::as_object).into_iter().flatten()
+}
+
+/// The engine that shows no progress.
+fn hung(report: &Value) -> Option<String> {
+    engines(report).find(|(_, engine)| engine["hung"] == true).map(|(name, _)| name.clone())
+}
+
+fn judge(report: &Value) -> State {
+    match report["status"].as_str() {
+        Some("ready") => State::Ready,
+        Some("loading") => State::Starting,
+        _ => {
+            let bad = engines(report).filter_map(|(name, engine)| {
+                let reason = engine["reason"].as_str()?;
+                Some(format!("{name}: {reason}"))
+            });
+            State::Degraded(bad.collect::<Vec<_>>().join("; "))
+        }
+    }
+}
+
+#[cfg(all(test, feature = "engine"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::{Arc, Mutex};
+
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    /// Stands for a `/health`: the children of these tests are shells that announce its address.
+    struct Fake {
+        addrs: String,
+        answer: Arc<Mutex<Option<String>>>,
+        _serving: JoinHandle<()>,
+    }
+
+    const READY: &str = r#"{"status":"ready","engines":{}}"#;
+
+    impl Fake {
+        async fn new(answer: &str) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let http = listener.local_addr().unwrap();
+            let answer = Arc::new(Mutex::new(Some(answer.to_owned())));
+            let said = Arc::clone(&answer);
+            let serving = tokio::spawn(async move {
+                let mut silent = Vec::new();
+                loop {
+                    let (mut socket, _) = listener.accept().await.unwrap();
+                    let mut request = [0; 512];
+                    let _ = socket.read(&mut request).await;
+                    let body = said.lock().unwrap().clone();
+                    match body {
+                        None => silent.push(socket),
+                        Some(body) => {
+                            let _ = socket.write_all(format!("HTTP/1.1 200 OK\r\n\r\n{body}").as_bytes()).await;
+                        }
+                    }
+                }
+            });
+            let addrs = format!(r#"{{"wyoming":"127.0.0.1:1","http":"{http}"}}"#);
+            Self { addrs, answer, _serving: serving }
+        }
+
+        fn answers(&self, answer: Option<&str>) {
+            *self.answer.lock().unwrap() = answer.map(str::to_owned);
+        }
+
+        /// Runs `script` as the engine: `$A` are the addresses to announce.
+        fn supervise(&self, script: &str) -> (View, Metrics, CancellationToken, JoinHandle<()>) {
+            let script = format!("A='{}'; {script}", self.addrs);
+            let launch = Launch { program: "/bin/sh".into(), args: vec!["-c".into(), script.into(), "engine".into()] };
+            let pace = Pace {
+                look: Duration::from_millis(10),
+                look_starting: Duration::from_millis(5),
+                answer: Duration::from_millis(500),
+                pause: Duration::from_millis(5),
+                hang_window: Duration::from_secs(60),
+                ..Pace::default()
+            };
+            let metrics = Metrics::default();
+            let (supervisor, view) = Supervisor::new(Settings::default(), launch, pace, metrics.clone());
+            let stop = CancellationToken::new();
+            let task = tokio::spawn(supervisor.run(stop.clone()));
+            (view, metrics, stop, task)
+        }
+    }
+
+    async fn until(view: &mut View, wanted: impl Fn(&State) -> bool) -> State {
+        let seen = timeout(Duration::from_secs(20), view.state.wait_for(|state| wanted(state))).await;
+        seen.unwrap().unwrap().clone()
+    }
+
+    fn restarts(metrics: &Metrics, reason: &'static str) -> u64 {
+        metrics.restarts.get_or_create(&Reason { reason }).get()
+    }
+
+    #[tokio::test]
+    async fn a_process_that_crashes_is_started_again_and_ends_with_us() {
+        let fake = Fake::new(READY).await;
+        let dir = tempfile::tempdir().unwrap();
+        let mark = dir.path().join("gone");
+        let script = format!("echo \"$A\"; cat >/dev/null; echo bye >{}", mark.display());
+        let (mut view, metrics, stop, task) =
+            fake.supervise(&format!("test -e {0}.1 || {{ touch {0}.1; exit 3; }}; {script}", mark.display()));
+        until(&mut view, |s| *s == State::Ready).await;
+        assert_eq!(restarts(&metrics, "exit"), 1);
+        assert_eq!(serde_json::to_string(&view.addrs().await.unwrap()).unwrap(), fake.addrs);
+        stop.cancel();
+        task.await.unwrap();
+        assert_eq!(std::fs::read_to_string(mark).unwrap(), "bye\n", "asked to end, not killed");
+    }
+
+    #[tokio::test]
+    async fn a_process_that_hangs_is_killed_and_after_three_times_left_alone() {
+        let fake = Fake::new(r#"{"status":"degraded","engines":{"chat":{"state":"ready","hung":true}}}"#).await;
+        let (mut view, metrics, stop, task) = fake.supervise("echo \"$A\"; exec sleep 1000");
+        let down = until(&mut view, |s| matches!(s, State::Down(text) if text.contains("60000 ms"))).await;
+        assert!(matches!(down, State::Down(text) if text.contains("chat hangs")));
+        assert_eq!(restarts(&metrics, "hung"), 3);
+        stop.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_process_that_falls_silent_hangs_too() {
+        let fake = Fake::new(READY).await;
+        let (mut view, metrics, stop, task) = fake.supervise("echo \"$A\"; cat >/dev/null");
+        until(&mut view, |s| *s == State::Ready).await;
+        fake.answers(None);
+        until(&mut view, |s| matches!(s, State::Down(_))).await;
+        assert_eq!(restarts(&metrics, "hung"), 1);
+        fake.answers(Some(READY));
+        until(&mut view, |s| *s == State::Ready).await;
+        stop.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_told_on() {
+        let missing = r#"{"status":"degraded","engines":{"stt":{"state":"missing","reason":"run x","hung":false}}}"#;
+        let fake = Fake::new(missing).await;
+        let (mut view, _, stop, task) = fake.supervise("echo \"$A\"; cat >/dev/null");
+        let state = until(&mut view, |s| matches!(s, State::Degraded(_))).await;
+        assert_eq!(state, State::Degraded("stt: run x".into()));
+        stop.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_or_talks_nonsense_is_said() {
+        let fake = Fake::new(READY).await;
+        let (mut view, _, stop, task) = fake.supervise("echo hello; exec sleep 1000");
+        let down = until(&mut view, |s| matches!(s, State::Down(_))).await;
+        assert!(matches!(down, State::Down(text) if text.contains("something else")));
+        stop.cancel();
+        task.await.unwrap();
+
+        let launch = Launch { program: "/nowhere/voxgate".into(), args: vec![] };
+        let (supervisor, mut view) = Supervisor::new(Settings::default(), launch, Pace::default(), Metrics::default());
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(supervisor.run(stop.clone()));
+        let down = until(&mut view, |s| matches!(s, State::Down(_))).await;
+        assert!(matches!(down, State::Down(text) if text.contains("cannot start /nowhere/voxgate")));
+        stop.cancel();
+        task.await.unwrap();
+    }
+}

@@ -51,6 +51,24 @@ fn speech(file: &str) -> Option<Vec<i16>> {
     Some(sound.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect())
 }
 
+/// What the process has used of the cores, in ms.
+fn cpu() -> i64 {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).unwrap();
+    let ms = |time: nix::sys::time::TimeVal| time.tv_sec() * 1_000 + time.tv_usec() / 1_000;
+    ms(usage.user_time()) + ms(usage.system_time())
+}
+
+fn cpu_since(begin: i64) -> i64 {
+    cpu() - begin
+}
+
+/// Resident memory of the process, in MB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
+}
+
 struct Running {
     providers: Providers,
     http: String,
@@ -99,11 +117,12 @@ impl Running {
     }
 
     async fn hear(&self, pcm: Vec<i16>) -> String {
-        let begin = Instant::now();
+        let (begin, cpu) = (Instant::now(), cpu());
         let seconds = pcm.len() as f64 / 16_000.0;
         let utterance = Utterance { pcm: pcm.into(), language: Some("en".into()) };
         let text = self.providers.stt.as_ref().unwrap().transcribe(utterance).await.unwrap().text;
-        eprintln!("stt: {seconds:.1} s of sound in {} ms: {text:?}", begin.elapsed().as_millis());
+        let (wall, cpu) = (begin.elapsed().as_millis(), cpu_since(cpu));
+        eprintln!("stt: {seconds:.1} s of sound in {wall} ms ({cpu} ms of cpu): {text:?}");
         text
     }
 }
@@ -206,7 +225,7 @@ fn ask(question: &str) -> ChatRequest {
 }
 
 async fn answer(engine: &Running, request: ChatRequest) -> (String, Duration) {
-    let begin = Instant::now();
+    let (begin, used) = (Instant::now(), cpu());
     let mut stream = engine.providers.chat.as_ref().unwrap().chat(request);
     let mut text = String::new();
     let mut first = None;
@@ -352,4 +371,34 @@ async fn what_the_voice_says_is_heard_again_word_for_word() {
     let pcm: Vec<i16> = (0..samples.len() * 2 / 3).map(|n| third(n) as i16).collect();
     assert_eq!(words(&engine.hear(pcm).await), words(text));
     engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hearing_thinking_and_speaking_fit_into_620_mb_together() {
+    let names = ["whisper-tiny.en-q8_0", "smollm2-135m-instruct-q8_0", "hibari"];
+    if names.iter().any(|name| model(name).is_none()) {
+        return;
+    }
+    let Some(pcm) = speech("goforward.raw") else { return };
+    let before = resident();
+    let engine = run(|s| {
+        let all = engine::Settings::default();
+        (s.stt, s.chat, s.voice) = (all.stt, all.chat, all.voice);
+    })
+    .await;
+    engine.ready().await;
+    let loaded = resident();
+    for _ in 0..3 {
+        engine.hear(pcm.clone()).await;
+        answer(&engine, ask("What is the capital of France?")).await;
+        answer(&engine, ask("Tell me about the sea.")).await;
+        let request = SpeechRequest { text: "The sea is wide and blue.".into(), ..SpeechRequest::default() };
+        let chunks: Vec<_> = engine.providers.tts.as_ref().unwrap().speak(request).collect().await;
+        assert!(chunks.iter().all(Result::is_ok));
+    }
+    let worked = resident();
+    eprintln!("memory: {before} MB before, {loaded} MB loaded, {worked} MB after three turns");
+    engine.stop().await;
+    // The other tests of this process may have left some: what this one added counts.
+    assert!(worked - before.min(60) <= 620, "{worked} MB");
 }

@@ -70,6 +70,7 @@ fn resident() -> u64 {
 }
 
 struct Running {
+    wyoming: std::net::SocketAddr,
     providers: Providers,
     http: String,
     client: Client,
@@ -96,7 +97,7 @@ async fn run(change: impl FnOnce(&mut engine::Settings)) -> Running {
     let client = Client::new(&HttpSettings::default()).unwrap();
     let local = Local { wyoming: addrs.wyoming, http: addrs.http };
     let providers = Providers::new(&provider::Settings::default(), local, &client).unwrap();
-    Running { providers, http: format!("http://{}", addrs.http), client, stop, task }
+    Running { wyoming: addrs.wyoming, providers, http: format!("http://{}", addrs.http), client, stop, task }
 }
 
 impl Running {
@@ -401,4 +402,49 @@ async fn hearing_thinking_and_speaking_fit_into_620_mb_together() {
     engine.stop().await;
     // The other tests of this process may have left some: what this one added counts.
     assert!(worked - before.min(60) <= 620, "{worked} MB");
+}
+
+/// Home Assistant's own client library, against our server: what it reads of `describe`, and of a sentence.
+const CLIENT: &str = r#"
+import asyncio, sys
+from wyoming.client import AsyncTcpClient
+from wyoming.info import Describe, Info
+from wyoming.tts import Synthesize
+from wyoming.audio import AudioStart, AudioChunk, AudioStop
+
+async def main():
+    async with AsyncTcpClient("127.0.0.1", int(sys.argv[1])) as client:
+        await client.write_event(Describe().event())
+        info = Info.from_event(await client.read_event())
+        await client.write_event(Synthesize(text="Good morning. How are you?").event())
+        rate = AudioStart.from_event(await client.read_event()).rate
+        sound = 0
+        while True:
+            event = await client.read_event()
+            if AudioStop.is_type(event.type):
+                break
+            sound += len(AudioChunk.from_event(event).audio)
+        print(info.asr[0].models[0].name, info.tts[0].voices[0].name, rate, sound > rate)
+asyncio.run(main())
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_assistants_own_client_is_served() {
+    let python = std::env::var("VOXGATE_PYTHON").unwrap_or_else(|_| "python3".into());
+    let has = |module: &str| {
+        let import = std::process::Command::new(&python).args(["-c", &format!("import {module}")]).output();
+        import.is_ok_and(|out| out.status.success())
+    };
+    if !has("wyoming") || std::process::Command::new("espeak-ng").arg("--version").output().is_err() {
+        eprintln!(
+            "skipped: needs the Python package wyoming (VOXGATE_PYTHON names a python that has it) and espeak-ng"
+        );
+        return;
+    }
+    let engine = run(|s| (s.stt, s.voice) = (engine::Settings::default().stt, "espeak-ng".into())).await;
+    let port = engine.wyoming.port().to_string();
+    let out = tokio::process::Command::new(&python).args(["-c", CLIENT, &port]).output().await.unwrap();
+    let (said, wrong) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert_eq!(said.trim(), "whisper-tiny.en-q8_0 espeak-ng 22050 True", "{wrong}");
+    engine.stop().await;
 }

@@ -51,7 +51,26 @@ fn speech(file: &str) -> Option<Vec<i16>> {
     Some(sound.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect())
 }
 
+/// What the process has used of the cores, in ms.
+fn cpu() -> i64 {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).unwrap();
+    let ms = |time: nix::sys::time::TimeVal| time.tv_sec() * 1_000 + time.tv_usec() / 1_000;
+    ms(usage.user_time()) + ms(usage.system_time())
+}
+
+fn cpu_since(begin: i64) -> i64 {
+    cpu() - begin
+}
+
+/// Resident memory of the process, in MB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
+}
+
 struct Running {
+    wyoming: std::net::SocketAddr,
     providers: Providers,
     http: String,
     client: Client,
@@ -78,7 +97,7 @@ async fn run(change: impl FnOnce(&mut engine::Settings)) -> Running {
     let client = Client::new(&HttpSettings::default()).unwrap();
     let local = Local { wyoming: addrs.wyoming, http: addrs.http };
     let providers = Providers::new(&provider::Settings::default(), local, &client).unwrap();
-    Running { providers, http: format!("http://{}", addrs.http), client, stop, task }
+    Running { wyoming: addrs.wyoming, providers, http: format!("http://{}", addrs.http), client, stop, task }
 }
 
 impl Running {
@@ -99,11 +118,12 @@ impl Running {
     }
 
     async fn hear(&self, pcm: Vec<i16>) -> String {
-        let begin = Instant::now();
+        let (begin, cpu) = (Instant::now(), cpu());
         let seconds = pcm.len() as f64 / 16_000.0;
         let utterance = Utterance { pcm: pcm.into(), language: Some("en".into()) };
         let text = self.providers.stt.as_ref().unwrap().transcribe(utterance).await.unwrap().text;
-        eprintln!("stt: {seconds:.1} s of sound in {} ms: {text:?}", begin.elapsed().as_millis());
+        let (wall, cpu) = (begin.elapsed().as_millis(), cpu_since(cpu));
+        eprintln!("stt: {seconds:.1} s of sound in {wall} ms ({cpu} ms of cpu): {text:?}");
         text
     }
 }
@@ -206,7 +226,7 @@ fn ask(question: &str) -> ChatRequest {
 }
 
 async fn answer(engine: &Running, request: ChatRequest) -> (String, Duration) {
-    let begin = Instant::now();
+    let (begin, used) = (Instant::now(), cpu());
     let mut stream = engine.providers.chat.as_ref().unwrap().chat(request);
     let mut text = String::new();
     let mut first = None;
@@ -351,5 +371,80 @@ async fn what_the_voice_says_is_heard_again_word_for_word() {
     #[expect(clippy::cast_possible_truncation, reason = "the mean of two samples is a sample")]
     let pcm: Vec<i16> = (0..samples.len() * 2 / 3).map(|n| third(n) as i16).collect();
     assert_eq!(words(&engine.hear(pcm).await), words(text));
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hearing_thinking_and_speaking_fit_into_620_mb_together() {
+    let names = ["whisper-tiny.en-q8_0", "smollm2-135m-instruct-q8_0", "hibari"];
+    if names.iter().any(|name| model(name).is_none()) {
+        return;
+    }
+    let Some(pcm) = speech("goforward.raw") else { return };
+    let before = resident();
+    let engine = run(|s| {
+        let all = engine::Settings::default();
+        (s.stt, s.chat, s.voice) = (all.stt, all.chat, all.voice);
+    })
+    .await;
+    engine.ready().await;
+    let loaded = resident();
+    for _ in 0..3 {
+        engine.hear(pcm.clone()).await;
+        answer(&engine, ask("What is the capital of France?")).await;
+        answer(&engine, ask("Tell me about the sea.")).await;
+        let request = SpeechRequest { text: "The sea is wide and blue.".into(), ..SpeechRequest::default() };
+        let chunks: Vec<_> = engine.providers.tts.as_ref().unwrap().speak(request).collect().await;
+        assert!(chunks.iter().all(Result::is_ok));
+    }
+    let worked = resident();
+    eprintln!("memory: {before} MB before, {loaded} MB loaded, {worked} MB after three turns");
+    engine.stop().await;
+    // The other tests of this process may have left some: what this one added counts.
+    assert!(worked - before.min(60) <= 620, "{worked} MB");
+}
+
+/// Home Assistant's own client library, against our server: what it reads of `describe`, and of a sentence.
+const CLIENT: &str = r#"
+import asyncio, sys
+from wyoming.client import AsyncTcpClient
+from wyoming.info import Describe, Info
+from wyoming.tts import Synthesize
+from wyoming.audio import AudioStart, AudioChunk, AudioStop
+
+async def main():
+    async with AsyncTcpClient("127.0.0.1", int(sys.argv[1])) as client:
+        await client.write_event(Describe().event())
+        info = Info.from_event(await client.read_event())
+        await client.write_event(Synthesize(text="Good morning. How are you?").event())
+        rate = AudioStart.from_event(await client.read_event()).rate
+        sound = 0
+        while True:
+            event = await client.read_event()
+            if AudioStop.is_type(event.type):
+                break
+            sound += len(AudioChunk.from_event(event).audio)
+        print(info.asr[0].models[0].name, info.tts[0].voices[0].name, rate, sound > rate)
+asyncio.run(main())
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_assistants_own_client_is_served() {
+    let python = std::env::var("VOXGATE_PYTHON").unwrap_or_else(|_| "python3".into());
+    let has = |module: &str| {
+        let import = std::process::Command::new(&python).args(["-c", &format!("import {module}")]).output();
+        import.is_ok_and(|out| out.status.success())
+    };
+    if !has("wyoming") || std::process::Command::new("espeak-ng").arg("--version").output().is_err() {
+        eprintln!(
+            "skipped: needs the Python package wyoming (VOXGATE_PYTHON names a python that has it) and espeak-ng"
+        );
+        return;
+    }
+    let engine = run(|s| (s.stt, s.voice) = (engine::Settings::default().stt, "espeak-ng".into())).await;
+    let port = engine.wyoming.port().to_string();
+    let out = tokio::process::Command::new(&python).args(["-c", CLIENT, &port]).output().await.unwrap();
+    let (said, wrong) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert_eq!(said.trim(), "whisper-tiny.en-q8_0 espeak-ng 22050 True", "{wrong}");
     engine.stop().await;
 }

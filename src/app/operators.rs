@@ -107,6 +107,7 @@ impl Admin for Operators {
 
     async fn operator_remove(&self, name: String) -> Result<(), AdminError> {
         self.records().operator_remove(&name).await?;
+        self.door.end_operator(&name, "the operator was removed");
         Ok(())
     }
 

@@ -82,6 +82,8 @@ impl Engine {
         let mut failure = None;
         loop {
             tokio::select! {
+                // The stop first: it ends the http listener too, which is no failure then.
+                biased;
                 () = stop.cancelled() => break,
                 ended = web.join_next() => {
                     failure = Some(EngineError::Failed(format!("the http listener ended: {ended:?}")));

@@ -179,6 +179,9 @@ impl<M: Model> Station<M> {
         let (queue, jobs) = crossbeam_channel::bounded(plan.queue.max(1));
         let log = Arc::new(Log::default());
         log.lock().running = vec![None; threads];
+        if plan.idle.is_none() {
+            log.lock().state = State::Loading;
+        }
         let missing: Arc<dyn Fn() -> Option<EngineError> + Send + Sync> = Arc::new(missing);
         let shelf = Arc::new(Shelf { model: Mutex::new(None), load: Box::new(load), missing: Arc::clone(&missing) });
         let mut handles = Vec::with_capacity(threads);
@@ -255,28 +258,31 @@ impl<M: Model> Shelf<M> {
     /// A worker on the shared model, which is loaded if need be; others wait meanwhile.
     fn worker(&self, name: &str, log: &Log) -> Result<M::Worker, EngineError> {
         let mut shared = self.model.lock().unwrap_or_else(PoisonError::into_inner);
-        let model = match &*shared {
-            Some(model) => Arc::clone(model),
-            None => {
-                log.lock().state = State::Loading;
-                let begin = Instant::now();
-                let loaded = (self.missing)().map_or_else(|| (self.load)(), Err);
-                match loaded {
-                    Ok(model) => {
-                        tracing::info!(engine = name, ms = begin.elapsed().as_millis(), "engine loaded");
-                        Arc::clone(shared.insert(Arc::new(model)))
-                    }
-                    Err(error) => {
-                        tracing::warn!(engine = name, %error, "engine not available");
-                        log.lock().state = State::Broken(error.clone());
-                        return Err(error);
-                    }
-                }
-            }
+        let model = if let Some(model) = &*shared {
+            Arc::clone(model)
+        } else {
+            Arc::clone(shared.insert(Arc::new(self.fetch(name, log)?)))
         };
         let worker = model.worker();
         log.lock().state = worker.as_ref().err().map_or(State::Ready, |error| State::Broken(error.clone()));
         worker
+    }
+
+    fn fetch(&self, name: &str, log: &Log) -> Result<M, EngineError> {
+        let before = std::mem::replace(&mut log.lock().state, State::Loading);
+        let begin = Instant::now();
+        let loaded = (self.missing)().map_or_else(|| (self.load)(), Err);
+        match &loaded {
+            Ok(_) => tracing::info!(engine = name, ms = begin.elapsed().as_millis(), "engine loaded"),
+            Err(error) => {
+                // Each call looks again: the log is told once.
+                if !matches!(before, State::Broken(former) if former == *error) {
+                    tracing::warn!(engine = name, %error, "engine not available");
+                }
+                log.lock().state = State::Broken(error.clone());
+            }
+        }
+        loaded
     }
 
     fn forget(&self, log: &Log) {
@@ -431,7 +437,7 @@ mod tests {
                 times.remember(Duration::from_secs(3));
                 assert!(!times.hung(), "9 s are usual here");
                 times.state = State::Loading;
-                tokio::time::advance(Duration::from_secs(60)).await;
+                tokio::time::advance(Duration::from_mins(1)).await;
                 assert!(!times.hung());
             },
         );

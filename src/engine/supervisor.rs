@@ -83,8 +83,8 @@ impl Default for Pace {
             answer: Duration::from_secs(5),
             pause: Duration::from_millis(250),
             longest_pause: Duration::from_secs(30),
-            settled: Duration::from_secs(60),
-            hang_window: Duration::from_secs(300),
+            settled: Duration::from_mins(1),
+            hang_window: Duration::from_mins(5),
             farewell: Duration::from_secs(4),
         }
     }
@@ -186,6 +186,7 @@ impl Supervisor {
         self.metrics.up.set(0);
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "states are made to be told")]
     fn tell(&self, state: State) {
         self.metrics.up.set(i64::from(matches!(state, State::Ready | State::Degraded(_))));
         let changed = self.state.send_if_modified(|old| {
@@ -454,7 +455,7 @@ mod tests {
                 look_starting: Duration::from_millis(5),
                 answer: Duration::from_millis(500),
                 pause: Duration::from_millis(5),
-                hang_window: Duration::from_secs(60),
+                hang_window: Duration::from_mins(1),
                 ..Pace::default()
             };
             let metrics = Metrics::default();
@@ -529,7 +530,7 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_is_not_there_or_talks_nonsense_is_said() {
         let fake = Fake::new(READY).await;
-        let (mut view, _, stop, task) = fake.supervise("echo hello; sleep 1000");
+        let (mut view, _, stop, task) = fake.supervise("echo hello; exec sleep 1000");
         let down = until(&mut view, |s| matches!(s, State::Down(_))).await;
         assert!(matches!(down, State::Down(text) if text.contains("something else")));
         stop.cancel();

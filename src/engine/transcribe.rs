@@ -155,7 +155,7 @@ fn positions(samples: usize) -> usize {
     needed.next_multiple_of(64).clamp(FEWEST_POSITIONS, MOST_POSITIONS)
 }
 
-fn params<'a, 'b>(samples: usize, positions: usize, language: Option<&'a str>) -> FullParams<'a, 'b> {
+fn params(samples: usize, positions: usize, language: Option<&str>) -> FullParams<'_, '_> {
     let mut params = FullParams::new(SamplingStrategy::Greedy { best_of: 1 });
     let seconds = samples.div_ceil(RATE).min(30);
     // Two spinning threads on two busy cores are ten times slower than one.

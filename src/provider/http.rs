@@ -87,7 +87,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { first_byte: Duration::from_secs(15), between: Duration::from_secs(15), whole: Duration::from_secs(120) }
+        Self { first_byte: Duration::from_secs(15), between: Duration::from_secs(15), whole: Duration::from_mins(2) }
     }
 }
 
@@ -97,7 +97,7 @@ impl Patience {
         Self {
             first_byte: Duration::from_secs(30),
             between: Duration::from_secs(30),
-            whole: Duration::from_secs(365 * 86_400),
+            whole: Duration::from_hours(365 * 24),
         }
     }
 }

@@ -168,7 +168,7 @@ impl Service {
         Ok((key.as_ref().map_or_else(Headers::new, |key| Headers::new().bearer(key)), key))
     }
 
-    fn target(&self, name: &str, url: String, client: &http::Client) -> Result<Target, SetupError> {
+    fn target(&self, name: &str, url: &str, client: &http::Client) -> Result<Target, SetupError> {
         let (headers, key) = self.headers()?;
         Ok(Target {
             name: name.to_owned(),
@@ -233,7 +233,7 @@ impl Providers {
         let (stt, tts) = (&settings.stt, &settings.tts);
         all.stt = match stt.kind {
             Kind::Off => None,
-            Kind::Openai => Some(Arc::new(OpenAiTranscriber::new(stt.target("stt", web(stt), client)?))),
+            Kind::Openai => Some(Arc::new(OpenAiTranscriber::new(stt.target("stt", &web(stt), client)?))),
             Kind::Local | Kind::Wyoming => {
                 let transcriber = WyomingTranscriber::new("stt", wyoming(stt)?, stt.model.clone(), stt.patience());
                 Some(Arc::new(transcriber))
@@ -242,7 +242,7 @@ impl Providers {
         all.tts = match tts.kind {
             Kind::Off => None,
             Kind::Openai => {
-                let target = tts.target("tts", web(tts), client)?;
+                let target = tts.target("tts", &web(tts), client)?;
                 Some(Arc::new(OpenAiSynthesizer::new(target, tts.voice.clone(), tts.rate)))
             }
             Kind::Local | Kind::Wyoming => {
@@ -251,11 +251,11 @@ impl Providers {
             }
         };
         if settings.chat.kind != Kind::Off {
-            let target = settings.chat.target("chat", web(&settings.chat), client)?;
+            let target = settings.chat.target("chat", &web(&settings.chat), client)?;
             all.chat = Some(Arc::new(OpenAiChat::new(target)));
         }
         if settings.embed.kind != Kind::Off {
-            let target = settings.embed.target("embed", web(&settings.embed), client)?;
+            let target = settings.embed.target("embed", &web(&settings.embed), client)?;
             all.embed = Some(Arc::new(OpenAiEmbedder::new(target)));
         }
         Ok(all)

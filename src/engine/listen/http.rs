@@ -228,7 +228,7 @@ impl Frame {
                     let mut last = self.json("chat.completion.chunk", &Value::Null);
                     last["choices"] = json!([]);
                     last["usage"] = usage(prompt, remembered, answer);
-                    text.push_str(&format!("data: {last}\n\n"));
+                    text = text + "data: " + &last.to_string() + "\n\n";
                 }
                 text + "data: [DONE]\n\n"
             }

@@ -71,6 +71,7 @@ impl Target {
     }
 
     /// In the words of providers; an error body in OpenAI's form is said in its own words.
+    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
     fn failure(&self, error: HttpError) -> ProviderError {
         let HttpError::Status { status, retry_after, body } = &error else {
             return self.error(error.kind(), error.to_string());

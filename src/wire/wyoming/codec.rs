@@ -210,7 +210,7 @@ mod tests {
             read(b"{\"type\":\"a\",\"data_length\":-1}\n"),
             Err(WyomingError::Malformed("a length is no whole number"))
         ));
-        assert!(matches!(read(&[b'a'; 70_000]), Err(WyomingError::TooLong { part: "header", .. })));
+        assert!(matches!(read(&vec![b'a'; 70_000]), Err(WyomingError::TooLong { part: "header", .. })));
     }
 
     #[test]

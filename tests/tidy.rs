@@ -36,7 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("app", &["*"]),
-    ("cli", &["admin", "app", "config", "engine", "models", "sim"]),
+    ("cli", &["admin", "app", "config", "engine", "models", "provider", "sim"]),
 ];
 
 /// Crate, and the only places that may name it.

@@ -20,7 +20,9 @@ fn files(folder: &str) -> Vec<PathBuf> {
 
 #[test]
 fn every_shipped_configuration_loads() {
-    let files = files("config");
+    let mut files = files("config");
+    // the models' manifest, which the models' own tests read
+    files.retain(|path| !path.ends_with("models.toml"));
     assert!(!files.is_empty());
     for path in files {
         if let Err(error) = config::load(&path) {

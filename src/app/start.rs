@@ -111,7 +111,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         boot: report.boot,
         limits: Limits {
             packet: u32::try_from(config.mqtt.limits.packet.0).unwrap_or(u32::MAX),
-            image: crate::wire::native::MAX_IMAGE,
+            image: u32::try_from(crate::wire::native::MAX_IMAGE).unwrap_or(u32::MAX),
             in_flight: u32::from(config.mqtt.limits.in_flight),
         },
         metrics: session::Metrics::register(&mut registry),

@@ -1,26 +1,33 @@
 //! Images: parts are put together, whole ones are stored as files and named by their content.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::domain::{Clock, DeviceId, ImageId, ImageUpload, Refusal};
 use crate::lifelog::{ImageError, ImageRef, Lifelog};
-use crate::session::{Intake, Stored, Taken};
-use crate::wire::native::assembly::{Assembler, Assembled};
+use crate::session::{Intake, Overdue, Stored, Taken};
+use crate::wire::native::{AssemblyLimits, ImageAssembler, ImageBudget, Progress};
 
 /// Takes images.
 pub struct Images {
     lifelog: Arc<Lifelog>,
     clock: Arc<dyn Clock>,
-    unfinished: Mutex<Assembler>,
+    budget: Arc<ImageBudget>,
+    unfinished: Mutex<HashMap<DeviceId, ImageAssembler>>,
 }
 
 impl Images {
     /// No image is under way.
     pub fn new(lifelog: Arc<Lifelog>, clock: Arc<dyn Clock>) -> Self {
-        Self { lifelog, clock, unfinished: Mutex::new(Assembler::new()) }
+        Self { lifelog, clock, budget: ImageBudget::new(ImageBudget::DEFAULT), unfinished: Mutex::default() }
+    }
+
+    fn unfinished(&self) -> MutexGuard<'_, HashMap<DeviceId, ImageAssembler>> {
+        // an assembler is whole between two calls
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The whole image and its number, when this upload completes one.
@@ -29,15 +36,19 @@ impl Images {
             ImageUpload::Whole(image) => return Ok(Some((None, image))),
             ImageUpload::Part(part) => part,
         };
-        let id = part.image;
-        let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
-        match unfinished.add(device, part, self.clock.mono()) {
-            Ok(Assembled::Whole(image)) => Ok(Some((Some(id), image))),
-            Ok(Assembled::Part) => Ok(None),
-            Err(error) => {
-                tracing::info!(%device, image = %id, %error, "an image was refused");
-                Err(Refusal::Malformed)
-            }
+        let mut unfinished = self.unfinished();
+        let assembler = unfinished.entry(device.clone()).or_insert_with(|| {
+            ImageAssembler::new(AssemblyLimits::default(), Arc::clone(&self.budget))
+        });
+        let added = assembler.add(&part, self.clock.mono());
+        for dropped in added.dropped {
+            tracing::info!(%device, image = %dropped, "an unfinished image was dropped for a newer one");
+        }
+        match added.progress {
+            Progress::Kept | Progress::Again => Ok(None),
+            Progress::Whole(image) => Ok(Some((Some(part.image), image))),
+            Progress::Damaged | Progress::Contradicts => Err(Refusal::Malformed),
+            Progress::NoRoom => Err(Refusal::Quota),
         }
     }
 }
@@ -57,6 +68,19 @@ impl Intake for Images {
             })?;
             Ok(Taken::Image(described(id, stored)))
         })
+    }
+
+    fn overdue(&self, device: &DeviceId) -> Overdue {
+        let mut unfinished = self.unfinished();
+        let Some(assembler) = unfinished.get_mut(device) else { return Overdue::default() };
+        let now = self.clock.mono();
+        let dropped = assembler.expire(now);
+        let missing = assembler.to_ask(now);
+        let again = assembler.next_deadline().map(|at| at.saturating_sub(now));
+        if again.is_none() {
+            unfinished.remove(device);
+        }
+        Overdue { missing, dropped, again }
     }
 }
 

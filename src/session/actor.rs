@@ -114,6 +114,8 @@ pub(super) struct Actor {
     /// Since when there are marks that no commit carries.
     pub(super) marks_due: Option<Instant>,
     pub(super) rest_at: Option<Instant>,
+    /// When to ask for parts of images that are missing.
+    pub(super) images_due: Option<Instant>,
     /// When to look for what an earlier run left behind: after the hello, or soon without one.
     pub(super) inbox_due: Option<Instant>,
     /// Typed turns of an earlier run that wait for the one before them.
@@ -135,6 +137,7 @@ enum Step {
     Next(Next),
     Marks,
     Inbox,
+    Images,
     Rest,
 }
 
@@ -156,6 +159,7 @@ pub(super) async fn run(mut actor: Actor, mut notices: mpsc::Receiver<Notice>, s
             }
             Step::Marks => actor.write_marks(),
             Step::Inbox => actor.take_up_the_inbox().await,
+            Step::Images => actor.ask_for_parts(),
             Step::Rest | Step::Notice(None) => {
                 if actor.lanes.close_if_empty() {
                     break;
@@ -170,7 +174,7 @@ pub(super) async fn run(mut actor: Actor, mut notices: mpsc::Receiver<Notice>, s
 impl Actor {
     async fn wait(&mut self, notices: &mut mpsc::Receiver<Notice>, stop: &CancellationToken) -> Step {
         let ears_busy = self.ears.busy();
-        let marks_due = self.marks_due;
+        let (marks_due, images_due) = (self.marks_due, self.images_due);
         let inbox_due = self.inbox_due.filter(|_| self.online);
         let idle = self.turn.is_none() && !ears_busy && self.commits.is_empty() && self.effects.is_empty();
         let rest_at = self.rest_at.filter(|_| idle && marks_due.is_none());
@@ -185,6 +189,7 @@ impl Actor {
             next = self.lanes.next(ears_busy) => Step::Next(next),
             () = at(marks_due) => Step::Marks,
             () = at(inbox_due) => Step::Inbox,
+            () = at(images_due) => Step::Images,
             () = at(rest_at) => Step::Rest,
         }
     }

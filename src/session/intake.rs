@@ -1,5 +1,7 @@
 //! What a session asks of the pipelines for telemetry and images, behind traits of its own.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
@@ -37,8 +39,22 @@ pub enum Taken {
     Image(Stored),
 }
 
+/// What is to be said about unfinished images.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Overdue {
+    /// Parts to ask for: image, inclusive ranges.
+    pub missing: Vec<(ImageId, Vec<(u16, u16)>)>,
+    /// Images that were given up.
+    pub dropped: Vec<ImageId>,
+    /// Look again after this; none: nothing is unfinished.
+    pub again: Option<Duration>,
+}
+
 /// Takes what is not a turn.
 pub trait Intake: Send + Sync {
     /// Assembles and stores an image.
     fn image(&self, device: &DeviceId, upload: ImageUpload) -> BoxFuture<'static, Result<Taken, Refusal>>;
+
+    /// Which parts of unfinished images to ask for, and which images are given up.
+    fn overdue(&self, device: &DeviceId) -> Overdue;
 }

@@ -24,7 +24,7 @@ pub use actor::{Limits, Notice, Parts};
 pub use ears::EarParts;
 pub use history::{History, Line, Speaker};
 pub use info::{Info, State};
-pub use intake::{Intake, Stored, Taken};
+pub use intake::{Intake, Overdue, Stored, Taken};
 pub use lanes::{Lanes, LanesClosed, Next};
 pub use metrics::Metrics;
 pub use outgoing::{Asked, Outgoing};

@@ -112,6 +112,7 @@ impl Starting {
             unacknowledged: BTreeMap::new(),
             online,
             marks_due: None,
+            images_due: None,
             rest_at,
             inbox_due: Some(Instant::now() + INBOX_PATIENCE),
             waiting: VecDeque::new(),

@@ -132,7 +132,7 @@ impl Actor {
                 let body = json!({"image_id": image_id.to_string(), "question": question, "keep": keep});
                 if question.is_some() && !keep {
                     let message = "no vision provider is configured: the picture is kept, the question is not answered";
-                    let _ = self.error("vision_not_configured", message);
+                    self.error("vision_not_configured", message);
                 }
                 let entry = self.book.entry(Kind::Image, &self.live, body);
                 self.commit(entry, Some(owed));
@@ -236,7 +236,10 @@ impl Actor {
     pub(super) fn effect(&mut self, effect: Effect) {
         let Effect::Image { result, receipt } = effect;
         match result {
-            Ok(super::Taken::Part) => receipt.settle(Settled::Taken),
+            Ok(super::Taken::Part) => {
+                receipt.settle(Settled::Taken);
+                self.ask_for_parts();
+            }
             Ok(super::Taken::Image(image)) => {
                 let body = image.body();
                 self.tell(EventKind::Image, body.clone());
@@ -246,9 +249,23 @@ impl Actor {
             }
             Err(refusal) => {
                 receipt.settle(Settled::Refused(refusal));
-                let _ = self.error("image_refused", refusal.name());
+                self.error("image_refused", refusal.name());
             }
         }
+    }
+
+    /// Asks for missing parts that are overdue, tells of images that are given up, and sets the next time to look.
+    pub(super) fn ask_for_parts(&mut self) {
+        let overdue = self.parts.intake.overdue(&self.device);
+        for (image_id, parts) in overdue.missing {
+            // a device without a link is asked when it is back
+            let _ = self.out.control(Message::ImageMissing { image_id, parts }, Asked::default());
+        }
+        for image in overdue.dropped {
+            tracing::info!(device = %self.device, %image, "an image was not whole in time");
+            self.error("image_incomplete", &format!("image {image} was not whole in time: send it again"));
+        }
+        self.images_due = overdue.again.map(|after| Instant::now() + after);
     }
 
     pub(super) async fn notice(&mut self, notice: Notice) {

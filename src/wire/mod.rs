@@ -50,6 +50,6 @@ pub fn fuzz(data: &[u8]) {
         }
     }
     let mut buffer = bytes::BytesMut::from(data);
-    let mut codec = wyoming::Codec::default();
+    let mut codec = wyoming::Decoder::default();
     while let Ok(Some(_)) = tokio_util::codec::Decoder::decode(&mut codec, &mut buffer) {}
 }

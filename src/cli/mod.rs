@@ -91,7 +91,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let mut out = io::stdout().lock();
+    // not locked: the engine tells its addresses from another thread
+    let mut out = io::stdout();
     let mut context = Context::of_process(cli.config, &mut out);
     match dispatch(cli.command, &mut context) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,8 +1,24 @@
 //! `voxgate sim`: many simulated devices against a running gateway.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
 
 use super::context::Context;
+use crate::admin::{Admin, NewDevice};
+use crate::domain::{DeviceId, ListenMode};
+use crate::sim::device::Login;
+use crate::sim::load::{self, Load};
+use crate::sim::plot;
+use crate::sim::report::Report;
+use crate::sim::script::Script;
+use crate::sim::turn::Turn;
+
+/// A frame that is later than this against its slot is late (99 of 100 must not be).
+const LATE_MS: f64 = 20.0;
 
 /// Play a question on many simulated devices against a running gateway, and report
 ///
@@ -41,7 +57,141 @@ pub(super) struct Args {
 
 /// Needs a gateway that runs.
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let _ = (context.config()?, args.devices, args.turns, &args.wav, &args.address, &args.credentials);
-    let _ = (args.ladder, &args.plot, args.json);
-    anyhow::bail!("not wired yet: sim")
+    let config = context.config()?;
+    let script = Arc::new(Script::from_wav(&args.wav)?);
+    let (host, port) = address(args, config.mqtt.listen)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let found = runtime.block_on(async {
+        let made = match &args.credentials {
+            Some(file) => Made::given(file, args.devices)?,
+            None => Made::make(context.gateway().await?, args.devices).await?,
+        };
+        let logins = made.logins(&host, port);
+        let found = climb(args, &logins, &script, config.voice.reply.ahead_frames).await;
+        made.remove().await?;
+        anyhow::Ok(found)
+    })?;
+    if let (Some(path), Some((_, turns))) = (&args.plot, found.last()) {
+        plot::distributions(path, &format!("{} devices", args.devices), &distributions(turns)).map_err(anyhow::Error::msg)?;
+    }
+    if args.json && args.ladder {
+        context.json(&found.iter().map(|(report, _)| report).collect::<Vec<_>>())?;
+    }
+    for (report, _) in &found {
+        match (args.json, args.ladder) {
+            (true, true) => {}
+            (true, false) => context.json(report)?,
+            (false, _) => write!(context.out, "{report}")?,
+        }
+    }
+    let failed = found.iter().any(|(report, _)| report.answered < report.turns);
+    if failed && !args.ladder { anyhow::bail!("not every turn was answered") } else { Ok(()) }
+}
+
+/// One run, or with `--ladder` one a step until a frame is late.
+async fn climb(args: &Args, logins: &[Login], script: &Arc<Script>, ahead: u32) -> Vec<(Report, Vec<Turn>)> {
+    let steps: Vec<usize> = match args.ladder {
+        true => (1..=10).map(|step| (logins.len() * step).div_ceil(10)).collect(),
+        false => vec![logins.len()],
+    };
+    let mut found = Vec::new();
+    for devices in steps {
+        let load = Load {
+            logins: logins[..devices].to_vec(),
+            turns: args.turns as usize,
+            mode: ListenMode::Manual,
+            ahead,
+            ramp: Duration::from_millis(20 * devices as u64),
+        };
+        let quiet = args.json;
+        let progress = |done: usize, all: usize| {
+            if !quiet && (done == all || done.is_multiple_of((all / 10).max(1))) {
+                eprintln!("{devices} devices: {done} of {all} turns");
+            }
+        };
+        let (report, turns) = load::run(&load, Arc::clone(script), progress).await;
+        let late = report.late_ms.p99 > LATE_MS || report.answered < report.turns;
+        found.push((report, turns));
+        if late && args.ladder {
+            break;
+        }
+    }
+    found
+}
+
+fn distributions(turns: &[Turn]) -> Vec<(String, Vec<f64>)> {
+    let of = |pick: fn(&Turn) -> Option<f64>| turns.iter().filter_map(pick).collect();
+    vec![
+        ("transcript".to_owned(), of(|turn| turn.transcript_ms)),
+        ("first audio".to_owned(), of(|turn| turn.first_audio_ms)),
+        ("total".to_owned(), of(|turn| Some(turn.total_ms))),
+    ]
+}
+
+fn address(args: &Args, listen: SocketAddr) -> anyhow::Result<(String, u16)> {
+    let Some(asked) = &args.address else {
+        let host = if listen.ip().is_unspecified() { "127.0.0.1".to_owned() } else { listen.ip().to_string() };
+        return Ok((host, listen.port()));
+    };
+    let parts = asked.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+    parts.with_context(|| format!("--address {asked:?} is not HOST:PORT"))
+}
+
+/// The devices of a run: made for it, or given.
+struct Made {
+    devices: Vec<(DeviceId, String)>,
+    admin: Option<Arc<dyn Admin>>,
+}
+
+impl Made {
+    fn given(file: &Path, devices: u32) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let pair = |line: &str| {
+            let (user, password) = line.split_once(':').context("a line is not user:password")?;
+            Ok((DeviceId::parse(user)?, password.to_owned()))
+        };
+        let all = lines.take(devices as usize).map(pair).collect::<anyhow::Result<Vec<_>>>();
+        let all = all.with_context(|| file.display().to_string())?;
+        if all.len() < devices as usize {
+            anyhow::bail!("{} names {} devices, {devices} are wanted", file.display(), all.len());
+        }
+        Ok(Self { devices: all, admin: None })
+    }
+
+    async fn make(admin: Arc<dyn Admin>, devices: u32) -> anyhow::Result<Self> {
+        let mut made = Vec::new();
+        for n in 1..=devices {
+            let id = DeviceId::parse(&format!("sim-{n}"))?;
+            let new = NewDevice {
+                id: id.clone(),
+                password: None,
+                mode: ListenMode::Manual,
+                device_text: false,
+                language: None,
+                replace: true,
+            };
+            let secret = admin.device_add(new).await?.secret.map(|secret| secret.0).unwrap_or_default();
+            made.push((id, secret));
+        }
+        Ok(Self { devices: made, admin: Some(admin) })
+    }
+
+    fn logins(&self, host: &str, port: u16) -> Vec<Login> {
+        let login = |(id, secret): &(DeviceId, String)| Login {
+            host: host.to_owned(),
+            port,
+            id: id.clone(),
+            secret: secret.clone(),
+        };
+        self.devices.iter().map(login).collect()
+    }
+
+    async fn remove(self) -> anyhow::Result<()> {
+        let Some(admin) = self.admin else { return Ok(()) };
+        for (id, _) in self.devices {
+            admin.device_remove(id).await?;
+        }
+        Ok(())
+    }
 }

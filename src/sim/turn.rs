@@ -10,8 +10,10 @@ use super::device::{Arrived, Device, DeviceError};
 use super::script::{FRAME_MS, Script};
 use crate::domain::{ControlKind, DOWN_FRAME_MS, Downlink, ListenMode, Message};
 
-/// How long the device waits for an answer after its speech.
+/// How long the device waits for the next piece of an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest script.
+const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// What a turn looked like from the device.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -65,15 +67,17 @@ pub async fn run(
     let start = Instant::now();
     let mut sent = 0usize;
     let mut spoken_at = None;
+    let mut heard_at = None;
     loop {
         let due = start + Duration::from_millis(u64::try_from(sent).unwrap_or(0) * u64::from(FRAME_MS));
         let speaking = sent < script.frames.len();
         let sending = speaking || (mode == ListenMode::Auto && !answer.begun);
-        let patience = spoken_at.unwrap_or(due) + PATIENCE;
+        let patience = heard_at.or(spoken_at).unwrap_or(due) + PATIENCE;
         tokio::select! {
             biased;
-            arrived = device.next(PATIENCE, "answer") => {
+            arrived = device.next(LONGEST, "answer") => {
                 let arrived = arrived?;
+                heard_at = Some(arrived.at);
                 watch(&arrived);
                 if answer.take(arrived) {
                     return Ok(answer.finish(spoken_at.unwrap_or(start)));

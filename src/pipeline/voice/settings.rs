@@ -40,7 +40,7 @@ impl Default for Settings {
             system_prompt: "You are the voice of a small device. Answer in one or two short, plain sentences, \
                             without lists or markup, since your answer is spoken."
                 .into(),
-            max_tokens: 120,
+            max_tokens: 64,
             temperature: 0.2,
             local_intents: true,
             timezone: String::new(),

@@ -7,6 +7,8 @@
 //! - [`wyoming`]: the protocol of speech services, Voxgate's own engine process included.
 
 mod error;
+#[cfg(test)]
+mod examples;
 pub mod native;
 pub mod wyoming;
 

@@ -9,6 +9,8 @@ mod audio;
 pub mod client;
 mod envelope_json;
 mod envelope_proto;
+#[cfg(test)]
+mod envelope_tests;
 mod fields;
 mod image;
 mod proto;

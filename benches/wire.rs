@@ -63,7 +63,7 @@ fn topics(c: &mut Criterion) {
     let mut group = c.benchmark_group("topics");
     group.bench_function("find an uplink", |b| b.iter(|| table.uplink(black_box("device/cane-01/audio")).is_some()));
     group.bench_function("match a filter", |b| {
-        b.iter(|| matches(black_box("device/+/down/#"), black_box("device/cane-01/down/control")))
+        b.iter(|| matches(black_box("device/+/down/#"), black_box("device/cane-01/down/control")));
     });
     group.finish();
 }

@@ -131,7 +131,9 @@ mod tests {
             topic in proptest::collection::vec(prop_oneof![Just(""), Just("a"), Just("b"), Just("$s")], 1..6),
         ) {
             let (filter_text, topic_text) = (filter.join("/"), topic.join("/"));
-            prop_assume!(valid_filter(&filter_text) && valid_topic(&topic_text));
+            if !valid_filter(&filter_text) || !valid_topic(&topic_text) {
+                return Ok(());
+            }
             let dollar = topic_text.starts_with('$') && filter_text.starts_with(['+', '#']);
             prop_assert_eq!(matches(&filter_text, &topic_text), !dollar && model(&filter, &topic));
         }

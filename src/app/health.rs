@@ -82,7 +82,9 @@ impl Parts {
     fn apology(&self) -> Component {
         match self.apology.made() {
             true => Component::ready("apology", "spoken by the configured voice").optional(),
-            false => Component::degraded("apology", "the built-in one is spoken", "it is made when speech works").optional(),
+            false => {
+                Component::degraded("apology", "the built-in one is spoken", "it is made when speech works").optional()
+            }
         }
     }
 }

@@ -115,7 +115,10 @@ impl Admin for Operators {
         let row = |info: crate::session::Info| SessionRow {
             device: info.device,
             session: info.session,
-            state: serde_json::to_value(info.state).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+            state: serde_json::to_value(info.state)
+                .ok()
+                .and_then(|v| v.as_str().map(str::to_owned))
+                .unwrap_or_default(),
             opened: info.opened,
             last_seen: info.last_seen,
             turns: info.turns,
@@ -142,7 +145,8 @@ impl Admin for Operators {
 
     async fn abort(&self, device: DeviceId) -> Result<bool, AdminError> {
         let speaking = self.router.sessions().iter().any(|info| {
-            info.device == device && matches!(info.state, crate::session::State::Speaking | crate::session::State::Thinking)
+            info.device == device
+                && matches!(info.state, crate::session::State::Speaking | crate::session::State::Thinking)
         });
         self.router.hush(&device).map_err(command)?;
         Ok(speaking)

@@ -17,10 +17,10 @@ use crate::audio::{VadModel, Workers};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::Ingress;
-use crate::engine::supervisor::View;
 use crate::door::credentials::Credentials;
 use crate::door::mqtt::{Bus, Door};
 use crate::door::{http, mqtt};
+use crate::engine::supervisor::View;
 use crate::lifelog::Lifelog;
 use crate::pipeline::images::Images;
 use crate::pipeline::voice::{self, Absent, Apology, Voice};
@@ -145,11 +145,8 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         false => None,
     };
     let control = ControlServer::bind(&config.control)?;
-    let addrs = Addrs {
-        mqtt: door.addr(),
-        http: http.as_ref().map(http::Server::address),
-        control: control.path().to_owned(),
-    };
+    let addrs =
+        Addrs { mqtt: door.addr(), http: http.as_ref().map(http::Server::address), control: control.path().to_owned() };
     let operators = Arc::new(Operators {
         config: Arc::clone(&config),
         store: Arc::clone(&shared),
@@ -173,9 +170,22 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let admin = Arc::clone(&operators) as Arc<dyn crate::admin::Admin>;
     tasks.spawn(control.run(admin, stop.clone()));
     tasks.spawn(Arc::clone(&lifelog).run(stop.clone()));
-    tasks.spawn(housekeeping::apology(apology, Arc::clone(&providers.synthesizer), workers, Arc::clone(&config), stop.clone()));
+    tasks.spawn(housekeeping::apology(
+        apology,
+        Arc::clone(&providers.synthesizer),
+        workers,
+        Arc::clone(&config),
+        stop.clone(),
+    ));
     tasks.spawn(housekeeping::status(Arc::clone(&operators), table, bus, stop.clone()));
-    tasks.spawn(housekeeping::watchdog(notifier, Arc::clone(&operators), Arc::clone(&store), shared, addrs.mqtt, stop.clone()));
+    tasks.spawn(housekeeping::watchdog(
+        notifier,
+        Arc::clone(&operators),
+        Arc::clone(&store),
+        shared,
+        addrs.mqtt,
+        stop.clone(),
+    ));
     tracing::info!(mqtt = %addrs.mqtt, http = ?addrs.http, control = %addrs.control.display(), boot = report.boot, "voxgate is up");
     notifier.ready(&format!("mqtt on {}", addrs.mqtt));
     Ok(Gateway { addrs, operators, stop, stop_bus, tasks, bus_tasks, router, providers, store, notifier })
@@ -206,7 +216,11 @@ pub(super) async fn open_store(
     let report = &opened.report;
     tracing::info!(boot = report.boot, created = report.created, replayed = report.replayed, "the store is open");
     if let Some((synced, found)) = report.rolled_back {
-        tracing::warn!(synced, found, "sled had lost commits that were on its disk; they were taken from the journal: look at the disk");
+        tracing::warn!(
+            synced,
+            found,
+            "sled had lost commits that were on its disk; they were taken from the journal: look at the disk"
+        );
     }
     if let Some(torn) = &report.torn {
         tracing::warn!(at = %torn, "the last commit before the stop was not whole and was cut off; it was never acknowledged");

@@ -68,11 +68,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
         std::fs::remove_dir_all(&scratch.0).with_context(|| format!("cannot remove {}", scratch.0.display()))?;
     }
     let found = found?;
-    if args.json {
-        context.json(&found)
-    } else {
-        Ok(show(&found, context)?)
-    }
+    if args.json { context.json(&found) } else { Ok(show(&found, context)?) }
 }
 
 /// The folder that the gateway of the demo lives in.
@@ -86,7 +82,10 @@ impl Scratch {
 
     fn temporary(random: u128) -> anyhow::Result<Self> {
         let dir = std::env::temp_dir().join(format!("voxgate-demo-{:08x}", random as u32));
-        std::fs::DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&dir)
+            .with_context(|| format!("cannot make {}", dir.display()))?;
         Ok(Self(dir))
     }
 }
@@ -144,7 +143,14 @@ async fn ask(args: &Args, gateway: &Gateway, ahead: u32, say: impl Fn(&str) + Se
     let operators = gateway.operators();
     wait_for_the_engines(gateway, &say).await?;
     let id = DeviceId::parse("demo")?;
-    let new = NewDevice { id: id.clone(), password: None, mode: ListenMode::Auto, device_text: false, language: None, replace: true };
+    let new = NewDevice {
+        id: id.clone(),
+        password: None,
+        mode: ListenMode::Auto,
+        device_text: false,
+        language: None,
+        replace: true,
+    };
     let credential = operators.device_add(new).await?;
     let secret = credential.secret.map(|secret| secret.0).unwrap_or_default();
     let mqtt = gateway.addrs().mqtt;
@@ -159,7 +165,10 @@ async fn ask(args: &Args, gateway: &Gateway, ahead: u32, say: impl Fn(&str) + Se
         anyhow::bail!("there is no answer: {}", turn.errors.join("; "));
     }
     if turn.frames == 0 {
-        anyhow::bail!("there is no answer: {}", if turn.transcript.is_empty() { "no words were understood" } else { "nothing was spoken" });
+        anyhow::bail!(
+            "there is no answer: {}",
+            if turn.transcript.is_empty() { "no words were understood" } else { "nothing was spoken" }
+        );
     }
     let seconds = sim::demo::write_answer(&args.out, &turn.speech)?;
     let stages_ms = recorded(&operators, &id).await?;
@@ -192,7 +201,8 @@ async fn wait_for_the_engines(gateway: &Gateway, say: &impl Fn(&str)) -> anyhow:
 /// The stages as the gateway wrote them down; the record follows the last frame by a moment.
 async fn recorded(operators: &Operators, id: &DeviceId) -> anyhow::Result<Value> {
     for _ in 0..50 {
-        let query = LifelogQuery { device: Some(id.clone()), kind: Some("turn".into()), limit: 1, ..LifelogQuery::default() };
+        let query =
+            LifelogQuery { device: Some(id.clone()), kind: Some("turn".into()), limit: 1, ..LifelogQuery::default() };
         if let Some(mut row) = operators.lifelog_list(query).await?.pop() {
             return Ok(row.detail["stages_ms"].take());
         }

@@ -18,7 +18,9 @@ pub(super) struct Args {
 #[cfg(not(feature = "engine"))]
 pub(super) fn run(args: &Args, _: &mut Context<'_>) -> anyhow::Result<()> {
     let _ = (args.die_with_parent, &args.settings);
-    anyhow::bail!("this voxgate was built without the local engines (cargo feature \"engine\"): configure other providers")
+    anyhow::bail!(
+        "this voxgate was built without the local engines (cargo feature \"engine\"): configure other providers"
+    )
 }
 
 /// Hosts the engines until SIGTERM, or until the parent is gone.
@@ -32,7 +34,9 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
 
     crate::engine::settle(&std::env::current_exe()?, std::env::args_os().skip(1))?;
     let (settings, log) = match &args.settings {
-        Some(json) => (serde_json::from_str(json).context("--settings is not [engine] as JSON")?, context.config()?.log),
+        Some(json) => {
+            (serde_json::from_str(json).context("--settings is not [engine] as JSON")?, context.config()?.log)
+        }
         None => {
             let config = context.config()?;
             (config.engine(), config.log)

@@ -156,9 +156,14 @@ fn verify(args: &Verify, context: &mut Context<'_>) -> anyhow::Result<()> {
 
 fn show(models: &[ModelStatus], json: bool, context: &mut Context<'_>) -> anyhow::Result<()> {
     if json {
-        let rows: Vec<_> = models.iter().map(|m| json!({"name": m.name, "part": m.purpose.name(), "ready": m.usable(),
+        let rows: Vec<_> = models
+            .iter()
+            .map(|m| {
+                json!({"name": m.name, "part": m.purpose.name(), "ready": m.usable(),
             "default": m.default, "bytes": m.size, "download": m.download, "licence": m.licence, "folder": m.folder,
-            "remedy": m.remedy})).collect();
+            "remedy": m.remedy})
+            })
+            .collect();
         return context.json(&rows);
     }
     let row = |m: &ModelStatus| {

@@ -24,7 +24,8 @@ pub(super) struct Args {}
 pub(super) fn run(_: &Args, context: &mut Context<'_>) -> anyhow::Result<()> {
     let config = context.config()?;
     crate::observe::logging::init(&config.log, std::env::var("JOURNAL_STREAM").ok().as_deref())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")?;
     runtime.block_on(serve(config))
 }
 

@@ -72,7 +72,8 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
         anyhow::Ok(found)
     })?;
     if let (Some(path), Some((_, turns))) = (&args.plot, found.last()) {
-        plot::distributions(path, &format!("{} devices", args.devices), &distributions(turns)).map_err(anyhow::Error::msg)?;
+        plot::distributions(path, &format!("{} devices", args.devices), &distributions(turns))
+            .map_err(anyhow::Error::msg)?;
     }
     if args.json && args.ladder {
         context.json(&found.iter().map(|(report, _)| report).collect::<Vec<_>>())?;

@@ -18,7 +18,8 @@ pub use downlink::{AckMarks, Downlink, HapticPattern, HelloAck, Message, SpokenF
 pub use event::{Event, EventKind};
 pub use id::{DeviceId, IdError, ImageId, LinkId, SessionId, TurnId};
 pub use link::{
-    Bulletins, Commands, DownlinkSink, Ingress, Link, LinkPacket, NoRoom, PacketKind, QoS, Receipt, Refusal, SendError, Settled,
+    Bulletins, Commands, DownlinkSink, Ingress, Link, LinkPacket, NoRoom, PacketKind, QoS, Receipt, Refusal, SendError,
+    Settled,
 };
 pub use units::{ByteSize, Problem, Span};
 pub use uplink::{

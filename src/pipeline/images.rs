@@ -37,9 +37,9 @@ impl Images {
             ImageUpload::Part(part) => part,
         };
         let mut unfinished = self.unfinished();
-        let assembler = unfinished.entry(device.clone()).or_insert_with(|| {
-            ImageAssembler::new(AssemblyLimits::default(), Arc::clone(&self.budget))
-        });
+        let assembler = unfinished
+            .entry(device.clone())
+            .or_insert_with(|| ImageAssembler::new(AssemblyLimits::default(), Arc::clone(&self.budget)));
         let added = assembler.add(&part, self.clock.mono());
         for dropped in added.dropped {
             tracing::info!(%device, image = %dropped, "an unfinished image was dropped for a newer one");

@@ -239,10 +239,6 @@ async fn at(when: Option<Instant>) {
 }
 
 /// Runs an actor and turns its panic into `Err`: one session's fault is nobody else's.
-pub(super) async fn caught(
-    actor: Actor,
-    notices: mpsc::Receiver<Notice>,
-    stop: CancellationToken,
-) -> Result<(), ()> {
+pub(super) async fn caught(actor: Actor, notices: mpsc::Receiver<Notice>, stop: CancellationToken) -> Result<(), ()> {
     std::panic::AssertUnwindSafe(run(actor, notices, stop)).catch_unwind().await.map_err(drop)
 }

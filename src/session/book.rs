@@ -97,7 +97,6 @@ impl Live {
     pub(super) fn close(&mut self) {
         self.open = false;
     }
-
 }
 
 /// An inbox record, and what is to be done with it.
@@ -163,9 +162,10 @@ impl Book {
     /// The session itself.
     pub(super) fn session(&self, live: &mut Live, control_seq: u32) -> Batch {
         live.down_reserved = control_seq.saturating_add(RESERVE);
-        let last_hello = live.hello.as_ref().and_then(|(_, msg_id, answer)| {
-            msg_id.clone().map(|msg_id| LastHello { msg_id, answer: answer.clone() })
-        });
+        let last_hello = live
+            .hello
+            .as_ref()
+            .and_then(|(_, msg_id, answer)| msg_id.clone().map(|msg_id| LastHello { msg_id, answer: answer.clone() }));
         let record = records::Session {
             session: live.id.clone(),
             device: self.device.clone(),

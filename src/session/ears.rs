@@ -96,9 +96,9 @@ impl Ears {
             let job = move || -> Back {
                 let mut hearing = match own {
                     Some(hearing) => hearing,
-                    None => Box::new(
-                        Hearing::new(&parts.settings, &parts.vad, mode)?.counted_by(parts.metrics.clone()),
-                    ),
+                    None => {
+                        Box::new(Hearing::new(&parts.settings, &parts.vad, mode)?.counted_by(parts.metrics.clone()))
+                    }
                 };
                 let heard = hearing.push(packets);
                 Ok((hearing, heard))

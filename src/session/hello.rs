@@ -7,7 +7,9 @@ use super::book::{Left, Live, Opening, message_of};
 use super::outgoing::Asked;
 use super::turn::Input;
 use super::window::Rule;
-use crate::domain::{AckMarks, Control, EventKind, Hello, HelloAck, ListenMode, Message, SessionId, StopReason, Stream};
+use crate::domain::{
+    AckMarks, Control, EventKind, Hello, HelloAck, ListenMode, Message, SessionId, StopReason, Stream,
+};
 use crate::lifelog::Kind;
 use crate::store::Batch;
 

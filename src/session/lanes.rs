@@ -240,7 +240,8 @@ mod tests {
     #[tokio::test]
     async fn a_full_audio_lane_drops_its_oldest() {
         let lanes = Lanes::new(4, 1);
-        let dropped: usize = (0..10).map(|n| lanes.push_audio(origin(n), packet(u32::try_from(n).unwrap())).unwrap()).sum();
+        let dropped: usize =
+            (0..10).map(|n| lanes.push_audio(origin(n), packet(u32::try_from(n).unwrap())).unwrap()).sum();
         assert_eq!(dropped, 6);
         let Next::Audio(_, kept) = lanes.next(false).await else { panic!("audio") };
         assert_eq!(kept.iter().map(|p| p.seq).collect::<Vec<_>>(), [6, 7, 8, 9]);
@@ -252,7 +253,9 @@ mod tests {
         lanes.push(control(1, ControlKind::Heartbeat)).await.unwrap();
         let blocked = tokio::spawn({
             let lanes = Arc::clone(&lanes);
-            async move { lanes.push(control(2, ControlKind::Heartbeat)).await.unwrap(); }
+            async move {
+                lanes.push(control(2, ControlKind::Heartbeat)).await.unwrap();
+            }
         });
         tokio::task::yield_now().await;
         assert!(!blocked.is_finished());

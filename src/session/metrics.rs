@@ -58,7 +58,11 @@ impl Metrics {
             metrics.numbers.clone(),
         );
         registry.register("voxgate_control_messages", "control messages by type", metrics.control.clone());
-        registry.register("voxgate_audio_packets", "uplink audio packets that reached a session", metrics.audio.clone());
+        registry.register(
+            "voxgate_audio_packets",
+            "uplink audio packets that reached a session",
+            metrics.audio.clone(),
+        );
         registry.register(
             "voxgate_audio_ignored",
             "uplink audio packets while the microphone did not count",

@@ -44,7 +44,11 @@ impl Spread {
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "p50 {:8.1}  p90 {:8.1}  p99 {:8.1}  max {:8.1}  ({} values)", self.p50, self.p90, self.p99, self.max, self.count)
+        write!(
+            f,
+            "p50 {:8.1}  p90 {:8.1}  p99 {:8.1}  max {:8.1}  ({} values)",
+            self.p50, self.p90, self.p99, self.max, self.count
+        )
     }
 }
 
@@ -115,7 +119,11 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} devices, {} turns, {} answered, {:.1} s", self.devices, self.turns, self.answered, self.seconds)?;
+        writeln!(
+            f,
+            "{} devices, {} turns, {} answered, {:.1} s",
+            self.devices, self.turns, self.answered, self.seconds
+        )?;
         for (stage, spread) in &self.stages_ms {
             writeln!(f, "  {stage:<12} ms  {spread}")?;
         }

@@ -54,7 +54,8 @@ impl Script {
         }
         let last_sound = pcm.iter().rposition(|sample| sample.unsigned_abs() > loudest / 50).unwrap_or(0);
         let mut encoder = Encoder::new(Encoding::up()).map_err(|e| ScriptError::Encoder(e.to_string()))?;
-        let mut encode = |samples: &[i16]| encoder.encode(samples).map(Bytes::from).map_err(|e| ScriptError::Encoder(e.to_string()));
+        let mut encode =
+            |samples: &[i16]| encoder.encode(samples).map(Bytes::from).map_err(|e| ScriptError::Encoder(e.to_string()));
         let mut frames = Vec::new();
         for chunk in pcm[..=last_sound].chunks(frame) {
             let mut samples = chunk.to_vec();

@@ -33,27 +33,15 @@ pub fn matches(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
     }
-    let mut names = topic.split('/');
-    for wanted in filter.split('/') {
-        if wanted == "#" {
-            return true;
-        }
-        match names.next() {
-            Some(name) if wanted == "+" || wanted == name => {}
-            // `a/#` includes its parent `a`: the loop gets there with no name left
+    let (mut wanted, mut names) = (filter.split('/'), topic.split('/'));
+    loop {
+        match (wanted.next(), names.next()) {
+            // `a/#` includes its parent `a`
+            (Some("#"), _) | (None, None) => return true,
+            (Some(level), Some(name)) if level == "+" || level == name => {}
             _ => return false,
         }
-        if names.clone().next().is_none() {
-            return ends_here(filter, topic);
-        }
     }
-    false
-}
-
-/// The topic's levels are used up: true when the filter's are too, or only `#` is left.
-fn ends_here(filter: &str, topic: &str) -> bool {
-    let (wanted, names) = (filter.split('/').count(), topic.split('/').count());
-    wanted == names || (wanted == names + 1 && filter.ends_with("/#"))
 }
 
 fn plausible(text: &str) -> bool {
@@ -143,7 +131,9 @@ mod tests {
             topic in proptest::collection::vec(prop_oneof![Just(""), Just("a"), Just("b"), Just("$s")], 1..6),
         ) {
             let (filter_text, topic_text) = (filter.join("/"), topic.join("/"));
-            prop_assume!(valid_filter(&filter_text) && valid_topic(&topic_text));
+            if !valid_filter(&filter_text) || !valid_topic(&topic_text) {
+                return Ok(());
+            }
             let dollar = topic_text.starts_with('$') && filter_text.starts_with(['+', '#']);
             prop_assert_eq!(matches(&filter_text, &topic_text), !dollar && model(&filter, &topic));
         }

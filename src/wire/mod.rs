@@ -4,10 +4,14 @@
 //! allocation that a length field asked for. It must not know transports, sessions or the store.
 //!
 //! - [`native`]: the native dialect's envelopes, audio packets, images and telemetry.
+//! - [`ogg`]: Ogg Opus, written.
 //! - [`wyoming`]: the protocol of speech services, Voxgate's own engine process included.
 
 mod error;
+#[cfg(test)]
+mod examples;
 pub mod native;
+pub mod ogg;
 pub mod wyoming;
 
 use bytes::Bytes;

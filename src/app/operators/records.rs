@@ -185,7 +185,9 @@ fn row(entry: Entry) -> LifelogRow {
 pub(super) async fn models(config: &Config) -> Result<Vec<ModelRow>, AdminError> {
     let (settings, data) = (config.models.clone(), config.gateway.data_dir.clone());
     let read = move || crate::models::Models::open(&settings, &data).map(|models| models.status());
-    let rows = tokio::task::spawn_blocking(read).await.map_err(|e| AdminError::new(AdminErrorKind::Internal, e.to_string()))?;
+    let rows = tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|e| AdminError::new(AdminErrorKind::Internal, e.to_string()))?;
     let rows = rows.map_err(|error| AdminError::new(AdminErrorKind::Internal, error.to_string()))?;
     let state = |state| match state {
         crate::models::State::Ready => ModelState::Ready,

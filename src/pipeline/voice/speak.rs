@@ -31,12 +31,7 @@ enum Spoken {
 
 impl Inner {
     /// Says a reply. Failed stages come back as errors after what was already said has been played.
-    pub(super) async fn speak(
-        &self,
-        turn: &Turn,
-        pieces: Pieces,
-        report: &SharedReport,
-    ) -> Result<Outcome, Failed> {
+    pub(super) async fn speak(&self, turn: &Turn, pieces: Pieces, report: &SharedReport) -> Result<Outcome, Failed> {
         let (clause_tx, clause_rx) = mpsc::channel(CLAUSES_AHEAD);
         let (frame_tx, frame_rx) = mpsc::channel(FRAMES_AHEAD);
         let (thought, voiced, sent) = tokio::join!(

@@ -35,7 +35,8 @@ impl Inner {
     fn intent(&self, turn: &Turn, words: &str) -> Option<String> {
         let at = i64::try_from(self.clock.wall().0).unwrap_or(0);
         let now = Timestamp::from_millisecond(at).unwrap_or_default().to_zoned(self.zone.clone());
-        let last = |speaker| turn.history.iter().rev().find(|line| line.speaker == speaker).map(|line| line.text.as_str());
+        let last =
+            |speaker| turn.history.iter().rev().find(|line| line.speaker == speaker).map(|line| line.text.as_str());
         let facts = intents::Facts { now, last_said: last(Speaker::Person), last_reply: last(Speaker::Gateway) };
         intents::answer(words, &facts)
     }

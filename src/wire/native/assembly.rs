@@ -25,7 +25,7 @@ pub struct AssemblyLimits {
 impl Default for AssemblyLimits {
     /// 2 images, 2 s, 60 s.
     fn default() -> Self {
-        Self { unfinished: 2, ask_after: Duration::from_secs(2), drop_after: Duration::from_secs(60) }
+        Self { unfinished: 2, ask_after: Duration::from_secs(2), drop_after: Duration::from_mins(1) }
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::super::WireError;
-use super::{Head, audio, bounded, envelope_json, envelope_proto, image, is_json};
+use super::{Head, audio, bounded, envelope_json, envelope_proto, image, is_json, telemetry};
 use crate::domain::{AudioPacket, Control, Downlink, ImageId, ImagePart, Stream, Telemetry};
 
 /// Writes an envelope, as JSON or protobuf as `control.json` says.
@@ -28,8 +28,11 @@ pub fn encode_audio(packet: &AudioPacket) -> Bytes {
     audio::encode(packet)
 }
 
-/// Writes telemetry as JSON: one object, or an array where there are several.
-pub fn encode_telemetry(items: &[Telemetry]) -> Bytes {
+/// Writes telemetry, one object or several, as JSON or protobuf.
+pub fn encode_telemetry(items: &[Telemetry], json: bool) -> Bytes {
+    if !json {
+        return telemetry::proto::encode(items);
+    }
     let values: Vec<Value> = items.iter().filter_map(|t| serde_json::to_value(t).ok()).collect();
     match <[Value; 1]>::try_from(values) {
         Ok([one]) => one.to_string().into(),

@@ -15,7 +15,7 @@ pub(super) fn decode_up(text: &[u8]) -> Result<Control, WireError> {
     let mut root = Fields::parse(text, "the envelope is no json object")?;
     let name: String = root.need("type")?;
     let session_id = short_id(root.opt("session_id")?, "session_id")?;
-    let seq = numbered(root.opt("seq")?);
+    let seq = numbered(root.u32("seq")?);
     let ts_ms = root.ms("ts")?;
     let msg_id = short_id(root.opt("msg_id")?, "msg_id")?;
     let mut payload = root.object("payload")?;
@@ -28,15 +28,20 @@ fn up(name: &str, mut p: Fields) -> Result<ControlKind, WireError> {
     Ok(match name {
         "hello" => ControlKind::Hello(hello(p)?),
         "heartbeat" => ControlKind::Heartbeat,
-        "listen_start" => ControlKind::ListenStart { mode: p.opt("mode")?, n: p.opt("n")? },
+        "listen_start" => ControlKind::ListenStart { mode: p.opt("mode")?, n: p.u32("n")? },
         "listen_stop" => ControlKind::ListenStop,
         "abort" => ControlKind::Abort { reason: p.opt("reason")? },
         "text" => ControlKind::Text(p.need("text")?),
-        "played" => ControlKind::Played(p.need("turn_id")?),
-        "ack" => ControlKind::Ack(p.need("seq")?),
+        "played" => ControlKind::Played(turn(&mut p)?),
+        "ack" => ControlKind::Ack(p.need_u32("seq")?),
         // a call for help is not refused for a field of the wrong type
         "sos" => ControlKind::Sos {
-            kind: p.opt("kind").ok().flatten().unwrap_or_else(|| "unspecified".to_owned()),
+            kind: p
+                .opt("kind")
+                .ok()
+                .flatten()
+                .filter(|k: &String| !k.is_empty())
+                .unwrap_or_else(|| "unspecified".to_owned()),
             text: p.opt("text").ok().flatten(),
         },
         "tool_result" => {
@@ -58,14 +63,14 @@ fn hello(mut p: Fields) -> Result<Hello, WireError> {
     let mut oldest = p.object("oldest_seq")?;
     let mut oldest_seq = std::collections::BTreeMap::new();
     for stream in crate::domain::Stream::ALL {
-        if let Some(seq) = oldest.opt(stream.name())? {
+        if let Some(seq) = oldest.u32(stream.name())? {
             oldest_seq.insert(stream, seq);
         }
     }
     Ok(Hello {
-        boot_id: p.opt("boot_id")?,
+        boot_id: p.u32("boot_id")?,
         capabilities: p.value("capabilities"),
-        last_recv_seq: p.opt("last_recv_seq")?,
+        last_recv_seq: p.u32("last_recv_seq")?,
         oldest_seq,
     })
 }
@@ -173,7 +178,7 @@ pub(super) fn decode_down(text: &[u8]) -> Result<Downlink, WireError> {
     let mut root = Fields::parse(text, "the envelope is no json object")?;
     let name: String = root.need("type")?;
     let session = root.opt::<SessionId>("session_id")?;
-    let seq = root.opt("seq")?;
+    let seq = root.u32("seq")?;
     let ts_ms = root.ms("ts")?.unwrap_or(0);
     let msg_id = short_id(root.opt("msg_id")?, "msg_id")?;
     let want_ack = root.opt("want_ack")?.unwrap_or(false);
@@ -187,7 +192,7 @@ fn message(name: &str, mut p: Fields) -> Result<Message, WireError> {
         "hello_ack" => Message::HelloAck(Box::new(read_hello_ack(p)?)),
         "ack" => Message::Ack {
             stream: p.need("stream")?,
-            seq: p.opt("seq")?,
+            seq: p.u32("seq")?,
             image_id: p.image_id("image_id")?,
             sha256: p.opt("sha256")?,
         },
@@ -198,7 +203,7 @@ fn message(name: &str, mut p: Fields) -> Result<Message, WireError> {
         "tts_sentence" => Message::TtsSentence { text: p.need("text")? },
         "tts_stop" => Message::TtsStop { turn_id: turn(&mut p)?, reason: p.need("reason")? },
         "emotion" => Message::Emotion { name: p.need("name")? },
-        "haptic" => Message::Haptic { pattern: p.need("pattern")?, times: p.need("times")? },
+        "haptic" => Message::Haptic { pattern: p.need("pattern")?, times: p.need_u32("times")? },
         "reboot" => Message::Reboot,
         "tool_call" => Message::ToolCall {
             operation_id: p.need("operation_id")?,
@@ -216,7 +221,7 @@ fn message(name: &str, mut p: Fields) -> Result<Message, WireError> {
 }
 
 fn turn(p: &mut Fields) -> Result<TurnId, WireError> {
-    p.need("turn_id")
+    p.need_u32("turn_id").map(TurnId)
 }
 
 fn read_hello_ack(mut p: Fields) -> Result<HelloAck, WireError> {
@@ -224,14 +229,14 @@ fn read_hello_ack(mut p: Fields) -> Result<HelloAck, WireError> {
     Ok(HelloAck {
         session_id: p.need("session_id")?,
         resumed: p.need("resumed")?,
-        boot: p.need("boot")?,
-        time: p.need("time")?,
+        boot: p.ms("boot")?.ok_or_else(|| WireError::malformed("boot"))?,
+        time: p.ms("time")?.unwrap_or(0),
         ack: p.need("ack")?,
-        down_seq: p.need("down_seq")?,
-        max_packet: max.need("packet")?,
-        max_image: max.need("image")?,
-        max_in_flight: max.need("in_flight")?,
-        heartbeat_s: p.need("heartbeat_s")?,
+        down_seq: p.need_u32("down_seq")?,
+        max_packet: max.need_u32("packet")?,
+        max_image: max.need_u32("image")?,
+        max_in_flight: max.need_u32("in_flight")?,
+        heartbeat_s: p.need_u32("heartbeat_s")?,
     })
 }
 

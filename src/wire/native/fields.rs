@@ -48,6 +48,22 @@ impl Fields {
         self.opt(name)?.ok_or_else(|| WireError::malformed(name))
     }
 
+    /// A u32, or none. JSON knows no integers: `3.0` is 3.
+    pub(super) fn u32(&mut self, name: &'static str) -> Result<Option<u32>, WireError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(value) => match whole(&value).map(u32::try_from) {
+                Some(Ok(number)) => Ok(Some(number)),
+                _ => Err(WireError::malformed(name)),
+            },
+        }
+    }
+
+    /// A u32 that has to be there.
+    pub(super) fn need_u32(&mut self, name: &'static str) -> Result<u32, WireError> {
+        self.u32(name)?.ok_or_else(|| WireError::malformed(name))
+    }
+
     /// A time in ms. Some JSON writers put large whole numbers as `1.7e12`.
     pub(super) fn ms(&mut self, name: &'static str) -> Result<Option<u64>, WireError> {
         match self.take(name) {
@@ -76,5 +92,5 @@ fn image_id(value: &Value) -> Option<ImageId> {
         let plain = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
         return u64::from_str_radix(text, 16).ok().filter(|_| plain).map(ImageId);
     }
-    value.as_u64().map(ImageId)
+    whole(value).map(ImageId)
 }

@@ -9,6 +9,8 @@ mod audio;
 pub mod client;
 mod envelope_json;
 mod envelope_proto;
+#[cfg(test)]
+mod envelope_tests;
 mod fields;
 mod image;
 mod proto;
@@ -22,7 +24,7 @@ pub use image::{HEADER as IMAGE_HEADER, MAX_IMAGE, MAX_PARTS, is_image_file};
 pub use telemetry::MAX_BATCH;
 
 use super::WireError;
-use crate::domain::{Body, Downlink, Stream};
+use crate::domain::{Body, Control, Downlink, SessionId, Stream};
 
 /// The dialect's name.
 pub const DIALECT: &str = "native";
@@ -40,7 +42,7 @@ pub(super) fn decode(stream: Stream, payload: &Bytes) -> Result<Body, WireError>
     }
 }
 
-fn control(payload: &[u8]) -> Result<crate::domain::Control, WireError> {
+fn control(payload: &[u8]) -> Result<Control, WireError> {
     let payload = bounded(payload)?;
     if is_json(payload) { envelope_json::decode_up(payload) } else { envelope_proto::decode_up(payload) }
 }
@@ -51,7 +53,7 @@ pub(super) fn encode(downlink: &Downlink) -> Bytes {
         Downlink::Audio(frame) => audio::encode_spoken(frame),
         Downlink::Control { session, seq, ts_ms, msg_id, want_ack, json, message } => {
             let head = Head {
-                session_id: session.as_ref().map(|s| s.as_str()),
+                session_id: session.as_ref().map(SessionId::as_str),
                 seq: *seq,
                 ts: Some(*ts_ms),
                 msg_id: msg_id.as_deref(),

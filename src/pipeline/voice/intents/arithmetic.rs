@@ -17,7 +17,14 @@ enum Token {
 /// The answer to a sum, spoken; none when the text is not wholly a sum.
 pub fn answer(text: &str) -> Option<String> {
     const ASKS: [&str; 9] = [
-        "what is ", "what's ", "how much is ", "how much are ", "calculate ", "compute ", "what are ", "what do you get for ",
+        "what is ",
+        "what's ",
+        "how much is ",
+        "how much are ",
+        "calculate ",
+        "compute ",
+        "what are ",
+        "what do you get for ",
         "what does ",
     ];
     let asked = ASKS.iter().find_map(|ask| text.strip_prefix(ask)).unwrap_or(text);

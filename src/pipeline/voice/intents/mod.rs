@@ -78,15 +78,31 @@ fn without_courtesy<'a>(words: &'a [&'a str]) -> &'a [&'a str] {
 
 fn clock(text: &str, now: &Zoned) -> Option<String> {
     match text {
-        "what time is it" | "what's the time" | "what is the time" | "what time it is" | "the time" | "time"
-        | "what is the current time" | "what's the current time" | "do you know what time it is"
+        "what time is it"
+        | "what's the time"
+        | "what is the time"
+        | "what time it is"
+        | "the time"
+        | "time"
+        | "what is the current time"
+        | "what's the current time"
+        | "do you know what time it is"
         | "do you have the time" => Some(spoken_time(now)),
-        "what day is it" | "what day is it today" | "what day is today" | "which day is it" | "what's today"
+        "what day is it"
+        | "what day is it today"
+        | "what day is today"
+        | "which day is it"
+        | "what's today"
         | "what day of the week is it" => Some(format!("It's {}.", now.strftime("%A"))),
-        "what's the date" | "what is the date" | "what's the date today" | "what is the date today"
-        | "what is today's date" | "what's today's date" | "what date is it" | "what date is it today" | "the date" => {
-            Some(format!("It's {}.", now.strftime("%A, %B %-d, %Y")))
-        }
+        "what's the date"
+        | "what is the date"
+        | "what's the date today"
+        | "what is the date today"
+        | "what is today's date"
+        | "what's today's date"
+        | "what date is it"
+        | "what date is it today"
+        | "the date" => Some(format!("It's {}.", now.strftime("%A, %B %-d, %Y"))),
         "what day is tomorrow" | "what day is it tomorrow" => {
             let tomorrow = now.tomorrow().ok()?;
             Some(format!("Tomorrow is {}.", tomorrow.strftime("%A")))
@@ -117,10 +133,17 @@ fn memory(text: &str, facts: &Facts<'_>) -> Option<String> {
                 |said| format!("You said: {said}"),
             ))
         }
-        "what did you say" | "what did you just say" | "say that again" | "say it again" | "repeat that"
-        | "can you repeat that" | "could you repeat that" | "repeat" | "again" => Some(
-            facts.last_reply.map_or_else(|| "I haven't said anything before this.".to_owned(), str::to_owned),
-        ),
+        "what did you say"
+        | "what did you just say"
+        | "say that again"
+        | "say it again"
+        | "repeat that"
+        | "can you repeat that"
+        | "could you repeat that"
+        | "repeat"
+        | "again" => {
+            Some(facts.last_reply.map_or_else(|| "I haven't said anything before this.".to_owned(), str::to_owned))
+        }
         _ => None,
     }
 }
@@ -147,10 +170,18 @@ fn smalltalk(text: &str) -> Option<String> {
 /// Requests that need something that is not here.
 fn cannot(text: &str) -> Option<String> {
     let starts = |shapes: &[&str]| shapes.iter().any(|shape| text.starts_with(shape));
-    let answer = if starts(&["set a timer", "set an alarm", "set a reminder", "remind me", "wake me", "start a timer"]) {
+    let answer = if starts(&["set a timer", "set an alarm", "set a reminder", "remind me", "wake me", "start a timer"])
+    {
         "I can't set timers or reminders yet."
-    } else if starts(&["turn on ", "turn off ", "switch on ", "switch off ", "dim the ", "turn the light", "turn up the "])
-        || starts(&["turn down the ", "set the volume", "volume up", "volume down", "turn the volume"])
+    } else if starts(&[
+        "turn on ",
+        "turn off ",
+        "switch on ",
+        "switch off ",
+        "dim the ",
+        "turn the light",
+        "turn up the ",
+    ]) || starts(&["turn down the ", "set the volume", "volume up", "volume down", "turn the volume"])
     {
         "I can't control that from here yet."
     } else if starts(&["what's the weather", "what is the weather", "how is the weather", "how's the weather"])

@@ -53,8 +53,11 @@ fn fraction(words: &[&str]) -> (f64, usize) {
     if words.first() != Some(&"point") {
         return (0.0, 0);
     }
-    let digits: String =
-        words[1..].iter().map_while(|word| unit(word).filter(|value| *value < 10.0)).map(|d| format!("{d:.0}")).collect();
+    let digits: String = words[1..]
+        .iter()
+        .map_while(|word| unit(word).filter(|value| *value < 10.0))
+        .map(|d| format!("{d:.0}"))
+        .collect();
     if digits.is_empty() {
         return (0.0, 0);
     }
@@ -73,8 +76,26 @@ fn scale(word: &str) -> Option<f64> {
 
 fn unit(word: &str) -> Option<f64> {
     const WORDS: [&str; 20] = [
-        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-        "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
     ];
     WORDS.iter().position(|known| *known == word).map(|value| value as f64)
 }

@@ -2,7 +2,7 @@
 
 mod names;
 mod normalise;
-mod proto;
+pub(super) mod proto;
 
 use serde_json::{Map, Value};
 

@@ -1,6 +1,7 @@
 //! `topics/telemetry.toml` as a lookup: which field of the schema a name stands for.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
@@ -135,9 +136,12 @@ fn enter(map: &mut HashMap<String, Target>, name: &str, kind: Kind, target: Targ
 }
 
 fn unique<T>(map: &mut HashMap<String, T>, name: String, value: T) -> Result<(), String> {
-    match map.insert(name.clone(), value) {
-        None => Ok(()),
-        Some(_) => Err(format!("{name} stands for two fields")),
+    match map.entry(name) {
+        Entry::Vacant(free) => {
+            free.insert(value);
+            Ok(())
+        }
+        Entry::Occupied(taken) => Err(format!("{} stands for two fields", taken.key())),
     }
 }
 

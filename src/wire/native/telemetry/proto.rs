@@ -1,13 +1,15 @@
-//! Telemetry from protobuf, as the JSON object that says the same.
+//! Telemetry from protobuf, as the JSON object that says the same; and back, for devices.
 
+use bytes::Bytes;
 use prost::Message as _;
 use serde_json::{Map, Value, json};
 
 use super::super::super::WireError;
 use super::super::proto as pb;
+use crate::domain::Telemetry;
 
 /// Reads one message, or the objects of its batch.
-pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Map<String, Value>>, WireError> {
+pub(in crate::wire::native) fn decode(bytes: &[u8]) -> Result<Vec<Map<String, Value>>, WireError> {
     let mut message =
         pb::Telemetry::decode(bytes).map_err(|_| WireError::malformed("telemetry is neither json nor protobuf"))?;
     let batch = std::mem::take(&mut message.batch);
@@ -89,4 +91,78 @@ fn object(message: pb::Telemetry) -> Result<Map<String, Value>, WireError> {
         object.insert("other".to_owned(), Value::Object(other));
     }
     Ok(object)
+}
+
+/// Writes normalised objects: one as it is, several as a batch.
+pub(in crate::wire::native) fn encode(items: &[Telemetry]) -> Bytes {
+    let message = match items {
+        [one] => write(one),
+        many => pb::Telemetry { batch: many.iter().map(write).collect(), ..pb::Telemetry::default() },
+    };
+    message.encode_to_vec().into()
+}
+
+fn write(telemetry: &Telemetry) -> pb::Telemetry {
+    let group = |name: &str| telemetry.groups.get(name).and_then(Value::as_object).map(Part);
+    pb::Telemetry {
+        seq: telemetry.seq,
+        ts: telemetry.ts,
+        battery: group("battery").map(|g| pb::Battery {
+            percent: g.number("percent"),
+            voltage_mv: g.number("voltage_mv"),
+            charging: g.boolean("charging"),
+        }),
+        network: group("network").map(|g| pb::Network {
+            rssi_dbm: g.number("rssi_dbm"),
+            rsrp_dbm: g.number("rsrp_dbm"),
+            rsrq_db: g.number("rsrq_db"),
+            snr_db: g.number("snr_db"),
+            r#type: g.0.get("type").and_then(Value::as_str).map(str::to_owned),
+        }),
+        location: group("location").map(|g| pb::Location {
+            lat: g.number("lat"),
+            lon: g.number("lon"),
+            accuracy_m: g.number("accuracy_m"),
+            altitude_m: g.number("altitude_m"),
+        }),
+        motion: group("motion").map(|g| pb::Motion {
+            heading_deg: g.number("heading_deg"),
+            speed_mps: g.number("speed_mps"),
+            moving: g.boolean("moving"),
+            step_count: g.number("step_count"),
+        }),
+        imu: group("imu").map(|g| pb::Imu {
+            accelerometer_mps2: g.vector("accelerometer_mps2"),
+            gyroscope_dps: g.vector("gyroscope_dps"),
+            magnetometer_ut: g.vector("magnetometer_ut"),
+        }),
+        system: group("system").map(|g| pb::System {
+            temperature_c: g.number("temperature_c"),
+            cpu_percent: g.number("cpu_percent"),
+            memory_percent: g.number("memory_percent"),
+        }),
+        values: group("values").map_or_else(Default::default, |g| {
+            g.0.iter().filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect()
+        }),
+        other: telemetry.groups.get("other").map(Value::to_string),
+        batch: Vec::new(),
+    }
+}
+
+/// One group of normalised telemetry.
+struct Part<'a>(&'a Map<String, Value>);
+
+impl Part<'_> {
+    fn number(&self, name: &str) -> Option<f64> {
+        self.0.get(name)?.as_f64()
+    }
+
+    fn boolean(&self, name: &str) -> Option<bool> {
+        self.0.get(name)?.as_bool()
+    }
+
+    fn vector(&self, name: &str) -> Option<pb::Vector> {
+        let axis = |axis: &str| self.0.get(name)?.get(axis)?.as_f64();
+        Some(pb::Vector { x: axis("x")?, y: axis("y")?, z: axis("z")? })
+    }
 }

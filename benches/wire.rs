@@ -1,0 +1,72 @@
+//! What a message costs on its way from bytes to a value: `cargo bench --no-default-features --bench wire`.
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use voxgate::domain::{AudioPacket, Codec, Control, ControlKind, Downlink, SpokenFrame, Stream, Telemetry, TurnId};
+use voxgate::topics::{Table, matches};
+use voxgate::wire::{decode, encode, native::client};
+
+const NATIVE: &str = "native";
+
+fn audio_packet() -> Bytes {
+    // 60 ms at 16 kbit/s
+    let payload = Bytes::from(vec![0x5A; 120]);
+    client::encode_audio(&AudioPacket {
+        codec: Codec::Opus,
+        seq: 412,
+        ts_ms: 24_720,
+        last: false,
+        speech: None,
+        listen: 1,
+        payload,
+    })
+}
+
+fn control(json: bool) -> Bytes {
+    client::encode_control(&Control {
+        session_id: Some("s-7f3a".to_owned()),
+        seq: Some(6),
+        ts_ms: Some(1_763_700_000_600),
+        msg_id: Some("b1f0-6".to_owned()),
+        json,
+        kind: ControlKind::Text("what time is it?".to_owned()),
+    })
+}
+
+fn telemetry() -> Bytes {
+    let text = include_str!("../schemas/examples/telemetry.one.json");
+    let one: Telemetry = serde_json::from_str(text).unwrap_or_default();
+    client::encode_telemetry(&[one], true)
+}
+
+fn codec(c: &mut Criterion) {
+    let mut group = c.benchmark_group("wire");
+    group.throughput(Throughput::Elements(1));
+    for (name, stream, payload) in [
+        ("decode audio packet", Stream::Audio, audio_packet()),
+        ("decode control, json", Stream::Control, control(true)),
+        ("decode control, protobuf", Stream::Control, control(false)),
+        ("decode telemetry, json", Stream::Telemetry, telemetry()),
+    ] {
+        group.bench_function(name, |b| b.iter(|| decode(NATIVE, stream, black_box(&payload))));
+    }
+    let packet = Bytes::from(vec![0x5A; 180]);
+    let frame = Downlink::Audio(SpokenFrame { turn: TurnId(3), seq: 7, ts_ms: 360, last: false, packet });
+    group.bench_function("encode spoken frame", |b| b.iter(|| encode(NATIVE, black_box(&frame))));
+    group.finish();
+}
+
+fn topics(c: &mut Criterion) {
+    let Ok(table) = Table::builtin("box") else { return };
+    let mut group = c.benchmark_group("topics");
+    group.bench_function("find an uplink", |b| b.iter(|| table.uplink(black_box("device/cane-01/audio")).is_some()));
+    group.bench_function("match a filter", |b| {
+        b.iter(|| matches(black_box("device/+/down/#"), black_box("device/cane-01/down/control")));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, codec, topics);
+criterion_main!(benches);

@@ -235,11 +235,8 @@ async fn answer(engine: &Running, request: ChatRequest) -> (String, Duration) {
         first.get_or_insert_with(|| begin.elapsed());
     }
     let first = first.unwrap();
-    eprintln!(
-        "chat: first word after {} ms, all after {} ms: {text:?}",
-        first.as_millis(),
-        begin.elapsed().as_millis()
-    );
+    let (first_ms, all, used) = (first.as_millis(), begin.elapsed().as_millis(), cpu_since(used));
+    eprintln!("chat: first word after {first_ms} ms, all after {all} ms ({used} ms of cpu): {text:?}");
     (text, first)
 }
 

@@ -34,7 +34,7 @@ impl Measurement for CpuTime {
     }
 
     fn end(&self, start: Duration) -> Duration {
-        cpu() - start
+        cpu().checked_sub(start).unwrap()
     }
 
     fn add(&self, a: &Duration, b: &Duration) -> Duration {
@@ -63,7 +63,7 @@ fn speech() -> Vec<i16> {
     let mut x = 1u32;
     let sample = |n: u32| {
         x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        ((x >> 18) as f64 * (f64::from(n) * 0.0013).sin()) as i16
+        (f64::from(x >> 18) * (f64::from(n) * 0.0013).sin()) as i16
     };
     (0..96_000).map(sample).collect()
 }

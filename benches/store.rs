@@ -60,7 +60,9 @@ fn commits(
                 for n in 0..share {
                     let start = SystemClock.mono();
                     store.commit(batch(task, from + n)).await.unwrap();
-                    own.push(u32::try_from((SystemClock.mono() - start).as_micros()).unwrap_or(u32::MAX));
+                    own.push(
+                        u32::try_from(SystemClock.mono().checked_sub(start).unwrap().as_micros()).unwrap_or(u32::MAX),
+                    );
                 }
                 waits.lock().unwrap().append(&mut own);
             });
@@ -69,7 +71,7 @@ fn commits(
             done.unwrap();
         }
     });
-    let took = SystemClock.mono() - start;
+    let took = SystemClock.mono().checked_sub(start).unwrap();
     let waits = std::mem::take(&mut *waits.lock().unwrap());
     (took, waits)
 }
@@ -111,7 +113,7 @@ fn durable_commits(criterion: &mut Criterion) {
                 file.sync_data().unwrap();
                 at = (at + bytes.len() as u64) % (60 << 20);
             }
-            SystemClock.mono() - start
+            SystemClock.mono().checked_sub(start).unwrap()
         });
     });
     group.finish();

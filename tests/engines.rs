@@ -364,7 +364,9 @@ async fn what_the_voice_says_is_heard_again_word_for_word() {
     );
     // 24 to 16 kHz by straight lines: enough for a listener that knows what to expect.
     let at = |n: usize| f32::from(*samples.get(n).unwrap_or(&0));
-    let third = |n: usize| if n % 2 == 0 { at(n / 2 * 3) } else { f32::midpoint(at(n / 2 * 3 + 1), at(n / 2 * 3 + 2)) };
+    let third = |n: usize| {
+        if n.is_multiple_of(2) { at(n / 2 * 3) } else { f32::midpoint(at(n / 2 * 3 + 1), at(n / 2 * 3 + 2)) }
+    };
     #[expect(clippy::cast_possible_truncation, reason = "the mean of two samples is a sample")]
     let pcm: Vec<i16> = (0..samples.len() * 2 / 3).map(|n| third(n) as i16).collect();
     assert_eq!(words(&engine.hear(pcm).await), words(text));

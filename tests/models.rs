@@ -48,9 +48,9 @@ fn ready(name: &str) -> Option<PathBuf> {
     }
     let why = format!("{name} in {} is {:?}", models.dir().display(), status.state);
     if status.default {
-        skipped(&why)
+        skipped(&why);
     } else {
-        println!("skipped: {why}, and is no default")
+        println!("skipped: {why}, and is no default");
     }
     None
 }

@@ -46,12 +46,13 @@ impl Commands for DeviceCommands {
 /// The text to say: as it is, or the `text` of a JSON object.
 fn text(payload: &[u8]) -> Result<String, Refusal> {
     let plain = std::str::from_utf8(payload).map_err(|_| Refusal::Malformed)?.trim();
-    let text = match plain.starts_with('{') {
-        true => serde_json::from_str::<Value>(plain)
+    let text = if plain.starts_with('{') {
+        serde_json::from_str::<Value>(plain)
             .ok()
             .and_then(|value| value.get("text").and_then(Value::as_str).map(str::to_owned))
-            .ok_or(Refusal::Malformed)?,
-        false => plain.to_owned(),
+            .ok_or(Refusal::Malformed)?
+    } else {
+        plain.to_owned()
     };
     if text.is_empty() || text.len() > LONGEST {
         return Err(Refusal::Malformed);

@@ -28,10 +28,7 @@ impl Health for Parts {
     }
 
     fn alive(&self) -> Result<(), String> {
-        match self.store.health().writer {
-            true => Ok(()),
-            false => Err("the store's writer has died".to_owned()),
-        }
+        if self.store.health().writer { Ok(()) } else { Err("the store's writer has died".to_owned()) }
     }
 }
 
@@ -53,9 +50,10 @@ impl Parts {
     }
 
     fn bus(&self) -> Component {
-        match self.bus.degraded() {
-            true => Component::degraded("bus", "operators' clients are not served", "restart the gateway").optional(),
-            false => Component::ready("bus", "serves operators' clients").optional(),
+        if self.bus.degraded() {
+            Component::degraded("bus", "operators' clients are not served", "restart the gateway").optional()
+        } else {
+            Component::ready("bus", "serves operators' clients").optional()
         }
     }
 
@@ -80,11 +78,10 @@ impl Parts {
     }
 
     fn apology(&self) -> Component {
-        match self.apology.made() {
-            true => Component::ready("apology", "spoken by the configured voice").optional(),
-            false => {
-                Component::degraded("apology", "the built-in one is spoken", "it is made when speech works").optional()
-            }
+        if self.apology.made() {
+            Component::ready("apology", "spoken by the configured voice").optional()
+        } else {
+            Component::degraded("apology", "the built-in one is spoken", "it is made when speech works").optional()
         }
     }
 }

@@ -66,9 +66,10 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
 
     let workers = Workers::new(cores(), audio::workers::Metrics::register(&mut registry))?;
     let vad = load_vad(&config).await?;
-    let engine = match providers.is_none() && config.providers.wants_engine() {
-        true => Some(housekeeping::engine(&config, &mut registry, &tasks, &stop)?),
-        false => None,
+    let engine = if providers.is_none() && config.providers.wants_engine() {
+        Some(housekeeping::engine(&config, &mut registry, &tasks, &stop)?)
+    } else {
+        None
     };
     let providers = match providers {
         Some(providers) => providers,
@@ -140,10 +141,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         engine,
         apology: Arc::clone(&apology),
     });
-    let http = match config.http.enabled {
-        true => Some(http::Server::bind(&config.http).await?),
-        false => None,
-    };
+    let http = if config.http.enabled { Some(http::Server::bind(&config.http).await?) } else { None };
     let control = ControlServer::bind(&config.control)?;
     let addrs =
         Addrs { mqtt: door.addr(), http: http.as_ref().map(http::Server::address), control: control.path().to_owned() };

@@ -248,8 +248,8 @@ fn twenty_thousand_packets_of_garbage_harm_nobody() {
         for n in 0..10_000u32 {
             let length = dice.roll() % 200;
             let payload: Vec<u8> = (0..length).map(|_| dice.roll() as u8).collect();
-            let codec = if dice.roll() % 8 == 0 { Codec::PcmS16le } else { Codec::Opus };
-            let seq = if dice.roll() % 16 == 0 { dice.roll() as u32 } else { n };
+            let codec = if dice.roll().is_multiple_of(8) { Codec::PcmS16le } else { Codec::Opus };
+            let seq = if dice.roll().is_multiple_of(16) { dice.roll() as u32 } else { n };
             let heard = hearing.push(vec![AudioPacket { codec, ..packet(seq, payload) }]);
             assert!(hearing.kept_bytes <= settings.endpoint.max_bytes.len() + 4_096);
             for utterance in utterances(heard) {

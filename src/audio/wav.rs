@@ -115,7 +115,7 @@ mod tests {
                 match spec.sample_format {
                     SampleFormat::Float => writer.write_sample(sample).unwrap(),
                     SampleFormat::Int => {
-                        writer.write_sample((sample * 2f32.powi(i32::from(spec.bits_per_sample) - 1)) as i32).unwrap()
+                        writer.write_sample((sample * 2f32.powi(i32::from(spec.bits_per_sample) - 1)) as i32).unwrap();
                     }
                 }
             }

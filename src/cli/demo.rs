@@ -21,7 +21,7 @@ use crate::sim::device::Login;
 use crate::sim::script::Script;
 
 /// How long the engines may take to load.
-const ENGINE_PATIENCE: Duration = Duration::from_secs(120);
+const ENGINE_PATIENCE: Duration = Duration::from_mins(2);
 
 /// Ask one spoken question and hear the answer, everything on loopback in a scratch folder
 ///

@@ -33,14 +33,11 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
     use tokio_util::sync::CancellationToken;
 
     crate::engine::settle(&std::env::current_exe()?, std::env::args_os().skip(1))?;
-    let (settings, log) = match &args.settings {
-        Some(json) => {
-            (serde_json::from_str(json).context("--settings is not [engine] as JSON")?, context.config()?.log)
-        }
-        None => {
-            let config = context.config()?;
-            (config.engine(), config.log)
-        }
+    let (settings, log) = if let Some(json) = &args.settings {
+        (serde_json::from_str(json).context("--settings is not [engine] as JSON")?, context.config()?.log)
+    } else {
+        let config = context.config()?;
+        (config.engine(), config.log)
     };
     crate::observe::logging::init(&log, std::env::var("JOURNAL_STREAM").ok().as_deref())?;
     let clock = Arc::clone(&context.clock);

@@ -86,14 +86,18 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
         }
     }
     let failed = found.iter().any(|(report, _)| report.answered < report.turns);
-    if failed && !args.ladder { anyhow::bail!("not every turn was answered") } else { Ok(()) }
+    if failed && !args.ladder {
+        anyhow::bail!("not every turn was answered")
+    }
+    Ok(())
 }
 
 /// One run, or with `--ladder` one a step until a frame is late.
 async fn climb(args: &Args, logins: &[Login], script: &Arc<Script>, ahead: u32) -> Vec<(Report, Vec<Turn>)> {
-    let steps: Vec<usize> = match args.ladder {
-        true => (1..=10).map(|step| (logins.len() * step).div_ceil(10)).collect(),
-        false => vec![logins.len()],
+    let steps: Vec<usize> = if args.ladder {
+        (1..=10).map(|step| (logins.len() * step).div_ceil(10)).collect()
+    } else {
+        vec![logins.len()]
     };
     let mut found = Vec::new();
     for devices in steps {

@@ -93,8 +93,8 @@ pub async fn year(dir: &Path, year: &Year) -> Result<Filled, StoreError> {
         append_day(&*store, &lifelog, &clock, &devices, year.turns_a_day, &mut word, &mut filled).await?;
         let appended = SystemClock.mono();
         let swept = lifelog.sweep().await?;
-        filled.append_s += (appended - start).as_secs_f64();
-        filled.move_s += (SystemClock.mono() - appended).as_secs_f64();
+        filled.append_s += appended.checked_sub(start).unwrap().as_secs_f64();
+        filled.move_s += SystemClock.mono().checked_sub(appended).unwrap().as_secs_f64();
         filled.days_moved += swept.moved;
         filled.cold_bytes += swept.bytes;
         if day % 30 == 29 {
@@ -114,14 +114,14 @@ pub async fn reopen(dir: &Path, year: &Year) -> Result<Reopened, StoreError> {
     let start = SystemClock.mono();
     let (store, lifelog) = open(dir, year.hot_days, clock)?;
     let opened = SystemClock.mono();
-    figures.open_s = (opened - start).as_secs_f64();
+    figures.open_s = opened.checked_sub(start).unwrap().as_secs_f64();
     figures.rss_open_kb = memory("VmRSS:");
     lifelog.query(&Query::newest(50)).await?;
     let first = SystemClock.mono();
     let to = Wall(NEW_YEAR + u64::from(year.days / 2) * DAY_MS);
     lifelog.query(&Query { device: Some(device(7)?), to, ..Query::newest(50) }).await?;
-    figures.newest_50_s = (first - opened).as_secs_f64();
-    figures.half_50_s = (SystemClock.mono() - first).as_secs_f64();
+    figures.newest_50_s = first.checked_sub(opened).unwrap().as_secs_f64();
+    figures.half_50_s = SystemClock.mono().checked_sub(first).unwrap().as_secs_f64();
     figures.rss_after_kb = memory("VmRSS:");
     figures.rss_peak_kb = memory("VmHWM:");
     store.close().await;

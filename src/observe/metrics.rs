@@ -59,7 +59,7 @@ pub fn reference(registry: &Registry) -> Result<String, std::fmt::Error> {
     let (encoded, debug) = (encode(registry)?, format!("{registry:?}"));
     let mut rows = described(&encoded, "# HELP ", " ", "\n");
     rows.extend(described(&debug, "Descriptor { name: \"", "\", help: \"", "\", unit"));
-    rows.sort();
+    rows.sort_unstable();
     rows.dedup();
     let mut out = String::from(
         "# Metrics\n\nServed as OpenMetrics text by `GET /metrics` (`[http] listen`). A counter's samples end in `_total`, \

@@ -228,14 +228,15 @@ impl Book {
             }
             let n = message.n;
             left.push(match inboxes::next(message, self.clock.wall())? {
-                Next::Try(message, batch) => match message.payload.get("text").and_then(Value::as_str) {
-                    Some(text) => Leftover { n, what: Left::Again(text.to_owned()), batch },
-                    None => {
+                Next::Try(message, batch) => {
+                    if let Some(text) = message.payload.get("text").and_then(Value::as_str) {
+                        Leftover { n, what: Left::Again(text.to_owned()), batch }
+                    } else {
                         let mut batch = Batch::new();
                         inboxes::done(&mut batch, &self.device, n);
                         Leftover { n, what: Left::Interrupted(message.kind), batch }
                     }
-                },
+                }
                 Next::Interrupted(message, batch) => Leftover { n, what: Left::Interrupted(message.kind), batch },
                 Next::Quarantine(_, batch) => Leftover { n, what: Left::Quarantined, batch },
             });

@@ -213,16 +213,13 @@ impl Actor {
                 continue;
             }
             let milestone = self.telemetry.milestone(&one, self.parts.clock.wall());
-            match milestone {
-                Some(body) => {
-                    let owed = Owed { stream: Stream::Telemetry, seq: one.seq, receipt, image: None };
-                    let entry = self.book.entry(Kind::Telemetry, &self.live, body);
-                    self.commit(entry, Some(owed));
-                }
-                None => {
-                    receipt.settle(Settled::Taken);
-                    self.done(Stream::Telemetry, one.seq);
-                }
+            if let Some(body) = milestone {
+                let owed = Owed { stream: Stream::Telemetry, seq: one.seq, receipt, image: None };
+                let entry = self.book.entry(Kind::Telemetry, &self.live, body);
+                self.commit(entry, Some(owed));
+            } else {
+                receipt.settle(Settled::Taken);
+                self.done(Stream::Telemetry, one.seq);
             }
         }
         drop(receipt);

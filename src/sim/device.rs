@@ -76,7 +76,7 @@ impl Device {
     pub async fn connect(login: &Login, patience: Duration) -> Result<Self, DeviceError> {
         let mut options = MqttOptions::new(login.id.as_str(), login.host.clone(), login.port);
         options.set_credentials(login.id.as_str(), login.secret.clone());
-        options.set_keep_alive(Duration::from_secs(60));
+        options.set_keep_alive(Duration::from_mins(1));
         options.set_max_packet_size(PACKET, PACKET);
         let (client, mut events) = AsyncClient::new(options, 64);
         let mut network = NetworkOptions::new();

@@ -13,7 +13,7 @@ use crate::domain::{ControlKind, DOWN_FRAME_MS, Downlink, ListenMode, Message};
 /// How long the device waits for the next piece of an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest script.
-const LONGEST: Duration = Duration::from_secs(3_600);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// What a turn looked like from the device.
 #[derive(Debug, Clone, Default, Serialize)]

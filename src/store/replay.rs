@@ -133,16 +133,15 @@ fn walk(
                 offset += header.length();
                 expected += 1;
             }
-            other => match next_whole(seed, &segment.bytes, offset, expected, limit) {
-                Some((at, number)) => {
+            other => {
+                if let Some((at, number)) = next_whole(seed, &segment.bytes, offset, expected, limit) {
                     missing(found, applied, expected, number, &segment.path, offset)?;
                     (offset, expected) = (at, number);
-                }
-                None => {
+                } else {
                     note_torn(other.err(), limit, expected, segment, offset, found);
                     break;
                 }
-            },
+            }
         }
     }
     Ok(expected)

@@ -68,9 +68,10 @@ impl Records<'_> {
     }
 
     pub(super) async fn device_remove(&self, device: &DeviceId) -> Result<(), AdminError> {
-        match self.credentials.remove_device(device).await.map_err(credentials_error)? {
-            true => Ok(()),
-            false => Err(AdminError::new(AdminErrorKind::NotFound, format!("there is no device {device}"))),
+        if self.credentials.remove_device(device).await.map_err(credentials_error)? {
+            Ok(())
+        } else {
+            Err(AdminError::new(AdminErrorKind::NotFound, format!("there is no device {device}")))
         }
     }
 
@@ -102,9 +103,10 @@ impl Records<'_> {
     }
 
     pub(super) async fn operator_remove(&self, name: &str) -> Result<(), AdminError> {
-        match self.credentials.remove_operator(name).await.map_err(credentials_error)? {
-            true => Ok(()),
-            false => Err(AdminError::new(AdminErrorKind::NotFound, format!("there is no operator {name}"))),
+        if self.credentials.remove_operator(name).await.map_err(credentials_error)? {
+            Ok(())
+        } else {
+            Err(AdminError::new(AdminErrorKind::NotFound, format!("there is no operator {name}")))
         }
     }
 

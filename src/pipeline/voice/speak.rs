@@ -163,12 +163,11 @@ impl Inner {
                 let complexity = if busy { opus.complexity_busy } else { opus.complexity };
                 let own = encoder.take();
                 let job = move || -> Result<(SpeechEncoder, Vec<OpusFrame>), String> {
-                    let mut encoder = match own {
-                        Some(encoder) => encoder,
-                        None => {
-                            let encoding = Encoding::down(opus.bitrate, complexity);
-                            SpeechEncoder::new(encoding).map_err(|error| error.to_string())?
-                        }
+                    let mut encoder = if let Some(encoder) = own {
+                        encoder
+                    } else {
+                        let encoding = Encoding::down(opus.bitrate, complexity);
+                        SpeechEncoder::new(encoding).map_err(|error| error.to_string())?
                     };
                     encoder.set_complexity(complexity).map_err(|error| error.to_string())?;
                     let packets = encoder.push(chunk.rate, &chunk.samples).map_err(|error| error.to_string())?;

@@ -43,10 +43,7 @@ proptest! {
                     Step::Commit(changes) => {
                         let mut batch = Batch::new();
                         for (n, value) in changes {
-                            match value {
-                                Some(v) => { batch.put(key(n), v.clone()); model.insert(key(n), v) }
-                                None => { batch.delete(key(n)); model.remove(&key(n)) }
-                            };
+                            if let Some(v) = value { batch.put(key(n), v.clone()); model.insert(key(n), v) } else { batch.delete(key(n)); model.remove(&key(n)) };
                         }
                         let commit = store.commit(batch);
                         if wait {

@@ -73,7 +73,7 @@ fn line_start(cursor: Cursor<'_>) -> Option<Reading> {
     if !first {
         return None;
     }
-    if cursor.is(0, '#') && !cursor.tight_digits(1, 1..=99).is_some() {
+    if cursor.is(0, '#') && cursor.tight_digits(1, 1..=99).is_none() {
         let signs = (0..7).take_while(|&offset| cursor.is(offset, '#')).count();
         return Reading::new(signs, "");
     }
@@ -155,7 +155,7 @@ impl Tokens {
             '.' if inside && self.last_is_word() && is_small(cursor.letters(1)) => self.name("dot", true),
             '.' | ',' | '!' | '?' | ';' | ':' if inside && cursor.letters(1).is_some() && !self.last_is_word() => {}
             '.' | ',' | '!' | '?' | ';' | ':' | '…' | '—' | '(' | ')' | '“' | '”' => {
-                self.mark(sign, piece.spaced)
+                self.mark(sign, piece.spaced);
             }
             '+' => self.name(if cursor.piece(1).is_some() { "plus" } else { "" }, piece.spaced),
             '=' => self.name("equals", piece.spaced),

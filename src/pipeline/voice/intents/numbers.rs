@@ -115,7 +115,7 @@ mod tests {
             ("forty two", 42.0, 2),
             ("one hundred and five", 105.0, 4),
             ("two thousand three hundred", 2_300.0, 4),
-            ("three point one four", 3.14, 4),
+            ("three point two five", 3.25, 4),
             ("5 million", 5e6, 2),
             ("3.5", 3.5, 1),
             ("three four", 3.0, 1),

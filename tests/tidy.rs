@@ -51,7 +51,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("hyper", &["door/http"]),
     ("hyper_util", &["door/http"]),
-    ("jsonschema", &["config"]),
+    ("jsonschema", &["config", "wire/examples.rs"]),
     ("prost", &["wire"]),
     ("reqwest", &["provider/http.rs"]),
     ("rumqttc", &["sim"]),
@@ -59,7 +59,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("sd_notify", &["observe"]),
     ("sled", &["store"]),
     ("strsim", &["config"]),
-    ("toml", &["cli", "config", "models", "topics"]),
+    ("toml", &["cli", "config", "models", "topics", "wire"]),
     ("whisper_rs", &["engine"]),
 ];
 

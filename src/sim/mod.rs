@@ -3,6 +3,7 @@
 //! A simulated device is a real MQTT client that speaks the native dialect; it knows nothing of the
 //! gateway's inside. The test providers are here too, and only here.
 
+pub mod bench;
 pub mod demo;
 pub mod device;
 pub mod load;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::disk::Disk;
 use super::group::Change;
@@ -16,6 +17,10 @@ pub(crate) struct Tree {
     db: sled::Db,
     file: File,
 }
+
+/// How often, and after which pauses, a sled that still holds its file is tried again.
+const LOCK_TRIES: u32 = 200;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Where the number of the last applied group is kept.
 pub(crate) fn applied_key() -> Key {
@@ -32,12 +37,21 @@ impl Tree {
                 path.display()
             )));
         }
-        let db = sled::Config::new()
-            .path(dir)
-            .cache_capacity(settings.cache.0)
-            .flush_every_ms(None)
-            .open()
-            .map_err(|e| open_error(&path, e))?;
+        let open = || {
+            let config = sled::Config::new().path(dir).cache_capacity(settings.cache.0).flush_every_ms(None);
+            config.open().map_err(|e| open_error(&path, e))
+        };
+        // The folder's own lock is held, so this can only be a sled of this process that was dropped a moment
+        // ago: its background work lets go of the file by itself, and tells nobody.
+        let mut db = open();
+        for _ in 0..LOCK_TRIES {
+            if !matches!(db, Err(StoreError::Locked(_))) {
+                break;
+            }
+            std::thread::park_timeout(LOCK_PAUSE);
+            db = open();
+        }
+        let db = db?;
         let file = File::options().write(true).open(&path).map_err(|e| cannot(&path, &e))?;
         Ok(Self { db, file })
     }

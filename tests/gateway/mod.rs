@@ -14,6 +14,7 @@ use voxgate::domain::{ByteSize, DeviceId, Downlink, ListenMode};
 use voxgate::observe::Notifier;
 use voxgate::pipeline::voice::Providers;
 use voxgate::provider::{ChatModel, ChatRequest, ChatStream, ErrorKind, ProviderError};
+use voxgate::sim::bench::voice;
 use voxgate::sim::device::{Device, Login};
 use voxgate::sim::providers::{FixedChat, FixedTranscriber, ToneSynthesizer};
 use voxgate::sim::script::Script;
@@ -55,28 +56,9 @@ fn with_chat(chat: Arc<dyn ChatModel>) -> Providers {
     }
 }
 
-/// Something that every voice activity detector takes for speech: a buzz with formants that comes and goes.
+/// A second and a half of something that every voice activity detector takes for speech.
 pub fn speech() -> Script {
-    let rate = 16_000.0;
-    let samples: Vec<i16> = (0..24_000)
-        .map(|n| {
-            let t = f64::from(n) / rate;
-            let pitch = 120.0 + 20.0 * (t * 3.0).sin();
-            let voice: f64 = (1..=24)
-                .map(|harmonic| {
-                    let f = pitch * f64::from(harmonic);
-                    let formant = |centre: f64, width: f64| (-((f - centre) / width).powi(2)).exp();
-                    let gain = formant(600.0, 150.0) + 0.7 * formant(1_200.0, 200.0) + 0.4 * formant(2_500.0, 250.0);
-                    gain * (std::f64::consts::TAU * f * t).sin()
-                })
-                .sum();
-            let syllable = 0.3 + 0.7 * (std::f64::consts::TAU * 2.0 * t).sin().abs();
-            #[allow(clippy::cast_possible_truncation, reason = "the sum of gains stays below 3")]
-            let sample = (voice * syllable * 4_500.0) as i16;
-            sample
-        })
-        .collect();
-    Script::from_pcm(&samples, "a voice").unwrap()
+    Script::from_pcm(&voice(Duration::from_millis(1_500)), "a voice").unwrap()
 }
 
 /// The next downlink that `wanted` likes; what comes before it is passed over.

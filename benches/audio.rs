@@ -4,6 +4,7 @@
 //! installed, else modulated noise; Silero's file is where `VOXGATE_SILERO` says.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a bench may panic, and criterion's macros write no docs")]
+#![allow(clippy::cast_possible_truncation, reason = "made-up samples and counts are in range")]
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -164,7 +165,7 @@ fn voice_activity(c: &mut Criterion<CpuTime>) {
 fn hearing(c: &mut Criterion<CpuTime>) {
     let settings = Settings::default();
     let model = VadModel::load(silero().as_deref(), &settings.vad);
-    let silent = packets(&[0; 96_000]);
+    let silent = packets(&vec![0; 96_000]);
     let talking = packets(&speech());
     let mut group = c.benchmark_group("hearing");
     group.throughput(Throughput::Elements(1));
@@ -193,7 +194,7 @@ fn memory(_: &mut Criterion<CpuTime>) {
     let settings = Settings::default();
     let model = VadModel::load(silero().as_deref(), &settings.vad);
     let spoken = packets(&speech()[..32_000]);
-    let silent = packets(&[0; 32_000]);
+    let silent = packets(&vec![0; 32_000]);
     // All are kept to the end: memory given back by the first would be taken again by the second.
     let mut ears = Vec::with_capacity(2 * EARS);
     for (what, sent) in [("silent for 2 s", silent), ("talking for 2 s", spoken)] {

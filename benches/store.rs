@@ -119,6 +119,7 @@ fn durable_commits(criterion: &mut Criterion) {
     group.finish();
 }
 
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share between 0 and 1 of a length")]
 fn print_waits(tasks: u64, waits: &mut [u32]) {
     waits.sort_unstable();
     let at = |share: f64| waits.get(((waits.len() as f64 * share) as usize).min(waits.len().saturating_sub(1)));

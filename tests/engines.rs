@@ -47,7 +47,7 @@ fn speech(file: &str) -> Option<Vec<i16>> {
         return None;
     }
     let bytes = std::fs::read(&path).unwrap();
-    let sound = if file.ends_with(".wav") { &bytes[44..] } else { &bytes[..] };
+    let sound = if path.extension().is_some_and(|ext| ext == "wav") { &bytes[44..] } else { &bytes[..] };
     Some(sound.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect())
 }
 

@@ -148,11 +148,10 @@ where
     let limit = u64::try_from(max).unwrap_or(u64::MAX);
     let read = reader.take(limit).read_until(b'\n', &mut line).await?;
     match line.last() {
-        None => Ok(None),
         Some(b'\n') => Ok(Some(line)),
         Some(_) if read >= max => Err(LineError::Long(max)),
-        // the peer went in mid-line: what it said is not complete
-        Some(_) => Ok(None),
+        // the end, or the peer went in mid-line: what it said is not complete
+        None | Some(_) => Ok(None),
     }
 }
 

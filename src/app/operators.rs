@@ -69,7 +69,7 @@ impl Operators {
     }
 }
 
-fn command(error: CommandError) -> AdminError {
+fn command(error: &CommandError) -> AdminError {
     let kind = match error {
         CommandError::NotConnected(_) => AdminErrorKind::NotFound,
         CommandError::Busy(_) => AdminErrorKind::Internal,
@@ -132,14 +132,14 @@ impl Admin for Operators {
     }
 
     async fn lifelog_tail(&self, query: LifelogQuery) -> Result<LifelogTail, AdminError> {
-        records::tail(Arc::clone(&self.lifelog), query)
+        Ok(records::tail(Arc::clone(&self.lifelog), query))
     }
 
     async fn say(&self, device: DeviceId, text: String) -> Result<Said, AdminError> {
         if text.trim().is_empty() {
             return Err(AdminError::new(AdminErrorKind::Invalid, "there is nothing to say: give a text"));
         }
-        self.router.say(&device, text).map_err(command)?;
+        self.router.say(&device, text).map_err(|e| command(&e))?;
         Ok(Said { now: true, detail: format!("{device} is saying it") })
     }
 
@@ -148,7 +148,7 @@ impl Admin for Operators {
             info.device == device
                 && matches!(info.state, crate::session::State::Speaking | crate::session::State::Thinking)
         });
-        self.router.hush(&device).map_err(command)?;
+        self.router.hush(&device).map_err(|e| command(&e))?;
         Ok(speaking)
     }
 

@@ -135,6 +135,7 @@ mod tests {
     use super::*;
     use crate::audio::testing::snr_db;
 
+    #[allow(clippy::cast_sign_loss, reason = "a length is not negative")]
     fn sine(rate: u32, hz: f64, seconds: f64) -> Vec<i16> {
         let samples = (f64::from(rate) * seconds) as u32;
         (0..samples)

@@ -17,7 +17,7 @@ pub(super) struct Args {
 /// Asks the gateway that runs.
 pub(super) fn run(args: Args, context: &mut Context<'_>) -> anyhow::Result<()> {
     let id = args.id.clone();
-    let spoke = block_on(async { Ok(context.gateway().await?.abort(args.id).await?) })?;
+    let spoke = block_on(async { Ok(context.gateway()?.abort(args.id).await?) })?;
     if args.json {
         return context.json(&spoke);
     }

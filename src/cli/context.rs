@@ -52,7 +52,7 @@ impl<'a> Context<'a> {
     }
 
     /// Who answers operators: the gateway that runs.
-    pub async fn gateway(&self) -> anyhow::Result<Arc<dyn Admin>> {
+    pub fn gateway(&self) -> anyhow::Result<Arc<dyn Admin>> {
         match &self.admin {
             Some(admin) => Ok(Arc::clone(admin)),
             None => Ok(Arc::new(Client::new(self.config()?.control.socket))),

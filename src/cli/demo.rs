@@ -81,7 +81,7 @@ impl Scratch {
     }
 
     fn temporary(random: u128) -> anyhow::Result<Self> {
-        let dir = std::env::temp_dir().join(format!("voxgate-demo-{:08x}", random as u32));
+        let dir = std::env::temp_dir().join(format!("voxgate-demo-{:08x}", random & u128::from(u32::MAX)));
         std::fs::DirBuilder::new()
             .mode(0o700)
             .create(&dir)
@@ -94,7 +94,7 @@ fn config(args: &Args, scratch: &Path, context: &Context<'_>) -> anyhow::Result<
     let mut config = context.config()?;
     let models = args.models.clone().unwrap_or_else(|| models_dir(&config));
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    config.gateway.data_dir = scratch.to_owned();
+    scratch.clone_into(&mut config.gateway.data_dir);
     config.models.dir = Some(models);
     config.mqtt.listen = anywhere;
     config.http.enabled = false;

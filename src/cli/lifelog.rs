@@ -89,7 +89,7 @@ fn list(args: List, context: &mut Context<'_>) -> anyhow::Result<()> {
 
 async fn tail(args: Tail, context: &mut Context<'_>) -> anyhow::Result<()> {
     let query = LifelogQuery { device: args.filter.device, kind: args.filter.kind, ..LifelogQuery::default() };
-    let mut entries = context.gateway().await?.lifelog_tail(query).await?;
+    let mut entries = context.gateway()?.lifelog_tail(query).await?;
     while let Some(entry) = entries.next().await {
         let entry = entry?;
         if args.json {

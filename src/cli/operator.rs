@@ -79,7 +79,7 @@ pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
                 let new = NewOperator { name: args.name.to_string(), role, password };
                 password::tell("operator", &admin.operator_add(new).await?, args.json, context)
             }
-            Command::List(args) => list(&args, admin.operator_list().await?, context),
+            Command::List(args) => list(&args, &admin.operator_list().await?, context),
             Command::Remove(args) => {
                 admin.operator_remove(args.name.to_string()).await?;
                 eprintln!("operator {} removed", args.name);
@@ -89,7 +89,7 @@ pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
     })
 }
 
-fn list(args: &List, operators: Vec<OperatorRow>, context: &mut Context<'_>) -> anyhow::Result<()> {
+fn list(args: &List, operators: &[OperatorRow], context: &mut Context<'_>) -> anyhow::Result<()> {
     if args.json {
         return context.json(&operators);
     }

@@ -24,7 +24,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, context: &mut Context<'_>) -> anyhow::Result<()> {
     let text = args.text.join(" ");
     ensure!(!text.trim().is_empty(), "there is nothing to say");
-    let said = block_on(async { Ok(context.gateway().await?.say(args.id, text).await?) })?;
+    let said = block_on(async { Ok(context.gateway()?.say(args.id, text).await?) })?;
     if args.json {
         return context.json(&said);
     }

@@ -24,7 +24,7 @@ pub(super) struct List {
 /// Asks the gateway that runs.
 pub(super) fn run(command: &Command, context: &mut Context<'_>) -> anyhow::Result<()> {
     let Command::List(args) = command;
-    let sessions = block_on(async { Ok(context.gateway().await?.session_list().await?) })?;
+    let sessions = block_on(async { Ok(context.gateway()?.session_list().await?) })?;
     if args.json {
         return context.json(&sessions);
     }

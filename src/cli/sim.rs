@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
     let found = runtime.block_on(async {
         let made = match &args.credentials {
             Some(file) => Made::given(file, args.devices)?,
-            None => Made::make(context.gateway().await?, args.devices).await?,
+            None => Made::make(context.gateway()?, args.devices).await?,
         };
         let logins = made.logins(&host, port);
         let found = climb(args, &logins, &script, config.voice.reply.ahead_frames).await;

@@ -16,7 +16,7 @@ pub(super) struct Args {
 
 /// Asks the gateway that runs.
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let status = block_on(async { Ok(context.gateway().await?.status().await?) })?;
+    let status = block_on(async { Ok(context.gateway()?.status().await?) })?;
     if args.json { context.json(&status) } else { show(&status, context) }
 }
 

@@ -3,6 +3,9 @@
 //! Lines that begin with `# ` are prose; lines that begin with `#` and no space are TOML that was
 //! commented out. A test takes those marks away and gets the defaults.
 
+// Writing to a `String` cannot fail: the results of `writeln!` below are nothing to handle.
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value};
 
 use super::schema::{resolve, schema, some, wanted};
@@ -49,7 +52,7 @@ fn section(out: &mut String, root: &Value, node: &Map<String, Value>, value: &Va
         (None, Some(entry)) if entry.is_object() => entries(out, root, entry, value, path),
         _ => {
             let mark = if value.is_null() { "#" } else { mark };
-            out.push_str(&format!("{mark}[{path}]\n"));
+            let _ = writeln!(out, "{mark}[{path}]");
             table(out, root, node, value, path, mark);
         }
     }
@@ -59,16 +62,16 @@ fn section(out: &mut String, root: &Value, node: &Map<String, Value>, value: &Va
 fn entries(out: &mut String, root: &Value, entry: &Value, value: &Value, path: &str) {
     let defaults = value.as_object().filter(|map| !map.is_empty());
     let Some(defaults) = defaults else {
-        out.push_str(&format!("# None by default: [{path}.NAME]\n"));
+        let _ = writeln!(out, "# None by default: [{path}.NAME]");
         return;
     };
     for (name, value) in defaults {
         let node = variant(root, entry, value);
         if is_table(&node) {
-            out.push_str(&format!("#[{path}.{name}]\n"));
+            let _ = writeln!(out, "#[{path}.{name}]");
             table(out, root, &node, value, &join(path, name), "#");
         } else {
-            out.push_str(&format!("#{path}.{name} = {}\n", toml_value(value)));
+            let _ = writeln!(out, "#{path}.{name} = {}", toml_value(value));
         }
     }
 }
@@ -92,9 +95,9 @@ pub(super) fn is_table(node: &Map<String, Value>) -> bool {
 fn key(out: &mut String, root: &Value, name: &str, node: &Map<String, Value>, default: &Value) {
     prose(out, node);
     if default.is_null() {
-        out.push_str(&format!("# Not set by default; write {}: {name} = …\n", wanted(root, node)));
+        let _ = writeln!(out, "# Not set by default; write {}: {name} = …", wanted(root, node));
     } else {
-        out.push_str(&format!("#{name} = {}\n", toml_value(default)));
+        let _ = writeln!(out, "#{name} = {}", toml_value(default));
     }
 }
 

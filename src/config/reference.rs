@@ -1,5 +1,8 @@
 //! The reference of all keys as Markdown, from the structs; and the effective configuration as text.
 
+// Writing to a `String` cannot fail: the results of `writeln!` below are nothing to handle.
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value};
 
 use super::example::{is_table, toml_value};
@@ -52,17 +55,17 @@ fn section(out: &mut String, root: &Value, node: &Map<String, Value>, value: &Va
     let description = one_line(node);
     match (node.get("properties"), node.get("additionalProperties")) {
         (None, Some(entry)) if entry.is_object() => {
-            out.push_str(&format!("\n## `[{path}.NAME]`\n\n{description}\n"));
+            let _ = writeln!(out, "\n## `[{path}.NAME]`\n\n{description}");
             let entry = some(root, entry);
             for branch in entry.get("oneOf").and_then(Value::as_array).into_iter().flatten() {
                 let branch = resolve(root, branch);
-                out.push_str(&format!("\n{}\n", one_line(&branch)));
+                let _ = writeln!(out, "\n{}", one_line(&branch));
                 table(out, root, &branch, &defaults_of(root, &branch), &format!("{path}.NAME"));
             }
             table(out, root, &entry, &defaults_of(root, &entry), &format!("{path}.NAME"));
         }
         _ => {
-            out.push_str(&format!("\n## `[{path}]`\n\n{description}\n"));
+            let _ = writeln!(out, "\n## `[{path}]`\n\n{description}");
             table(out, root, node, value, path);
         }
     }

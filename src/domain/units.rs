@@ -183,6 +183,8 @@ impl Problem {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
     use super::*;
 
     #[test]

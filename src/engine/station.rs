@@ -340,6 +340,7 @@ fn run<M: Model>(name: &str, job: Job<M>, made: Result<M::Worker, EngineError>, 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+    #![allow(clippy::unnecessary_wraps, reason = "a station takes functions that may fail")]
 
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

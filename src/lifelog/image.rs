@@ -1,5 +1,6 @@
 //! Images are files: written, synced, named by their content, then referred to.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -36,6 +37,15 @@ pub struct ImageRef {
     pub mime: String,
 }
 
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // writing to a String cannot fail
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
 impl Lifelog {
     /// Stores an image; it is on disk when this returns. The same image again is the same file.
     pub async fn store_image(&self, device: &DeviceId, at: Wall, image: Bytes) -> Result<ImageRef, ImageError> {
@@ -43,7 +53,7 @@ impl Lifelog {
         let (root, day, folder) = (self.image_dir(), Day::of(at).to_string(), folder(device));
         let try_no = self.numbers.next();
         let write = move || {
-            let sha256: String = Sha256::digest(&image).iter().map(|b| format!("{b:02x}")).collect();
+            let sha256 = hex(&Sha256::digest(&image));
             let dir = root.join(&day).join(&folder);
             write_once(&root, &dir, &format!("{sha256}.{ext}"), try_no, &image)?;
             let path = format!("images/{day}/{folder}/{sha256}.{ext}");

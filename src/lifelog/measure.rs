@@ -22,6 +22,17 @@ const BATCH: usize = 64;
 /// Batches on their way at once while filling.
 const IN_FLIGHT: usize = 64;
 
+/// Why nothing was measured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MeasureError {
+    /// The store or the lifelog failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The machine's clock cannot be read, or went back.
+    #[error("the machine's clock cannot be read, or went back while measuring")]
+    Clock,
+}
+
 /// What to fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Year {
@@ -81,7 +92,7 @@ pub struct Reopened {
 }
 
 /// Lives through the days of `year` in `dir`, moving days as they pass.
-pub async fn year(dir: &Path, year: &Year) -> Result<Filled, StoreError> {
+pub async fn year(dir: &Path, year: &Year) -> Result<Filled, MeasureError> {
     let clock = Arc::new(ManualClock::new(Wall(NEW_YEAR)));
     let (store, lifelog) = open(dir, year.hot_days, clock.clone())?;
     let devices: Vec<_> = (0..year.devices).map(device).collect::<Result<_, _>>()?;
@@ -93,8 +104,8 @@ pub async fn year(dir: &Path, year: &Year) -> Result<Filled, StoreError> {
         append_day(&*store, &lifelog, &clock, &devices, year.turns_a_day, &mut word, &mut filled).await?;
         let appended = SystemClock.mono();
         let swept = lifelog.sweep().await?;
-        filled.append_s += appended.checked_sub(start).unwrap().as_secs_f64();
-        filled.move_s += SystemClock.mono().checked_sub(appended).unwrap().as_secs_f64();
+        filled.append_s += seconds(start, appended)?;
+        filled.move_s += seconds(appended, SystemClock.mono())?;
         filled.days_moved += swept.moved;
         filled.cold_bytes += swept.bytes;
         if day % 30 == 29 {
@@ -107,25 +118,30 @@ pub async fn year(dir: &Path, year: &Year) -> Result<Filled, StoreError> {
 }
 
 /// Opens what [`year`] filled and asks it two questions.
-pub async fn reopen(dir: &Path, year: &Year) -> Result<Reopened, StoreError> {
+pub async fn reopen(dir: &Path, year: &Year) -> Result<Reopened, MeasureError> {
     let mut figures = Reopened { rss_before_kb: memory("VmRSS:"), ..Reopened::default() };
     let end = NEW_YEAR + u64::from(year.days) * DAY_MS;
     let clock = Arc::new(ManualClock::new(Wall(end)));
     let start = SystemClock.mono();
     let (store, lifelog) = open(dir, year.hot_days, clock)?;
     let opened = SystemClock.mono();
-    figures.open_s = opened.checked_sub(start).unwrap().as_secs_f64();
+    figures.open_s = seconds(start, opened)?;
     figures.rss_open_kb = memory("VmRSS:");
     lifelog.query(&Query::newest(50)).await?;
     let first = SystemClock.mono();
     let to = Wall(NEW_YEAR + u64::from(year.days / 2) * DAY_MS);
     lifelog.query(&Query { device: Some(device(7)?), to, ..Query::newest(50) }).await?;
-    figures.newest_50_s = first.checked_sub(opened).unwrap().as_secs_f64();
-    figures.half_50_s = SystemClock.mono().checked_sub(first).unwrap().as_secs_f64();
+    figures.newest_50_s = seconds(opened, first)?;
+    figures.half_50_s = seconds(first, SystemClock.mono())?;
     figures.rss_after_kb = memory("VmRSS:");
     figures.rss_peak_kb = memory("VmHWM:");
     store.close().await;
     Ok(figures)
+}
+
+/// Seconds between two readings of the machine's clock.
+fn seconds(from: Duration, to: Duration) -> Result<f64, MeasureError> {
+    to.checked_sub(from).map(|span| span.as_secs_f64()).ok_or(MeasureError::Clock)
 }
 
 fn open(dir: &Path, hot_days: u32, clock: Arc<ManualClock>) -> Result<(Arc<store::SledStore>, Lifelog), StoreError> {
@@ -200,7 +216,7 @@ impl Words {
         for _ in 0..words {
             let word = self.next() % 4_096;
             for syllable in [word % 16, word / 16 % 16, word / 256] {
-                let (c, v) = (b"bdfgklmnprstvwzh"[syllable as usize], b"aeiou"[(syllable % 5) as usize]);
+                let (c, v) = (b"bdfgklmnprstvwzh"[(syllable % 16) as usize], b"aeiou"[(syllable % 5) as usize]);
                 text.extend([char::from(c), char::from(v)]);
             }
             text.push(' ');

@@ -166,7 +166,7 @@ impl Actor {
     /// Puts a command that is sent at most once a session into the outbox, and sends it if the device is there.
     pub(super) async fn send_once(&mut self, message: Message) {
         let expires = self.parts.settings.reboot_expires.0;
-        let msg_id = format!("{:016x}", (self.parts.random)() as u64);
+        let msg_id = format!("{:016x}", (self.parts.random)() & u128::from(u64::MAX));
         let batch = self.book.outbox_once(&message, msg_id, expires);
         self.commit(batch, None);
         self.send_outbox().await;

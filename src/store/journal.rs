@@ -117,7 +117,7 @@ impl Shelf {
                     return Ok(());
                 }
                 let path = slots.closed.remove(0).path;
-                let reuse = slots.spares.len() < SPARES && self.disk_size(&path) == Some(self.segment);
+                let reuse = slots.spares.len() < SPARES && disk_size(&path) == Some(self.segment);
                 slots.made += 1;
                 (path, reuse, self.spare_path(slots.made))
             };
@@ -154,10 +154,6 @@ impl Shelf {
         self.dir.join(format!("{number:06}.spare"))
     }
 
-    fn disk_size(&self, path: &Path) -> Option<u64> {
-        std::fs::metadata(path).ok().map(|m| m.len())
-    }
-
     fn take_spare(&self) -> Option<PathBuf> {
         self.slots().spares.pop()
     }
@@ -165,6 +161,10 @@ impl Shelf {
     fn put_closed(&self, closed: Closed) {
         self.slots().closed.push(closed);
     }
+}
+
+fn disk_size(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|m| m.len())
 }
 
 /// The writing end. Only the writer has it.

@@ -85,7 +85,7 @@ impl Tree {
 
     /// Reads a record's payload.
     pub fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
-        let value = self.db.get(key.as_bytes()).map_err(read_error)?;
+        let value = self.db.get(key.as_bytes()).map_err(|e| read_error(&e))?;
         value.map(|v| unseal(key.as_bytes(), &v).map(<[u8]>::to_vec)).transpose()
     }
 
@@ -95,7 +95,7 @@ impl Tree {
         from: &Key,
         to: &Key,
     ) -> impl DoubleEndedIterator<Item = Result<(sled::IVec, sled::IVec), StoreError>> {
-        self.db.range(from.as_bytes()..to.as_bytes()).map(|pair| pair.map_err(read_error))
+        self.db.range(from.as_bytes()..to.as_bytes()).map(|pair| pair.map_err(|e| read_error(&e)))
     }
 
     /// Bytes on disk.
@@ -128,7 +128,7 @@ fn write_error(error: sled::Error) -> StoreError {
     }
 }
 
-fn read_error(error: sled::Error) -> StoreError {
+fn read_error(error: &sled::Error) -> StoreError {
     StoreError::Damaged(format!("sled: {error}"))
 }
 

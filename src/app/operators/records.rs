@@ -42,21 +42,21 @@ impl Records<'_> {
             return Err(invalid("a chosen password is not taken yet: leave it out, and a secret of 256 bits is made"));
         }
         if new.replace {
-            self.credentials.remove_device(&new.id).await.map_err(credentials_error)?;
+            self.credentials.remove_device(&new.id).await.map_err(|e| credentials_error(&e))?;
         }
-        let secret = self.credentials.add_device(&new.id).await.map_err(credentials_error)?;
-        if let Some(mut device) = devices::get(self.store, &new.id).await.map_err(store_error)? {
+        let secret = self.credentials.add_device(&new.id).await.map_err(|e| credentials_error(&e))?;
+        if let Some(mut device) = devices::get(self.store, &new.id).await.map_err(|e| store_error(&e))? {
             let tts_mode = if new.device_text { TtsMode::DeviceText } else { TtsMode::ServerAudio };
             device.settings = DeviceSettings { audio_mode: new.mode, tts_mode, ..device.settings };
             let mut batch = Batch::new();
-            devices::put(&mut batch, &device).map_err(store_error)?;
-            self.store.commit(batch).await.map_err(store_error)?;
+            devices::put(&mut batch, &device).map_err(|e| store_error(&e))?;
+            self.store.commit(batch).await.map_err(|e| store_error(&e))?;
         }
         Ok(credential(new.id.as_str(), secret.reveal()))
     }
 
     pub(super) async fn device_list(&self) -> Result<Vec<DeviceRow>, AdminError> {
-        let devices = devices::list(self.store, MOST_DEVICES).await.map_err(store_error)?;
+        let devices = devices::list(self.store, MOST_DEVICES).await.map_err(|e| store_error(&e))?;
         let row = |device: records::Device| DeviceRow {
             id: device.id,
             created: device.created,
@@ -68,7 +68,7 @@ impl Records<'_> {
     }
 
     pub(super) async fn device_remove(&self, device: &DeviceId) -> Result<(), AdminError> {
-        if self.credentials.remove_device(device).await.map_err(credentials_error)? {
+        if self.credentials.remove_device(device).await.map_err(|e| credentials_error(&e))? {
             Ok(())
         } else {
             Err(AdminError::new(AdminErrorKind::NotFound, format!("there is no device {device}")))
@@ -84,12 +84,12 @@ impl Records<'_> {
             Role::Operator => topics::Role::Operator,
             Role::Admin => topics::Role::Admin,
         };
-        let secret = self.credentials.add_operator(&new.name, role).await.map_err(credentials_error)?;
+        let secret = self.credentials.add_operator(&new.name, role).await.map_err(|e| credentials_error(&e))?;
         Ok(credential(&new.name, secret.reveal()))
     }
 
     pub(super) async fn operator_list(&self) -> Result<Vec<OperatorRow>, AdminError> {
-        let operators = self.credentials.list_operators().await.map_err(credentials_error)?;
+        let operators = self.credentials.list_operators().await.map_err(|e| credentials_error(&e))?;
         let row = |(name, role, created): (String, topics::Role, Wall)| OperatorRow {
             name,
             role: match role {
@@ -103,7 +103,7 @@ impl Records<'_> {
     }
 
     pub(super) async fn operator_remove(&self, name: &str) -> Result<(), AdminError> {
-        if self.credentials.remove_operator(name).await.map_err(credentials_error)? {
+        if self.credentials.remove_operator(name).await.map_err(|e| credentials_error(&e))? {
             Ok(())
         } else {
             Err(AdminError::new(AdminErrorKind::NotFound, format!("there is no operator {name}")))
@@ -124,7 +124,7 @@ impl Records<'_> {
             limit: limit.max(LISTED),
         };
         while found.len() < limit {
-            let page = self.lifelog.query(&ask).await.map_err(store_error)?;
+            let page = self.lifelog.query(&ask).await.map_err(|e| store_error(&e))?;
             for entry in page.entries {
                 if found.len() < limit && is_of_kind(&entry, &query) {
                     found.push_front(row(entry));
@@ -140,16 +140,16 @@ impl Records<'_> {
 }
 
 /// Entries as they are written.
-pub(super) fn tail(lifelog: Arc<Lifelog>, query: LifelogQuery) -> Result<LifelogTail, AdminError> {
+pub(super) fn tail(lifelog: Arc<Lifelog>, query: LifelogQuery) -> LifelogTail {
     let begin = stream::once(async move {
-        let tail = Tail::now(&lifelog).await.map_err(store_error)?;
+        let tail = Tail::now(&lifelog).await.map_err(|e| store_error(&e))?;
         Ok((lifelog, tail, query))
     });
     let follow = begin.flat_map(|begun: Result<_, AdminError>| match begun {
         Ok((lifelog, tail, query)) => stream::unfold(Some((lifelog, tail, query)), poll).flat_map(stream::iter).boxed(),
         Err(error) => stream::iter([Err(error)]).boxed(),
     });
-    Ok(follow.boxed())
+    follow.boxed()
 }
 
 type Follow = (Arc<Lifelog>, Tail, LifelogQuery);
@@ -165,7 +165,7 @@ async fn poll(state: Option<Follow>) -> Option<(Vec<Result<LifelogRow, AdminErro
             let rows = entries.into_iter().filter(wanted).map(|entry| Ok(row(entry))).collect();
             Some((rows, Some((lifelog, tail, query))))
         }
-        Err(error) => Some((vec![Err(store_error(error))], None)),
+        Err(error) => Some((vec![Err(store_error(&error))], None)),
     }
 }
 
@@ -192,9 +192,8 @@ pub(super) async fn models(config: &Config) -> Result<Vec<ModelRow>, AdminError>
         .map_err(|e| AdminError::new(AdminErrorKind::Internal, e.to_string()))?;
     let rows = rows.map_err(|error| AdminError::new(AdminErrorKind::Internal, error.to_string()))?;
     let state = |state| match state {
-        crate::models::State::Ready => ModelState::Ready,
+        crate::models::State::Ready | crate::models::State::Outdated => ModelState::Ready,
         crate::models::State::Missing => ModelState::Missing,
-        crate::models::State::Outdated => ModelState::Ready,
         crate::models::State::Damaged { .. } => ModelState::Damaged,
     };
     let row = |model: crate::models::ModelStatus| ModelRow {
@@ -211,12 +210,12 @@ fn invalid(message: &str) -> AdminError {
     AdminError::new(AdminErrorKind::Invalid, message)
 }
 
-fn store_error(error: StoreError) -> AdminError {
+fn store_error(error: &StoreError) -> AdminError {
     AdminError::new(AdminErrorKind::Store, error.to_string())
 }
 
-fn credentials_error(error: CredentialsError) -> AdminError {
-    let kind = match &error {
+fn credentials_error(error: &CredentialsError) -> AdminError {
+    let kind = match error {
         CredentialsError::Exists(_) => AdminErrorKind::Exists,
         CredentialsError::Name(_) => AdminErrorKind::Invalid,
         CredentialsError::Store(_) => AdminErrorKind::Store,

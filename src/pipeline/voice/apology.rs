@@ -29,8 +29,8 @@ impl Apology {
     /// The apology `text`, kept in `dir`. Reads what an earlier run made.
     pub fn open(text: &str, voice: &str, dir: &Path) -> Self {
         let digest = Sha256::digest(format!("{voice}\0{text}").as_bytes());
-        let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let file = dir.join(format!("apology-{name}.opus"));
+        let name = digest.iter().take(8).fold(0_u64, |name, byte| name << 8 | u64::from(*byte));
+        let file = dir.join(format!("apology-{name:016x}.opus"));
         let kept = std::fs::read(&file).ok().and_then(|bytes| unpack(&bytes));
         let frames = kept.or_else(|| unpack(BUILT_IN)).unwrap_or_default();
         Self { text: text.to_owned(), file, frames: Mutex::new(frames) }

@@ -61,7 +61,7 @@ async fn a_batch_that_fits_no_group_is_refused_and_a_full_queue_is_busy() {
     let watch = disk.watch.clone();
     let settings = Settings { queue: 3, ..small() };
     let store = open_with(Arc::new(disk), settings, dir.path()).unwrap().store;
-    assert!(matches!(store.commit(one("big", &[0; 20_000])).await, Err(StoreError::Write(_))));
+    assert!(matches!(store.commit(one("big", &vec![0; 20_000])).await, Err(StoreError::Write(_))));
     watch.hold(true);
     let commits: Vec<_> = (0..9).map(|i| store.commit(one(&format!("k{i}"), b"1"))).collect();
     watch.hold(false);

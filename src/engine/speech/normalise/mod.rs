@@ -64,7 +64,7 @@ pub(super) fn normalise(text: &str) -> Vec<Token> {
             at += 1;
         }
     }
-    out.tokens
+    out.list
 }
 
 /// What only lays out a line: bullets, heading signs, numbers of a list.
@@ -89,7 +89,7 @@ fn line_start(cursor: Cursor<'_>) -> Option<Reading> {
 /// The tokens so far.
 #[derive(Default)]
 struct Tokens {
-    tokens: Vec<Token>,
+    list: Vec<Token>,
     /// Inside of straight quotes.
     quoted: bool,
     /// The last piece was a number: a word tight to it is none of its compound.
@@ -140,7 +140,7 @@ impl Tokens {
                 self.quoted = if piece.spaced { true } else { !self.quoted };
                 self.mark(if self.quoted { '“' } else { '”' }, piece.spaced);
             }
-            '.' if cursor.tight_sign(1, '.') || self.tokens.last().is_some_and(|last| last.text == "…") => {
+            '.' if cursor.tight_sign(1, '.') || self.list.last().is_some_and(|last| last.text == "…") => {
                 self.mark('…', piece.spaced);
             }
             '-' if hyphen || cursor.tight_sign(1, '-') => self.mark('—', true),
@@ -176,19 +176,19 @@ impl Tokens {
     /// The end of a line ends a sentence, unless the next line goes on with a small letter.
     fn line(&mut self, cursor: Cursor<'_>) {
         let goes_on = cursor.letters(1).is_some_and(|next| next.starts_with(char::is_lowercase));
-        if !goes_on && self.tokens.last().is_some_and(|last| last.kind != TokenKind::Break) {
-            self.tokens.push(Token::end_of_paragraph());
+        if !goes_on && self.list.last().is_some_and(|last| last.kind != TokenKind::Break) {
+            self.list.push(Token::end_of_paragraph());
         }
     }
 
     fn word(&mut self, word: &str, spaced: bool) {
-        self.tokens.push(Token::word(word, spaced));
+        self.list.push(Token::word(word, spaced));
     }
 
     /// A mark; of several that mean a pause only the strongest is kept.
     fn mark(&mut self, mark: char, spaced: bool) {
         let strength = |mark: char| "(,:;—.…!?".chars().position(|known| known == mark);
-        if let (Some(last), Some(new)) = (self.tokens.last_mut(), strength(mark))
+        if let (Some(last), Some(new)) = (self.list.last_mut(), strength(mark))
             && last.kind == TokenKind::Mark
             && mark != '('
             && let Some(old) = last.text.chars().next().and_then(strength)
@@ -200,20 +200,20 @@ impl Tokens {
             return;
         }
         // Nothing is left between brackets.
-        if mark == ')' && self.tokens.last().is_some_and(|last| last.text == "(") {
-            self.tokens.pop();
+        if mark == ')' && self.list.last().is_some_and(|last| last.text == "(") {
+            self.list.pop();
             return;
         }
         let opens = matches!(mark, '(' | '“' | '—');
         // A text does not begin with a pause.
-        if self.tokens.is_empty() && !opens {
+        if self.list.is_empty() && !opens {
             return;
         }
-        self.tokens.push(Token::mark(mark, spaced && opens));
+        self.list.push(Token::mark(mark, spaced && opens));
     }
 
     fn last_is_word(&self) -> bool {
-        self.tokens.last().is_some_and(Token::is_word)
+        self.list.last().is_some_and(Token::is_word)
     }
 }
 

@@ -28,7 +28,9 @@ impl Binary {
     fn variable(&mut self, name: &str, dims: &[u32], kind: u8, data: &[u8]) {
         Self::text(&mut self.body, name);
         self.body.push(u8::try_from(dims.len()).unwrap());
-        dims.iter().for_each(|d| self.body.extend(d.to_le_bytes()));
+        for d in dims {
+            self.body.extend(d.to_le_bytes());
+        }
         self.body.push(kind);
         self.body.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
         self.body.extend(data);

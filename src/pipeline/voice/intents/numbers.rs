@@ -1,5 +1,7 @@
 //! English number words → numbers.
 
+use std::fmt::Write as _;
+
 /// Reads a number at the start of `words`; gives it and how many words it took.
 pub fn read(words: &[&str]) -> Option<(f64, usize)> {
     let first = words.first()?;
@@ -53,11 +55,11 @@ fn fraction(words: &[&str]) -> (f64, usize) {
     if words.first() != Some(&"point") {
         return (0.0, 0);
     }
-    let digits: String = words[1..]
-        .iter()
-        .map_while(|word| unit(word).filter(|value| *value < 10.0))
-        .map(|d| format!("{d:.0}"))
-        .collect();
+    let mut digits = String::new();
+    for digit in words[1..].iter().map_while(|word| unit(word).filter(|value| *value < 10.0)) {
+        // writing to a String cannot fail
+        let _ = write!(digits, "{digit:.0}");
+    }
     if digits.is_empty() {
         return (0.0, 0);
     }

@@ -17,11 +17,11 @@ use crate::domain::{ByteSize, DeviceId, ListenMode};
 use crate::observe::Notifier;
 use crate::pipeline::voice::Providers;
 use crate::session::stage;
+use crate::sim::bench;
 use crate::sim::device::Login;
 use crate::sim::load::{self, Load};
 use crate::sim::providers::Delays;
 use crate::sim::report::{Report, Spread};
-use crate::sim::bench;
 
 /// Measure whole turns through a gateway in this process, with test providers that answer at once
 ///

@@ -15,9 +15,7 @@ pub const WORDS: &str = "why is the sky blue";
 pub const REPLY: &str = "The sky is blue because air scatters blue light the most.";
 
 /// The providers of a bench.
-pub fn providers(
-    delays: Delays,
-) -> (Arc<FixedTranscriber>, Arc<FixedChat>, Arc<ToneSynthesizer>) {
+pub fn providers(delays: Delays) -> (Arc<FixedTranscriber>, Arc<FixedChat>, Arc<ToneSynthesizer>) {
     (
         Arc::new(FixedTranscriber { words: WORDS.to_owned(), delay: delays.transcribe }),
         Arc::new(FixedChat { pieces: vec![REPLY.to_owned()], delay: delays.first_token }),

@@ -22,6 +22,8 @@ use crate::session::{Outcome, SharedReport, TtsMode, Turn, stage};
 const CLAUSES_AHEAD: usize = 2;
 /// Frames that wait for their slot: about four seconds of speech.
 const FRAMES_AHEAD: usize = 64;
+/// Frames encoded in one go: about a second of speech, 5 ms of work.
+const MOST_AT_ONCE: usize = 16;
 
 /// What goes to the pacer, in order.
 enum Spoken {
@@ -142,7 +144,7 @@ impl Inner {
             Failed::at("encode", &turn.device, &error)
         };
         let mut encoder: Option<SpeechEncoder> = None;
-        let mut first = true;
+        let (mut first, mut frames_made) = (true, 0);
         while let Some(clause) = clauses.recv().await {
             let asked = Instant::now();
             let mut speech = self.providers.synthesizer.speak(SpeechRequest {
@@ -158,27 +160,13 @@ impl Inner {
                     let waited = since(asked);
                     report.write(|report| *report.stages_ms.entry(stage::PROVIDERS.to_owned()).or_default() += waited);
                 }
-                let opus = self.opus.clone();
-                let busy = self.workers.queued() >= opus.busy_queue as usize;
-                let complexity = if busy { opus.complexity_busy } else { opus.complexity };
-                let own = encoder.take();
-                let job = move || -> Result<(SpeechEncoder, Vec<OpusFrame>), String> {
-                    let mut encoder = if let Some(encoder) = own {
-                        encoder
-                    } else {
-                        let encoding = Encoding::down(opus.bitrate, complexity);
-                        SpeechEncoder::new(encoding).map_err(|error| error.to_string())?
-                    };
-                    encoder.set_complexity(complexity).map_err(|error| error.to_string())?;
-                    let packets = encoder.push(chunk.rate, &chunk.samples).map_err(|error| error.to_string())?;
-                    Ok((encoder, packets))
-                };
-                let done = self.workers.run(job).await.map_err(|error| internal(error.to_string()))?;
-                let (back, packets) = done.map_err(internal)?;
-                encoder = Some(back);
-                for frame in packets {
-                    if frames.send(Spoken::Frame(frame.packet)).await.is_err() {
-                        return Ok(());
+                for piece in pieces(chunk, &mut frames_made) {
+                    let (back, packets) = self.encode(encoder.take(), piece).await.map_err(internal)?;
+                    encoder = Some(back);
+                    for frame in packets {
+                        if frames.send(Spoken::Frame(frame.packet)).await.is_err() {
+                            return Ok(());
+                        }
                     }
                 }
             }
@@ -193,6 +181,27 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Encodes a piece of speech on the codec threads; the encoder goes with it and comes back.
+    async fn encode(
+        &self,
+        own: Option<SpeechEncoder>,
+        piece: PcmChunk,
+    ) -> Result<(SpeechEncoder, Vec<OpusFrame>), String> {
+        let busy = self.workers.queued() >= self.opus.busy_queue as usize;
+        let complexity = if busy { self.opus.complexity_busy } else { self.opus.complexity };
+        let encoding = Encoding::down(self.opus.bitrate, complexity);
+        let job = move || -> Result<(SpeechEncoder, Vec<OpusFrame>), String> {
+            let mut encoder = match own {
+                Some(encoder) => encoder,
+                None => SpeechEncoder::new(encoding).map_err(|error| error.to_string())?,
+            };
+            encoder.set_complexity(complexity).map_err(|error| error.to_string())?;
+            let packets = encoder.push(piece.rate, &piece.samples).map_err(|error| error.to_string())?;
+            Ok((encoder, packets))
+        };
+        self.workers.run(job).await.map_err(|error| error.to_string())?
     }
 
     async fn next_chunk(&self, turn: &Turn, speech: &mut SpeechStream) -> Result<Option<PcmChunk>, Failed> {
@@ -267,6 +276,22 @@ impl Inner {
             report.worst_late_ms = report.worst_late_ms.max(pace.late_ms);
         });
     }
+}
+
+/// Cuts a chunk so that the first frame need not wait for the others: one frame, then ever more up to a second.
+fn pieces(chunk: PcmChunk, frames_made: &mut usize) -> Vec<PcmChunk> {
+    let PcmChunk { rate, samples } = chunk;
+    let frame = (rate * DOWN_FRAME_MS / 1_000).max(1) as usize;
+    let mut pieces = Vec::new();
+    let mut rest = samples.as_slice();
+    while !rest.is_empty() {
+        let frames = (*frames_made).clamp(1, MOST_AT_ONCE);
+        let (piece, after) = rest.split_at((frames * frame).min(rest.len()));
+        pieces.push(PcmChunk { rate, samples: piece.to_vec() });
+        *frames_made += frames;
+        rest = after;
+    }
+    pieces
 }
 
 /// The slots of one turn's frames.

@@ -90,7 +90,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         metrics: voice::Metrics::register(&mut registry),
     });
 
-    let delivery = Arc::new(Delivery::new(Arc::clone(&table), bus.clone(), delivery::Metrics::register(&mut registry)));
+    let delivery = Arc::new(Delivery::new(Arc::clone(&table), delivery::Metrics::register(&mut registry)));
     let intake = Images::new(Arc::clone(&lifelog), Arc::clone(&clock));
     let parts = session::Parts {
         settings: config.session.clone(),
@@ -212,7 +212,6 @@ pub(super) async fn open_store(
     let opened = tokio::task::spawn_blocking(move || store::open(settings, &dir, clock, &metrics)).await;
     let opened = opened.map_err(|error| StartError::Interrupted(error.to_string()))??;
     let report = &opened.report;
-    tracing::info!(boot = report.boot, created = report.created, replayed = report.replayed, "the store is open");
     if let Some((synced, found)) = report.rolled_back {
         tracing::warn!(
             synced,

@@ -2,7 +2,8 @@
 //!
 //! Knows which connections each device has and which of them is the primary: the last one that said
 //! hello or sent audio. Pipelines and sessions see this room as a [`DownlinkSink`]; what must arrive
-//! even when no link is there waits in the store's outbox, which the session sends from.
+//! even when no link is there waits in the store's outbox, which the session sends from. Copies for
+//! watchers are the door's.
 
 mod metrics;
 
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use metrics::Metrics;
 
 use crate::domain::{
-    Bulletins, DeviceId, Downlink, DownlinkSink, Link, LinkId, LinkPacket, NoRoom, PacketKind, QoS, SendError, Stream,
+    DeviceId, Downlink, DownlinkSink, Link, LinkId, LinkPacket, NoRoom, PacketKind, QoS, SendError, Stream,
 };
 use crate::topics::Table;
 use crate::wire;
@@ -34,14 +35,13 @@ impl Connected {
 pub struct Delivery {
     devices: Mutex<HashMap<DeviceId, Connected>>,
     table: Arc<Table>,
-    bulletins: Arc<dyn Bulletins>,
     metrics: Metrics,
 }
 
 impl Delivery {
     /// No device is connected yet.
-    pub fn new(table: Arc<Table>, bulletins: Arc<dyn Bulletins>, metrics: Metrics) -> Self {
-        Self { devices: Mutex::default(), table, bulletins, metrics }
+    pub fn new(table: Arc<Table>, metrics: Metrics) -> Self {
+        Self { devices: Mutex::default(), table, metrics }
     }
 
     fn devices(&self) -> MutexGuard<'_, HashMap<DeviceId, Connected>> {
@@ -110,12 +110,6 @@ impl Delivery {
         let connected = devices.get(device)?;
         connected.primary().map(|link| (Arc::clone(link), connected.dialect))
     }
-
-    fn mirror(&self, packet: &LinkPacket) {
-        if packet.kind == PacketKind::Control || self.bulletins.watched(&packet.topic) {
-            self.bulletins.publish(&packet.topic, packet.payload.clone(), QoS::AtMostOnce, false);
-        }
-    }
 }
 
 impl DownlinkSink for Delivery {
@@ -127,10 +121,9 @@ impl DownlinkSink for Delivery {
         };
         let topic = self.table.downlink(dialect, stream, device).ok_or(NoRoom)?;
         let packet = LinkPacket { topic, payload: wire::encode(dialect, &downlink), qos, kind };
-        match link.send(packet.clone()) {
+        match link.send(packet) {
             Ok(()) => {
                 self.metrics.sent(kind);
-                self.mirror(&packet);
                 Ok(())
             }
             Err(error) => {

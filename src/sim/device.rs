@@ -134,6 +134,11 @@ impl Device {
         self.audio_seq = 0;
     }
 
+    /// Leaves a control number out, as a device does that goes on after a restart of its connection.
+    pub fn skip_number(&mut self) {
+        self.control_seq += 1;
+    }
+
     /// Says goodbye to the broker.
     pub async fn disconnect(self) {
         // a connection that is gone needs no goodbye

@@ -193,7 +193,7 @@ fn read_index(file: &mut File) -> io::Result<Option<Vec<Block>>> {
         return Ok(None);
     }
     let mut tail = [0; TAIL];
-    file.seek(SeekFrom::End(-(TAIL as i64)))?;
+    file.seek(SeekFrom::Start(size - TAIL as u64))?;
     file.read_exact(&mut tail)?;
     let length = u64::from(le32(&tail, 0));
     if &tail[8..] != END || length > size - TAIL as u64 {

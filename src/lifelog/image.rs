@@ -43,7 +43,7 @@ impl Lifelog {
         let (root, day, folder) = (self.image_dir(), Day::of(at).to_string(), folder(device));
         let try_no = self.numbers.next();
         let write = move || {
-            let sha256: String = Sha256::digest(&image).iter().map(|b| format!("{b:02x}")).collect();
+            let sha256 = hex(&Sha256::digest(&image));
             let dir = root.join(&day).join(&folder);
             write_once(&root, &dir, &format!("{sha256}.{ext}"), try_no, &image)?;
             let path = format!("images/{day}/{folder}/{sha256}.{ext}");
@@ -62,6 +62,11 @@ impl Lifelog {
         let plain = path.components().all(|c| matches!(c, std::path::Component::Normal(_)));
         (plain && path.starts_with("images")).then(|| self.dir.join(path))
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |d: u8| char::from_digit(d.into(), 16).unwrap_or('0');
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
 }
 
 fn format_of(image: &[u8]) -> Option<(&'static str, &'static str)> {

@@ -93,8 +93,8 @@ pub async fn year(dir: &Path, year: &Year) -> Result<Filled, StoreError> {
         append_day(&*store, &lifelog, &clock, &devices, year.turns_a_day, &mut word, &mut filled).await?;
         let appended = SystemClock.mono();
         let swept = lifelog.sweep().await?;
-        filled.append_s += (appended - start).as_secs_f64();
-        filled.move_s += (SystemClock.mono() - appended).as_secs_f64();
+        filled.append_s += seconds(start, appended);
+        filled.move_s += seconds(appended, SystemClock.mono());
         filled.days_moved += swept.moved;
         filled.cold_bytes += swept.bytes;
         if day % 30 == 29 {
@@ -114,14 +114,14 @@ pub async fn reopen(dir: &Path, year: &Year) -> Result<Reopened, StoreError> {
     let start = SystemClock.mono();
     let (store, lifelog) = open(dir, year.hot_days, clock)?;
     let opened = SystemClock.mono();
-    figures.open_s = (opened - start).as_secs_f64();
+    figures.open_s = seconds(start, opened);
     figures.rss_open_kb = memory("VmRSS:");
     lifelog.query(&Query::newest(50)).await?;
     let first = SystemClock.mono();
     let to = Wall(NEW_YEAR + u64::from(year.days / 2) * DAY_MS);
     lifelog.query(&Query { device: Some(device(7)?), to, ..Query::newest(50) }).await?;
-    figures.newest_50_s = (first - opened).as_secs_f64();
-    figures.half_50_s = (SystemClock.mono() - first).as_secs_f64();
+    figures.newest_50_s = seconds(opened, first);
+    figures.half_50_s = seconds(first, SystemClock.mono());
     figures.rss_after_kb = memory("VmRSS:");
     figures.rss_peak_kb = memory("VmHWM:");
     store.close().await;
@@ -175,6 +175,10 @@ async fn append_day(
     Ok(())
 }
 
+fn seconds(from: Duration, to: Duration) -> f64 {
+    to.saturating_sub(from).as_secs_f64()
+}
+
 fn bytes_of(batch: &Batch) -> u64 {
     batch.changes.iter().filter_map(|(_, value)| value.as_ref()).map(|v| v.len() as u64).sum()
 }
@@ -198,9 +202,9 @@ impl Words {
     fn text(&mut self, words: u64) -> String {
         let mut text = String::new();
         for _ in 0..words {
-            let word = self.next() % 4_096;
-            for syllable in [word % 16, word / 16 % 16, word / 256] {
-                let (c, v) = (b"bdfgklmnprstvwzh"[syllable as usize], b"aeiou"[(syllable % 5) as usize]);
+            let [low, high, ..] = self.next().to_le_bytes();
+            for syllable in [low % 16, low / 16, high % 16].map(usize::from) {
+                let (c, v) = (b"bdfgklmnprstvwzh"[syllable], b"aeiou"[syllable % 5]);
                 text.extend([char::from(c), char::from(v)]);
             }
             text.push(' ');

@@ -14,7 +14,7 @@ use crate::store::SledStore;
 use crate::store::testing::open_small;
 
 const START: u64 = 1_763_700_000_000;
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 struct World {
     dir: tempfile::TempDir,
@@ -50,7 +50,7 @@ impl World {
                 self.clock.advance(Duration::from_secs(1));
                 all.push(self.say(&device(turn % 3), &format!("turn {turn}")).await);
             }
-            self.clock.advance(DAY - Duration::from_secs(turns.into()));
+            self.clock.advance(DAY.saturating_sub(Duration::from_secs(turns.into())));
         }
         all
     }

@@ -117,7 +117,8 @@ impl Shelf {
                     return Ok(());
                 }
                 let path = slots.closed.remove(0).path;
-                let reuse = slots.spares.len() < SPARES && self.disk_size(&path) == Some(self.segment);
+                let reuse =
+                    slots.spares.len() < SPARES && std::fs::metadata(&path).is_ok_and(|m| m.len() == self.segment);
                 slots.made += 1;
                 (path, reuse, self.spare_path(slots.made))
             };
@@ -152,10 +153,6 @@ impl Shelf {
 
     fn spare_path(&self, number: u64) -> PathBuf {
         self.dir.join(format!("{number:06}.spare"))
-    }
-
-    fn disk_size(&self, path: &Path) -> Option<u64> {
-        std::fs::metadata(path).ok().map(|m| m.len())
     }
 
     fn take_spare(&self) -> Option<PathBuf> {

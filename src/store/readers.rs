@@ -127,10 +127,10 @@ fn merge(
                 let (key, sealed) = pair?;
                 page.records.push((Key::from_bytes(&key), unseal(&key, &sealed)?.to_vec()));
             }
-        } else if let Some((key, entry)) = over.next() {
-            if let Some(payload) = opened(&key, entry)? {
-                page.records.push((key, payload));
-            }
+        } else if let Some((key, entry)) = over.next()
+            && let Some(payload) = opened(&key, entry)?
+        {
+            page.records.push((key, payload));
         }
     }
     Ok(page)

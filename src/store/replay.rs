@@ -133,16 +133,14 @@ fn walk(
                 offset += header.length();
                 expected += 1;
             }
-            other => match next_whole(seed, &segment.bytes, offset, expected, limit) {
-                Some((at, number)) => {
-                    missing(found, applied, expected, number, &segment.path, offset)?;
-                    (offset, expected) = (at, number);
-                }
-                None => {
+            other => {
+                let Some((at, number)) = next_whole(seed, &segment.bytes, offset, expected, limit) else {
                     note_torn(other.err(), limit, expected, segment, offset, found);
                     break;
-                }
-            },
+                };
+                missing(found, applied, expected, number, &segment.path, offset)?;
+                (offset, expected) = (at, number);
+            }
         }
     }
     Ok(expected)

@@ -93,13 +93,13 @@ impl Watch {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.released.wait_while(held, |held| *held).unwrap_or_else(PoisonError::into_inner));
     }
+}
 
-    fn failing(&self, switch: &AtomicBool) -> io::Result<()> {
-        if switch.load(Ordering::SeqCst) {
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
-        }
-        Ok(())
+fn failing(switch: &AtomicBool) -> io::Result<()> {
+    if switch.load(Ordering::SeqCst) {
+        return Err(io::Error::from(io::ErrorKind::StorageFull));
     }
+    Ok(())
 }
 
 /// The real disk, watched.
@@ -122,7 +122,7 @@ fn name(path: &Path) -> String {
 impl DiskFile for WatchedFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.watch.note(Op::Write(self.name.clone()));
-        self.watch.failing(&self.watch.fail_write)?;
+        failing(&self.watch.fail_write)?;
         self.real.write_at(bytes, offset)
     }
 
@@ -130,7 +130,7 @@ impl DiskFile for WatchedFile {
         self.watch.pass();
         self.watch.note(Op::Sync(self.name.clone()));
         self.real.sync()?;
-        self.watch.failing(&self.watch.fail_sync)
+        failing(&self.watch.fail_sync)
     }
 }
 
@@ -143,7 +143,7 @@ impl WatchedDisk {
 impl Disk for WatchedDisk {
     fn create(&self, path: &Path, length: u64) -> io::Result<Box<dyn DiskFile>> {
         self.watch.note(Op::Create(name(path)));
-        self.watch.failing(&self.watch.fail_write)?;
+        failing(&self.watch.fail_write)?;
         Ok(self.watched(path, self.real.create(path, length)?))
     }
 
@@ -180,7 +180,7 @@ impl Disk for WatchedDisk {
 
     fn flush_sled(&self, db: &sled::Db) -> Result<(), sled::Error> {
         self.watch.note(Op::FlushSled);
-        self.watch.failing(&self.watch.fail_sled).map_err(sled::Error::Io)?;
+        failing(&self.watch.fail_sled).map_err(sled::Error::Io)?;
         self.real.flush_sled(db)
     }
 

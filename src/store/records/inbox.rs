@@ -33,8 +33,8 @@ impl InboxKind {
     /// How long it is worth doing; none is until done.
     pub fn lifetime(self) -> Option<Duration> {
         match self {
-            InboxKind::Text => Some(Duration::from_secs(60)),
-            InboxKind::ToolResult | InboxKind::Sos => Some(Duration::from_secs(24 * 3_600)),
+            InboxKind::Text => Some(Duration::from_mins(1)),
+            InboxKind::ToolResult | InboxKind::Sos => Some(Duration::from_hours(24)),
             InboxKind::Image | InboxKind::Task => None,
         }
     }

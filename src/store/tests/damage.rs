@@ -191,9 +191,9 @@ async fn no_damage_to_sleds_file_is_passed_over_in_silence() {
             let mut bytes = whole.clone();
             let at = used.saturating_sub(back);
             if cut {
-                bytes.truncate(at)
+                bytes.truncate(at);
             } else {
-                bytes[at] ^= 0x20
+                bytes[at] ^= 0x20;
             }
             std::fs::write(target.join("sled/db"), &bytes).unwrap();
             let opened = match open_small(&target) {

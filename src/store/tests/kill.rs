@@ -25,7 +25,7 @@ async fn child_that_writes_until_it_is_killed() {
                 // two keys in one batch: together or not at all
                 let mut batch = Batch::new();
                 batch.put(key(&format!("w{writer}")), format!("{boot} {n}").into_bytes());
-                batch.extend(one(&format!("w{writer}-{boot}-{n}"), &vec![b'x'; 200]));
+                batch.extend(one(&format!("w{writer}-{boot}-{n}"), &[b'x'; 200]));
                 store.commit(batch).await.unwrap();
                 println!("ACK {writer} {boot} {n}");
             }

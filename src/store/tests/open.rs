@@ -32,9 +32,9 @@ async fn what_is_missing_is_never_made_anew() {
         drop(open_small(dir.path()).unwrap());
         let path = dir.path().join(part);
         if path.is_dir() {
-            std::fs::remove_dir_all(&path).unwrap()
+            std::fs::remove_dir_all(&path).unwrap();
         } else {
-            std::fs::remove_file(&path).unwrap()
+            std::fs::remove_file(&path).unwrap();
         }
         let error = open_small(dir.path()).map(drop).unwrap_err();
         assert!(matches!(&error, StoreError::Damaged(text) if text.contains(part)), "{part}: {error}");
@@ -78,7 +78,7 @@ async fn a_read_sees_what_was_handed_in_before_it() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_small(dir.path()).unwrap().store;
     for round in 0..200_u32 {
-        let name = format!("k{:03}", round);
+        let name = format!("k{round:03}");
         let commit = store.commit(one(&name, &round.to_le_bytes()));
         assert_eq!(store.get(key(&name)).await.unwrap(), Some(round.to_le_bytes().to_vec()));
         let range = Range {

@@ -38,7 +38,7 @@ pub struct Year {
 impl Default for Year {
     /// 40 devices, 7 million turns.
     fn default() -> Self {
-        Self { devices: 40, turns_a_day: 19_200, days: 365, hot_days: 30 }
+        Self { devices: 40, turns_a_day: 19_200, days: 365, hot_days: 7 }
     }
 }
 

@@ -49,7 +49,7 @@ pub struct Year {
 impl Default for Year {
     /// 40 devices, 7 million turns.
     fn default() -> Self {
-        Self { devices: 40, turns_a_day: 19_200, days: 365, hot_days: 30 }
+        Self { devices: 40, turns_a_day: 19_200, days: 365, hot_days: 7 }
     }
 }
 
@@ -189,6 +189,10 @@ async fn append_day(
         commit.await?;
     }
     Ok(())
+}
+
+fn seconds(from: Duration, to: Duration) -> f64 {
+    to.saturating_sub(from).as_secs_f64()
 }
 
 fn bytes_of(batch: &Batch) -> u64 {

@@ -9,7 +9,7 @@ use crate::domain::{Problem, Span};
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Entries of so many days stay in the store; older days move into one compressed file a day. More costs
-    /// memory and start time (`docs/decisions/02-store-layout.md`). Default: 30.
+    /// memory and start time (`docs/decisions/02-store-layout.md`). Default: 7.
     pub hot_days: u32,
     /// Entries and images older than so many days are removed; 0 keeps them for ever. Default: 0.
     pub keep: u32,
@@ -19,7 +19,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { hot_days: 30, keep: 0, sweep_every: Span::secs(3_600) }
+        Self { hot_days: 7, keep: 0, sweep_every: Span::secs(3_600) }
     }
 }
 

@@ -39,7 +39,7 @@ impl Tree {
         }
         let open = || {
             let config = sled::Config::new().path(dir).cache_capacity(settings.cache.0).flush_every_ms(None);
-            config.open().map_err(|e| open_error(&path, e))
+            config.open().map_err(|e| open_error(&path, &e))
         };
         // The folder's own lock is held, so this can only be a sled of this process that was dropped a moment
         // ago: its background work lets go of the file by itself, and tells nobody.
@@ -74,18 +74,18 @@ impl Tree {
         }
         let applied = applied_key();
         batch.insert(applied.as_bytes(), &*seal(&applied, &number.to_le_bytes()));
-        self.db.apply_batch(batch).map_err(write_error)
+        self.db.apply_batch(batch).map_err(sled_error)
     }
 
     /// Returns when all that was applied before is on disk.
     pub fn sync(&self, disk: &dyn Disk) -> Result<(), StoreError> {
-        disk.flush_sled(&self.db).map_err(write_error)?;
+        disk.flush_sled(&self.db).map_err(sled_error)?;
         disk.sync_sled(&self.file).map_err(|e| StoreError::Write(format!("sync of sled: {e}")))
     }
 
     /// Reads a record's payload.
     pub fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
-        let value = self.db.get(key.as_bytes()).map_err(|e| read_error(&e))?;
+        let value = self.db.get(key.as_bytes()).map_err(sled_error)?;
         value.map(|v| unseal(key.as_bytes(), &v).map(<[u8]>::to_vec)).transpose()
     }
 
@@ -95,7 +95,7 @@ impl Tree {
         from: &Key,
         to: &Key,
     ) -> impl DoubleEndedIterator<Item = Result<(sled::IVec, sled::IVec), StoreError>> {
-        self.db.range(from.as_bytes()..to.as_bytes()).map(|pair| pair.map_err(|e| read_error(&e)))
+        self.db.range(from.as_bytes()..to.as_bytes()).map(|pair| pair.map_err(sled_error))
     }
 
     /// Bytes on disk.
@@ -104,7 +104,7 @@ impl Tree {
     }
 }
 
-fn open_error(path: &Path, error: sled::Error) -> StoreError {
+fn open_error(path: &Path, error: &sled::Error) -> StoreError {
     match error {
         sled::Error::Io(e) if e.kind() == std::io::ErrorKind::WouldBlock || e.to_string().contains("lock") => {
             StoreError::Locked(format!("sled in {}: {e}", path.display()))
@@ -113,7 +113,7 @@ fn open_error(path: &Path, error: sled::Error) -> StoreError {
             "{} cannot be opened ({error}); nothing was changed; restore the whole folder from a backup",
             path.display()
         )),
-        other => cannot(path, &other),
+        other => cannot(path, other),
     }
 }
 
@@ -121,15 +121,11 @@ fn cannot(path: &Path, error: &dyn std::error::Error) -> StoreError {
     StoreError::Write(format!("cannot open {}: {error}", path.display()))
 }
 
-fn write_error(error: sled::Error) -> StoreError {
+fn sled_error(error: sled::Error) -> StoreError {
     match error {
         sled::Error::Corruption { .. } => StoreError::Damaged(format!("sled: {error}")),
         other => StoreError::Write(format!("sled: {other}")),
     }
-}
-
-fn read_error(error: &sled::Error) -> StoreError {
-    StoreError::Damaged(format!("sled: {error}"))
 }
 
 /// sled's folder below the store's.

@@ -110,7 +110,7 @@ async fn a_disk_of_24_mb_filled_under_load_and_freed_heals_without_a_restart() {
     let open = || open_with(Arc::new(WatchedDisk::default()), settings.clone(), &tmpfs.path().join("store"));
     let store = open().unwrap().store;
     let ballast = tmpfs.path().join("ballast");
-    std::fs::write(&ballast, vec![1; 12 << 20]).unwrap();
+    std::fs::write(&ballast, [1].repeat(12 << 20)).unwrap();
     let (mut acknowledged, mut failures) = (Vec::new(), 0);
     let mut noise = 1_u64;
     for i in 0..40_000_u32 {

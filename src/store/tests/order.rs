@@ -93,7 +93,8 @@ async fn sled_is_flushed_and_then_synced_before_a_segment_is_given_up() {
         }
         tokio::task::yield_now().await;
     };
-    let given_up = |op: &Op| matches!(op, Op::Remove(_)) || matches!(op, Op::Rename(from, _) if from.ends_with("vxj"));
+    let given_up =
+        |op: &Op| matches!(op, Op::Remove(_)) || matches!(op, Op::Rename(from, _) if from.starts_with("segment-"));
     let flush = ops.iter().position(|op| *op == Op::FlushSled).expect("a flush");
     let sync = ops.iter().position(|op| *op == Op::SyncSled).expect("a sync");
     let gone = ops.iter().position(given_up).expect("a segment that goes");

@@ -91,6 +91,7 @@ fn bins(value: Value, frames: usize) -> Result<Vec<f32>, SpeechError> {
     Ok(data)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "fits map_err")]
 fn failed(reason: impl ToString) -> SpeechError {
     SpeechError::Network { file: files::ACOUSTIC, reason: reason.to_string() }
 }

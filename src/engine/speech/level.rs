@@ -40,6 +40,7 @@ impl Track {
     }
 
     /// The samples as they go out.
+    #[allow(clippy::cast_possible_truncation, reason = "saturation is what is wanted")]
     pub(super) fn finish(self) -> Vec<i16> {
         let gain = gain(&self.sound);
         // In range by the ceiling; `as` saturates and makes zero of what is no number.

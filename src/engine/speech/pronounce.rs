@@ -187,7 +187,7 @@ impl Pronouncer {
         let source = self.lexicon.source(key).filter(|source| !(name && *source == Source::Silver));
         let reading = source.and_then(|source| self.lexicon.read(key, source, &uses(spot)));
         match reading {
-            Some(Reading::Phonemes(found)) if !(name && !found.contains(PRIMARY)) => {
+            Some(Reading::Phonemes(found)) if !name || found.contains(PRIMARY) => {
                 Some(sounds::emphasise(found, spot.emphasis))
             }
             _ => self.spelled(spot.word),

@@ -116,7 +116,7 @@ fn weight(phonemes: &str) -> usize {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ending {
     /// The word must end so and not with one of `not`.
-    ending: &'static str,
+    written: &'static str,
     not: &'static [&'static str],
     instead: &'static str,
     /// Bytes that must be left of the word.
@@ -124,13 +124,13 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    const fn new(ending: &'static str, not: &'static [&'static str], instead: &'static str, stem: usize) -> Self {
-        Self { ending, not, instead, stem }
+    const fn new(written: &'static str, not: &'static [&'static str], instead: &'static str, stem: usize) -> Self {
+        Self { written, not, instead, stem }
     }
 
     /// The stem of `word`, if it has this ending.
     pub(super) fn cut(&self, word: &str) -> Option<String> {
-        let stem = word.strip_suffix(self.ending)?;
+        let stem = word.strip_suffix(self.written)?;
         let fits = stem.len() >= self.stem && !self.not.iter().any(|not| word.ends_with(not));
         fits.then(|| stem.to_owned() + self.instead)
     }

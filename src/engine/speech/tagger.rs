@@ -99,6 +99,7 @@ impl<'de> Visitor<'de> for FeatureReader {
         to.write_str("weights by feature and tag")
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "a file of at most 32 MB; weights are small")]
     fn visit_map<A: MapAccess<'de>>(self, mut file: A) -> Result<Features, A::Error> {
         let mut features = Features::default();
         while let Some((feature, weights)) = file.next_entry::<Cow<'de, str>, HashMap<String, f32>>()? {
@@ -150,7 +151,9 @@ impl Tagger {
         }
         let Features { tags, ranges, mut weighted_tags, mut weights } = trained.weights;
         let numbers = tags.iter().map(number).collect::<Result<Vec<u8>, String>>()?;
-        weighted_tags.iter_mut().for_each(|tag| *tag = numbers[usize::from(*tag)]);
+        for tag in &mut weighted_tags {
+            *tag = numbers[usize::from(*tag)];
+        }
         weighted_tags.shrink_to_fit();
         weights.shrink_to_fit();
         Ok(Self {

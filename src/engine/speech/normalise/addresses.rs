@@ -86,7 +86,7 @@ pub(super) fn opens_link(cursor: Cursor<'_>) -> bool {
 }
 
 /// From here to the next space.
-fn chunk<'a>(cursor: Cursor<'a>) -> &'a [Piece] {
+fn chunk(cursor: Cursor<'_>) -> &[Piece] {
     let rest = &cursor.pieces[cursor.at.min(cursor.pieces.len())..];
     let behind = rest.iter().skip(1).take_while(|piece| !piece.spaced && piece.kind != Kind::Line).count();
     &rest[..(behind + 1).min(rest.len())]

@@ -64,7 +64,7 @@ pub(super) fn normalise(text: &str) -> Vec<Token> {
             at += 1;
         }
     }
-    out.tokens
+    out.done
 }
 
 /// What only lays out a line: bullets, heading signs, numbers of a list.
@@ -89,7 +89,7 @@ fn line_start(cursor: Cursor<'_>) -> Option<Reading> {
 /// The tokens so far.
 #[derive(Default)]
 struct Tokens {
-    tokens: Vec<Token>,
+    done: Vec<Token>,
     /// Inside of straight quotes.
     quoted: bool,
     /// The last piece was a number: a word tight to it is none of its compound.
@@ -140,7 +140,7 @@ impl Tokens {
                 self.quoted = if piece.spaced { true } else { !self.quoted };
                 self.mark(if self.quoted { '“' } else { '”' }, piece.spaced);
             }
-            '.' if cursor.tight_sign(1, '.') || self.tokens.last().is_some_and(|last| last.text == "…") => {
+            '.' if cursor.tight_sign(1, '.') || self.done.last().is_some_and(|last| last.text == "…") => {
                 self.mark('…', piece.spaced);
             }
             '-' if hyphen || cursor.tight_sign(1, '-') => self.mark('—', true),
@@ -156,7 +156,7 @@ impl Tokens {
             '.' if inside && self.last_is_word() && is_small(cursor.letters(1)) => self.name("dot", true),
             '.' | ',' | '!' | '?' | ';' | ':' if inside && cursor.letters(1).is_some() && !self.last_is_word() => {}
             '.' | ',' | '!' | '?' | ';' | ':' | '…' | '—' | '(' | ')' | '“' | '”' => {
-                self.mark(sign, piece.spaced)
+                self.mark(sign, piece.spaced);
             }
             '+' => self.name(if cursor.piece(1).is_some() { "plus" } else { "" }, piece.spaced),
             '=' => self.name("equals", piece.spaced),
@@ -177,19 +177,19 @@ impl Tokens {
     /// The end of a line ends a sentence, unless the next line goes on with a small letter.
     fn line(&mut self, cursor: Cursor<'_>) {
         let goes_on = cursor.letters(1).is_some_and(|next| next.starts_with(char::is_lowercase));
-        if !goes_on && self.tokens.last().is_some_and(|last| last.kind != TokenKind::Break) {
-            self.tokens.push(Token::end_of_paragraph());
+        if !goes_on && self.done.last().is_some_and(|last| last.kind != TokenKind::Break) {
+            self.done.push(Token::end_of_paragraph());
         }
     }
 
     fn word(&mut self, word: &str, spaced: bool) {
-        self.tokens.push(Token::word(word, spaced));
+        self.done.push(Token::word(word, spaced));
     }
 
     /// A mark; of several that mean a pause only the strongest is kept.
     fn mark(&mut self, mark: char, spaced: bool) {
         let strength = |mark: char| "(,:;—.…!?".chars().position(|known| known == mark);
-        if let (Some(last), Some(new)) = (self.tokens.last_mut(), strength(mark))
+        if let (Some(last), Some(new)) = (self.done.last_mut(), strength(mark))
             && last.kind == TokenKind::Mark
             && mark != '('
             && let Some(old) = last.text.chars().next().and_then(strength)
@@ -201,20 +201,20 @@ impl Tokens {
             return;
         }
         // Nothing is left between brackets.
-        if mark == ')' && self.tokens.last().is_some_and(|last| last.text == "(") {
-            self.tokens.pop();
+        if mark == ')' && self.done.last().is_some_and(|last| last.text == "(") {
+            self.done.pop();
             return;
         }
         let opens = matches!(mark, '(' | '“' | '—');
         // A text does not begin with a pause.
-        if self.tokens.is_empty() && (!opens || mark == '—') {
+        if self.done.is_empty() && (!opens || mark == '—') {
             return;
         }
-        self.tokens.push(Token::mark(mark, spaced && opens));
+        self.done.push(Token::mark(mark, spaced && opens));
     }
 
     fn last_is_word(&self) -> bool {
-        self.tokens.last().is_some_and(Token::is_word)
+        self.done.last().is_some_and(Token::is_word)
     }
 }
 

@@ -64,13 +64,12 @@ impl Acoustic {
     }
 
     fn run(&self, ids: Vec<i32>) -> Result<Spectrum, SpeechError> {
-        let ids = Value::from_shape([1, ids.len()], ids).map_err(|error| failed(&error))?;
-        let speed = Value::from_shape([1], vec![1.0_f32]).map_err(|error| failed(&error))?;
+        let ids = Value::from_shape([1, ids.len()], ids).map_err(failed)?;
+        let speed = Value::from_shape([1], vec![1.0_f32]).map_err(failed)?;
         let inputs = vec![(self.ids, ids.into()), (self.speed, speed.into())];
-        let answer =
-            self.model.run_n(inputs, self.outputs, Some(self.lanes.options())).map_err(|error| failed(&error))?;
+        let answer = self.model.run_n(inputs, self.outputs, Some(self.lanes.options())).map_err(failed)?;
         let [harmonic, turn, noise, rest, phase, pitch] = answer;
-        let ([_, frames], pitch) = pitch.into_shape_vec::<f32, 2>().map_err(|error| failed(&error))?;
+        let ([_, frames], pitch) = pitch.into_shape_vec::<f32, 2>().map_err(failed)?;
         Ok(Spectrum {
             frames,
             harmonic: bins(harmonic, frames)?,
@@ -85,14 +84,15 @@ impl Acoustic {
 
 /// One part, checked against the shape that the vocoder counts on.
 fn bins(value: Value, frames: usize) -> Result<Vec<f32>, SpeechError> {
-    let (shape, data) = value.into_shape_vec::<f32, 3>().map_err(|error| failed(&error))?;
+    let (shape, data) = value.into_shape_vec::<f32, 3>().map_err(failed)?;
     if shape != [1, BINS, frames] {
-        return Err(failed(&format!("a part has shape {shape:?}, not [1, {BINS}, {frames}]")));
+        return Err(failed(format!("a part has shape {shape:?}, not [1, {BINS}, {frames}]")));
     }
     Ok(data)
 }
 
-fn failed(reason: &impl ToString) -> SpeechError {
+#[allow(clippy::needless_pass_by_value, reason = "fits map_err")]
+fn failed(reason: impl ToString) -> SpeechError {
     SpeechError::Network { file: files::ACOUSTIC, reason: reason.to_string() }
 }
 

@@ -40,12 +40,10 @@ impl Track {
     }
 
     /// The samples as they go out.
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "in range by the ceiling; `as` saturates, and makes zero of NaN"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "saturation is what is wanted")]
     pub(super) fn finish(self) -> Vec<i16> {
         let gain = gain(&self.sound);
+        // In range by the ceiling; `as` saturates and makes zero of what is no number.
         self.sound.iter().map(|sample| (sample * gain * 32_767.0) as i16).collect()
     }
 }
@@ -81,8 +79,6 @@ fn root_mean_square(values: &[f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small positive lengths in samples")]
-
     use super::*;
 
     fn finish(sound: &[f32]) -> Vec<i16> {
@@ -103,8 +99,8 @@ mod tests {
     #[test]
     fn silence_and_nonsense_leave_nothing() {
         assert!(finish(&[]).is_empty());
-        assert!(finish(&vec![0.0; 5000]).is_empty());
-        assert!(finish(&vec![f32::NAN; 5000]).is_empty());
+        assert!(finish(&[0.0; 5000]).is_empty());
+        assert!(finish(&[f32::NAN; 5000]).is_empty());
     }
 
     #[test]

@@ -99,6 +99,7 @@ impl<'de> Visitor<'de> for FeatureReader {
         to.write_str("weights by feature and tag")
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "a file of at most 32 MB; weights are small")]
     fn visit_map<A: MapAccess<'de>>(self, mut file: A) -> Result<Features, A::Error> {
         let mut features = Features::default();
         while let Some((feature, weights)) = file.next_entry::<Cow<'de, str>, HashMap<String, f32>>()? {

@@ -15,7 +15,7 @@ use super::{SpeechError, files};
 #[derive(Deserialize)]
 struct Letters {
     #[serde(rename = "in")]
-    graphemes: Vec<char>,
+    known: Vec<char>,
     #[serde(rename = "out")]
     phonemes: Vec<char>,
     /// The longest word the network was taught with, letters.
@@ -34,14 +34,14 @@ pub(super) struct Unknown {
 
 impl Unknown {
     pub(super) fn load(dir: &Path) -> Result<Self, SpeechError> {
-        let Letters { graphemes, phonemes, maxlen } = files::read_json(dir, files::UNKNOWN_LETTERS)?;
+        let Letters { known, phonemes, maxlen } = files::read_json(dir, files::UNKNOWN_LETTERS)?;
         let model = load_model(dir, files::UNKNOWN)?;
         let (chars, ids) = (node(&model, files::UNKNOWN, "chars")?, node(&model, files::UNKNOWN, "ids")?);
         Ok(Self {
             model,
             chars,
             ids,
-            letters: (1..).zip(graphemes).map(|(number, letter)| (letter, number)).collect(),
+            letters: (1..).zip(known).map(|(number, letter)| (letter, number)).collect(),
             phonemes,
             longest: maxlen.max(1),
             lanes: Lanes::of_this_machine(),

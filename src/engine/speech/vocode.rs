@@ -110,9 +110,9 @@ fn squashed(x: f32) -> f32 {
 /// All harmonics of the pitch at height one, as samples; silence where there is no pitch.
 ///
 /// The sum of H cosines is taken in closed form: sin((H + 1/2) t) / (2 sin(t / 2)) - 1/2.
-#[allow(clippy::cast_possible_truncation, reason = "the share of a cycle is summed finer than an angle needs it")]
 fn pulse_train(pitch: &[f32]) -> Vec<f32> {
     let mut cycle = 0.0_f64;
+    #[allow(clippy::cast_possible_truncation, reason = "an angle: single precision will do")]
     let sample = |n: usize| {
         let hertz = pitch_at(pitch, n);
         let audible = hertz.max(LOWEST_PITCH);
@@ -129,11 +129,7 @@ fn pulse_train(pitch: &[f32]) -> Vec<f32> {
 }
 
 /// The pitch at one sample: straight lines between the middles of the frames, flat beyond the outer ones.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the place is not negative, and cutting it off is meant"
-)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative; the whole part is meant")]
 fn pitch_at(pitch: &[f32], sample: usize) -> f32 {
     let place = ((sample as f32 + 0.5) / HOP as f32 - 0.5).max(0.0);
     let before = place as usize;

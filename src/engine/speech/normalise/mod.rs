@@ -64,7 +64,7 @@ pub(super) fn normalise(text: &str) -> Vec<Token> {
             at += 1;
         }
     }
-    out.list
+    out.done
 }
 
 /// What only lays out a line: bullets, heading signs, numbers of a list.
@@ -73,8 +73,8 @@ fn line_start(cursor: Cursor<'_>) -> Option<Reading> {
     if !first {
         return None;
     }
-    if cursor.is(0, '#') && cursor.tight_digits(1, 1..=99).is_none() {
-        let signs = (0..7).take_while(|&offset| cursor.is(offset, '#')).count();
+    let signs = (0..7).take_while(|&offset| cursor.is(offset, '#')).count();
+    if signs > 0 && !cursor.tight(signs) {
         return Reading::new(signs, "");
     }
     if cursor.sign(0).is_some_and(|sign| "-*+>•".contains(sign)) && !cursor.tight(1) {
@@ -89,7 +89,7 @@ fn line_start(cursor: Cursor<'_>) -> Option<Reading> {
 /// The tokens so far.
 #[derive(Default)]
 struct Tokens {
-    list: Vec<Token>,
+    done: Vec<Token>,
     /// Inside of straight quotes.
     quoted: bool,
     /// The last piece was a number: a word tight to it is none of its compound.
@@ -140,7 +140,7 @@ impl Tokens {
                 self.quoted = if piece.spaced { true } else { !self.quoted };
                 self.mark(if self.quoted { '“' } else { '”' }, piece.spaced);
             }
-            '.' if cursor.tight_sign(1, '.') || self.list.last().is_some_and(|last| last.text == "…") => {
+            '.' if cursor.tight_sign(1, '.') || self.done.last().is_some_and(|last| last.text == "…") => {
                 self.mark('…', piece.spaced);
             }
             '-' if hyphen || cursor.tight_sign(1, '-') => self.mark('—', true),
@@ -148,6 +148,7 @@ impl Tokens {
             '-' if inside => self.hyphen = !self.after_number,
             '-' | '–' if piece.spaced && !cursor.tight(1) => self.mark('—', true),
             '–' => self.mark('—', true),
+            '[' if addresses::opens_link(cursor) => {}
             '[' | '{' => self.mark('(', piece.spaced),
             ']' | '}' => self.mark(')', piece.spaced),
             '|' => self.mark(',', false),
@@ -176,19 +177,19 @@ impl Tokens {
     /// The end of a line ends a sentence, unless the next line goes on with a small letter.
     fn line(&mut self, cursor: Cursor<'_>) {
         let goes_on = cursor.letters(1).is_some_and(|next| next.starts_with(char::is_lowercase));
-        if !goes_on && self.list.last().is_some_and(|last| last.kind != TokenKind::Break) {
-            self.list.push(Token::end_of_paragraph());
+        if !goes_on && self.done.last().is_some_and(|last| last.kind != TokenKind::Break) {
+            self.done.push(Token::end_of_paragraph());
         }
     }
 
     fn word(&mut self, word: &str, spaced: bool) {
-        self.list.push(Token::word(word, spaced));
+        self.done.push(Token::word(word, spaced));
     }
 
     /// A mark; of several that mean a pause only the strongest is kept.
     fn mark(&mut self, mark: char, spaced: bool) {
         let strength = |mark: char| "(,:;—.…!?".chars().position(|known| known == mark);
-        if let (Some(last), Some(new)) = (self.list.last_mut(), strength(mark))
+        if let (Some(last), Some(new)) = (self.done.last_mut(), strength(mark))
             && last.kind == TokenKind::Mark
             && mark != '('
             && let Some(old) = last.text.chars().next().and_then(strength)
@@ -200,20 +201,20 @@ impl Tokens {
             return;
         }
         // Nothing is left between brackets.
-        if mark == ')' && self.list.last().is_some_and(|last| last.text == "(") {
-            self.list.pop();
+        if mark == ')' && self.done.last().is_some_and(|last| last.text == "(") {
+            self.done.pop();
             return;
         }
         let opens = matches!(mark, '(' | '“' | '—');
         // A text does not begin with a pause.
-        if self.list.is_empty() && !opens {
+        if self.done.is_empty() && (!opens || mark == '—') {
             return;
         }
-        self.list.push(Token::mark(mark, spaced && opens));
+        self.done.push(Token::mark(mark, spaced && opens));
     }
 
     fn last_is_word(&self) -> bool {
-        self.list.last().is_some_and(Token::is_word)
+        self.done.last().is_some_and(Token::is_word)
     }
 }
 
@@ -230,4 +231,166 @@ fn is_designation(cursor: Cursor<'_>) -> bool {
 /// A word as it is written to be spelled: in capitals, with full stops.
 fn spelled(word: &str) -> String {
     word.to_uppercase().chars().flat_map(|letter| [letter, '.']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tokens as text; parts of a compound are joined with a hyphen, paragraphs end with "/".
+    fn said(text: &str) -> String {
+        let mut said = String::new();
+        let mut word = false;
+        for token in normalise(text) {
+            if token.spaced && !said.is_empty() {
+                said.push(' ');
+            } else if word && token.is_word() {
+                said.push('-');
+            }
+            word = token.is_word();
+            said += if token.kind == TokenKind::Break { " /" } else { &token.text };
+        }
+        said
+    }
+
+    fn check(cases: &[(&str, &str)]) {
+        let wrong: Vec<String> = cases
+            .iter()
+            .filter(|(text, expected)| said(text) != *expected)
+            .map(|(text, expected)| format!("{text:?}: {:?}, not {expected:?}", said(text)))
+            .collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn what_cannot_be_said_leaves_nothing() {
+        check(&[("", ""), ("   \t ", ""), ("😀🎉", ""), ("你好，世界。", ""), ("...", ""), ("***", ""), ("----", "")]);
+    }
+
+    #[test]
+    fn words_survive_what_stands_around_them() {
+        check(&[
+            ("你好 hello 世界, 😀 this works!", "hello, this works!"),
+            ("**Bold** and `code` and _this_", "Bold and code and this"),
+            ("so\u{AD}ft cafe\u{301} zero\u{200B}width", "soft cafe zerowidth"),
+            ("don’t 'quote' the dogs' o'clock", "don't quote the dogs o'clock"),
+            ("Ｈｅｌｌｏ！", "Hello!"),
+            ("He said \"yes\", really?!", "He said “yes”, really?"),
+            ("well-known state-of-the-art", "well-known state-of-the-art"),
+            ("one -- two - three—four", "one — two — three—four"),
+            ("wait... what?! No!!!", "wait… what? No!"),
+            ("and/or (never [ever])", "and or (never (ever))"),
+        ]);
+    }
+
+    #[test]
+    fn lists_and_lines_become_sentences() {
+        check(&[
+            ("# Title\n- one\n- two", "Title / one / two"),
+            ("1. Mix\n2) Bake", "one, Mix / two, Bake"),
+            ("a line\nthat goes on", "a line that goes on"),
+            ("First.\n\n\nSecond.", "First. / Second."),
+        ]);
+    }
+
+    #[test]
+    fn numbers_are_read_as_what_they_count() {
+        check(&[
+            (
+                "1,250 and 3.14 and -5 and .5",
+                "one thousand two hundred fifty and three point one four and minus five and point five",
+            ),
+            ("in 1905, 2005 and 2024", "in nineteen oh five, two thousand five and twenty twenty four"),
+            ("the 1990s, the 21st", "the nineteen nineties, the twenty first"),
+            (
+                "5 km, 60 km/h, 20 m², 1 kg",
+                "five kilometers, sixty kilometers per hour, twenty square meters, one kilogram",
+            ),
+            (
+                "50% at -3 °C or 98.6°F",
+                "fifty percent at minus three degrees Celsius or ninety eight point six degrees Fahrenheit",
+            ),
+            ("1/2 and 2 3/4 and 24/7", "one half and two and three quarters and twenty four seven"),
+            ("pages 10-15, score 2:1, 3x4", "pages ten to fifteen, score two to one, three by four"),
+            ("v1.2.3 at 192.168.1.1", "v one point two point three at one nine two dot one six eight dot one dot one"),
+            ("10k steps in 4M files", "ten thousand steps in four million files"),
+            ("BA2490, room 007, #3", "B.A. two four nine zero, room zero zero seven, number three"),
+        ]);
+    }
+
+    #[test]
+    fn money_is_read_with_its_currency_behind() {
+        check(&[
+            ("$9.99 or $1", "nine dollars and ninety nine cents or one dollar"),
+            ("$0.05, £1.01", "five cents, one pound and one penny"),
+            ("€3.5 million, $5bn", "three point five million euros, five billion dollars"),
+            ("20 USD, 5 €, 50¢, US$7", "twenty dollars, five euros, fifty cents, seven US dollars"),
+            ("-$20", "minus twenty dollars"),
+        ]);
+    }
+
+    #[test]
+    fn times_and_dates_are_read_as_people_say_them() {
+        check(&[
+            ("at 7:30 pm, 18:05, 9:00", "at seven thirty P.M, eighteen oh five, nine o'clock"),
+            ("7pm or 7 p.m. today", "seven P.M or seven P.M today"),
+            ("Leave at 9 a.m. Take tea.", "Leave at nine A.M. Take tea."),
+            ("0:00 and 25:99", "midnight and twenty five to ninety nine"),
+            ("2024-03-05", "March fifth, twenty twenty four"),
+            (
+                "3/5/2024 and 25/12/99",
+                "March fifth, twenty twenty four and December twenty fifth, nineteen ninety nine",
+            ),
+            ("March 3rd, 2024", "March third, twenty twenty four"),
+            ("the 3rd of March; 4 Jul", "the third of March; the fourth of July"),
+            ("13/13/2024", "thirteen thirteen twenty twenty four"),
+        ]);
+    }
+
+    #[test]
+    fn addresses_and_telephone_numbers_are_dictated() {
+        check(&[
+            ("call 555-1234.", "call five five five, one two three four."),
+            ("+44 20 7946 0958", "plus four four, two zero, seven nine four six, zero nine five eight"),
+            ("mail info@example.org!", "mail info at example dot org!"),
+            ("see https://example.com/a-b/.", "see example dot com slash a dash b."),
+            ("[this page](https://example.com/x?y=z) helps", "this page helps"),
+            ("It ended.And", "It ended.And"),
+        ]);
+    }
+
+    #[test]
+    fn short_forms_are_read_in_full() {
+        check(&[
+            ("Dr. Smith of 12 Main St. in St. Louis", "Dr Smith of twelve Main Street in Saint Louis"),
+            ("Mount St. Helens", "Mount Saint Helens"),
+            ("e.g. the U.S. Army, i.e. us", "for example the U.S Army, that is us"),
+            ("Acme Inc. It grew, etc.", "Acme Incorporated. It grew, etcetera."),
+            ("J. K. Rowling and plan B. Then", "J K Rowling and plan B. Then"),
+            ("Chapter IV, World War II, Henry VIII", "Chapter four, World War two, Henry the eighth"),
+            ("No. 5, say no. Fig. 3, p. 4", "number five, say no. figure three, page four"),
+        ]);
+    }
+
+    #[test]
+    fn signs_that_mean_something_have_names() {
+        check(&[
+            ("R&D, 2+2=4", "R and D, two plus two equals four"),
+            ("a @ b, 5 × 3, ±2", "a at b, five by three, plus or minus two"),
+            ("10^6 < 20*3", "ten to the power of six less than twenty times three"),
+            ("#fun ~5 π", "hashtag fun about five pi"),
+        ]);
+    }
+
+    proptest::proptest! {
+        /// No text stops the voice, and every token can be pronounced.
+        #[test]
+        fn any_text_becomes_words_and_marks(text in "\\PC{0,60}|[ -~\\n]{0,80}|[-0-9:/.,$€%°kmpa ]{0,40}") {
+            for token in normalise(&text) {
+                let word = token.text.chars().all(|c| letters::is_latin(c) || matches!(c, '\'' | '.'));
+                let mark = token.text.chars().all(|c| ".,!?;:—…()“”".contains(c));
+                proptest::prop_assert!(if token.is_word() { word && !token.text.is_empty() } else { mark }, "{token:?}");
+            }
+        }
+    }
 }

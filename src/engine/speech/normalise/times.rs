@@ -41,7 +41,7 @@ pub(super) fn clock(cursor: Cursor<'_>) -> Option<Reading> {
     };
     if let Some(second) = second {
         let unit = if second == "01" { "second" } else { "seconds" };
-        words.extend([" and ", &small(second.parse().ok()?), " ", unit]);
+        words = format!("{words} and {} {unit}", small(second.parse().ok()?));
     }
     with_half(words, pieces, half)
 }

@@ -124,3 +124,21 @@ pub(super) fn name_of_sign(sign: char) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accents_fall_and_other_letters_stay() {
+        assert_eq!(without_accents("Zoë's naïve Łódź"), "Zoe's naive Lodz");
+        assert_eq!(without_accents("straße"), "strasse");
+        assert_eq!(without_accents("plain"), "plain");
+    }
+
+    #[test]
+    fn wide_and_curly_forms_are_the_plain_ones() {
+        let plain: String = "Ａ！’«。".chars().map(same_as_ascii).collect();
+        assert_eq!(plain, "A!'“.");
+    }
+}

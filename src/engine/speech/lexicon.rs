@@ -293,3 +293,56 @@ impl<'de> Visitor<'de> for Readings<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    const GOLD: &str =
+        r#"{"zoo":"zˈu","used":{"DEFAULT":"jˈuzd","VBD":"jˈust","NOUN":null},"Polish":"pˈOlɪʃ","polish":"pˈɑlɪʃ"}"#;
+
+    fn lexicon() -> Lexicon {
+        Lexicon::parse(GOLD.as_bytes(), br#"{"aaron":"\u02c8\u025b\u0279\u0259n"}"#).unwrap()
+    }
+
+    fn read(word: &str, uses: &[Use]) -> Option<Reading> {
+        let lexicon = lexicon();
+        lexicon.read(word, lexicon.source(word)?, uses)
+    }
+
+    fn sound(phonemes: &str) -> Option<Reading> {
+        Some(Reading::Phonemes(phonemes.to_owned()))
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused() {
+        for json in ["", "[]", r#"{"a":5}"#, r#"{"a":"b""#, r#"{"a":"b"} x"#] {
+            assert!(matches!(Lexicon::parse(json.as_bytes(), b"{}"), Err(SpeechError::Damaged { .. })), "{json}");
+        }
+    }
+
+    #[test]
+    fn unknown_words_are_not_found() {
+        assert_eq!(read("zo", &[]), None);
+        assert_eq!(read("zoos", &[]), None);
+        assert_eq!(read("", &[]), None);
+    }
+
+    #[test]
+    fn a_word_is_found_capitalised_unless_that_is_another_word() {
+        assert_eq!(read("Zoo", &[]), sound("zˈu"));
+        assert_eq!(read("Aaron", &[]), sound("ˈɛɹən"));
+        assert_eq!(read("Polish", &[]), sound("pˈOlɪʃ"));
+        assert_eq!(read("polish", &[]), sound("pˈɑlɪʃ"));
+        assert_eq!(read("ZOO", &[]), None);
+        assert_eq!(lexicon().source("aaron"), Some(Source::Silver));
+    }
+
+    #[test]
+    fn the_first_use_that_the_word_knows_decides() {
+        assert_eq!(read("used", &[Use::Final, Use::Past]), sound("jˈust"));
+        assert_eq!(read("used", &[Use::Final]), sound("jˈuzd"));
+        assert_eq!(read("used", &[Use::Noun]), Some(Reading::Spelled));
+    }
+}

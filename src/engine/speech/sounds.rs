@@ -185,3 +185,61 @@ fn flapped(mut stem: String) -> String {
 pub(super) fn as_network_writes(phonemes: &str) -> String {
     phonemes.replace(FLAP, "T").replace('ʔ', "t")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_sound_by_the_last_sound_of_the_stem() {
+        let said = |rule: fn(String) -> Option<String>, stem: &str| rule(stem.to_owned()).unwrap_or_default();
+        assert_eq!(said(plural, "kˈæt"), "kˈæts");
+        assert_eq!(said(plural, "dˈɔɡ"), "dˈɔɡz");
+        assert_eq!(said(plural, "bˈʌs"), "bˈʌsᵻz");
+        assert_eq!(said(past, "wˈɔk"), "wˈɔkt");
+        assert_eq!(said(past, "nˈid"), "nˈidᵻd");
+        assert_eq!(said(past, "wˈAt"), "wˈAɾᵻd");
+        assert_eq!(said(past, "ˈækt"), "ˈæktᵻd");
+        assert_eq!(said(gerund, "ɹˈIt"), "ɹˈIɾɪŋ");
+        assert_eq!(said(gerund, ""), "");
+    }
+
+    #[test]
+    fn emphasis_adds_weakens_and_respects_stress() {
+        let with = |phonemes: &str, emphasis| emphasise(phonemes.to_owned(), Some(emphasis));
+        assert_eq!(with("hi", Emphasis::Some), "hˌi");
+        assert_eq!(with("hi", Emphasis::Full), "hˈi");
+        assert_eq!(with("nˌɑt", Emphasis::Full), "nˈɑt");
+        assert_eq!(with("ˈɛniθˌɪŋ", Emphasis::Weaker), "ˌɛniθɪŋ");
+        assert_eq!(with("ˈɛniθˌɪŋ", Emphasis::Some), "ˈɛniθˌɪŋ");
+        assert_eq!(with("m", Emphasis::Full), "m");
+    }
+
+    #[test]
+    fn in_a_compound_the_lighter_part_yields() {
+        let mut parts = ["wˈɛl".to_owned(), "nˈOn".to_owned()];
+        settle_compound(&mut parts, false);
+        assert_eq!(parts, ["wˌɛl", "nˈOn"]);
+        let mut shirt = ["tˈi".to_owned(), "ʃˈɜɹt".to_owned()];
+        settle_compound(&mut shirt, true);
+        assert_eq!(shirt, ["tˈi", "ʃˌɜɹt"]);
+        settle_compound(&mut [], false);
+    }
+
+    #[test]
+    fn a_word_hears_only_the_first_sound_behind_it() {
+        let next = Next::PAUSE.before("apple", "ˈæpᵊl");
+        assert_eq!(next.sound, Sound::Vowel);
+        assert_eq!(next.before("”", "”").sound, Sound::Vowel, "quotes are not heard");
+        assert_eq!(next.before(",", ",").sound, Sound::Pause);
+        assert!(next.before("To", "tə").to);
+    }
+
+    #[test]
+    fn a_stem_must_be_long_enough_to_be_one() {
+        assert_eq!(PLURALS[3].cut("cities").as_deref(), Some("city"));
+        assert_eq!(PLURALS[0].cut("is"), None);
+        assert_eq!(PLURALS[0].cut("glass"), None);
+        assert_eq!(PASTS[1].cut("agreed"), None);
+    }
+}

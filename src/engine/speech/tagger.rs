@@ -103,7 +103,7 @@ impl<'de> Visitor<'de> for FeatureReader {
     fn visit_map<A: MapAccess<'de>>(self, mut file: A) -> Result<Features, A::Error> {
         let mut features = Features::default();
         while let Some((feature, weights)) = file.next_entry::<Cow<'de, str>, HashMap<String, f32>>()? {
-            let first = place(&features.weights)?;
+            let first = features.weights.len() as u32;
             for (tag, weight) in weights {
                 let known = features.tags.iter().position(|known| *known == tag);
                 let number = known.unwrap_or_else(|| {
@@ -111,18 +111,12 @@ impl<'de> Visitor<'de> for FeatureReader {
                     features.tags.len() - 1
                 });
                 features.weighted_tags.push(u8::try_from(number).map_err(serde::de::Error::custom)?);
-                #[allow(clippy::cast_possible_truncation, reason = "trained weights are far inside; `as` saturates")]
                 features.weights.push((weight * 10.0).round() as i16);
             }
-            features.ranges.push((Hash::of(&[&feature]), (first, place(&features.weights)?)));
+            features.ranges.push((Hash::of(&[&feature]), (first, features.weights.len() as u32)));
         }
         Ok(features)
     }
-}
-
-/// The place of the next weight.
-fn place<E: serde::de::Error>(weights: &[i16]) -> Result<u32, E> {
-    u32::try_from(weights.len()).map_err(E::custom)
 }
 
 pub(super) struct Tagger {

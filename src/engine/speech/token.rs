@@ -63,3 +63,36 @@ pub(super) fn sentences(tokens: &[Token]) -> Vec<&[Token]> {
     found.retain(|sentence| sentence.iter().any(Token::is_word));
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(tokens: &[Token]) -> Vec<String> {
+        sentences(tokens).iter().map(|sentence| sentence.iter().map(|token| token.text.as_str()).collect()).collect()
+    }
+
+    #[test]
+    fn a_sentence_ends_with_its_mark_and_what_closes_behind_it() {
+        let tokens = [
+            Token::mark('“', false),
+            Token::word("Go", false),
+            Token::mark('!', false),
+            Token::mark('”', false),
+            Token::word("He", true),
+            Token::mark('…', false),
+            Token::word("left", true),
+            Token::end_of_paragraph(),
+            Token::mark('.', false),
+            Token::end_of_paragraph(),
+            Token::word("End", false),
+        ];
+        assert_eq!(texts(&tokens), ["“Go!”", "He…left", "End"]);
+    }
+
+    #[test]
+    fn without_words_there_is_no_sentence() {
+        assert!(texts(&[]).is_empty());
+        assert!(texts(&[Token::mark('…', false), Token::end_of_paragraph()]).is_empty());
+    }
+}

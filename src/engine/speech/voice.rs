@@ -10,8 +10,10 @@ use super::unknown::Unknown;
 use super::vocode::Vocoder;
 use super::{RATE, SpeechError, level, normalise, sounds, token};
 
-/// Characters of a text that are read; the rest is left out. Some four minutes of speech.
-pub const MAX_TEXT: usize = 4_000;
+/// Characters of a text that are read; the rest is left out. Some three minutes of speech.
+pub const MAX_TEXT: usize = 3_000;
+/// Phonemes of a text that are said, because digits and addresses are longer said than written: six minutes.
+const MAX_SPEECH: usize = 5_000;
 /// Phonemes that the acoustic network gets at once: memory and delay grow with them.
 const MAX_PHONEMES: usize = 400;
 /// Start of the noise: the same text always makes the same samples, so speech can be cached and compared.
@@ -45,7 +47,7 @@ impl Voice {
 
     /// The speech of an English text: mono, 16 bit, [`Voice::rate`] samples a second, without a click at the
     /// ends and of even loudness. What cannot be said (emoji, other scripts, control characters) is left out;
-    /// of a text longer than [`MAX_TEXT`] characters the beginning is read. Takes about a hundredth of the
+    /// of a text longer than [`MAX_TEXT`] characters the beginning is read (six minutes at most). Takes about a hundredth of the
     /// speech's duration, on one core: for a thread that may be blocked.
     pub fn synthesize(&self, text: &str) -> Result<Vec<i16>, SpeechError> {
         let mut track = level::Track::default();
@@ -64,10 +66,16 @@ impl Voice {
         let text: String = text.chars().take(MAX_TEXT).collect();
         let tokens = normalise::normalise(&text);
         let sentences = token::sentences(&tokens).into_iter();
+        let mut left = MAX_SPEECH;
         sentences
             .map(|sentence| sounds::as_network_writes(&self.pronouncer.sentence(sentence)))
             .filter(|phonemes| phonemes.chars().any(char::is_alphabetic))
             .flat_map(|phonemes| stretches(&phonemes))
+            .take_while(|stretch| {
+                let enough = left > 0;
+                left = left.saturating_sub(stretch.chars().count());
+                enough
+            })
             .collect()
     }
 }
@@ -86,4 +94,24 @@ fn stretches(phonemes: &str) -> Vec<String> {
     parts.push(rest.into_iter().collect::<String>().trim().to_owned());
     parts.retain(|part| !part.is_empty());
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_sentence_is_cut_at_marks_then_spaces_then_anywhere() {
+        let clause = "wˈɜɹd ".repeat(50);
+        let marked = format!("{clause}, {clause}, {clause}");
+        for text in [marked.clone(), clause.repeat(5), "ə".repeat(1_500)] {
+            let parts = stretches(&text);
+            assert!(parts.len() > 1);
+            assert!(parts.iter().all(|part| !part.is_empty() && part.chars().count() <= MAX_PHONEMES));
+            let squeeze = |text: &str| text.replace(' ', "");
+            assert_eq!(squeeze(&parts.concat()), squeeze(&text), "nothing is lost");
+        }
+        assert!(stretches(&marked)[0].ends_with(','));
+        assert!(stretches("").is_empty());
+    }
 }

@@ -78,6 +78,13 @@ pub(super) fn link_target(cursor: Cursor<'_>) -> Option<Reading> {
     Reading::new(end + 3, "")
 }
 
+/// The bracket here begins the text of such a link.
+pub(super) fn opens_link(cursor: Cursor<'_>) -> bool {
+    const LONGEST_TEXT: usize = 60;
+    let end = (1..LONGEST_TEXT).find(|&offset| cursor.is(offset, ']'));
+    end.is_some_and(|end| link_target(Cursor { at: cursor.at + end, ..cursor }).is_some())
+}
+
 /// From here to the next space.
 fn chunk(cursor: Cursor<'_>) -> &[Piece] {
     let rest = &cursor.pieces[cursor.at.min(cursor.pieces.len())..];

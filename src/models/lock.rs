@@ -60,7 +60,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = Lock::try_take(dir.path()).unwrap().unwrap();
         let mut waited = false;
-        assert!(Lock::take(dir.path(), Duration::from_secs(60), || waited = true).await.unwrap().is_none());
+        assert!(Lock::take(dir.path(), Duration::from_mins(1), || waited = true).await.unwrap().is_none());
         assert!(waited);
         drop(first);
         assert!(Lock::take(dir.path(), Duration::ZERO, || panic!("it is free")).await.unwrap().is_some());
@@ -71,7 +71,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = Lock::try_take(dir.path()).unwrap().unwrap();
         let path = dir.path().to_owned();
-        let second = tokio::spawn(async move { Lock::take(&path, Duration::from_secs(60), || drop(first)).await });
+        let second = tokio::spawn(async move { Lock::take(&path, Duration::from_mins(1), || drop(first)).await });
         assert!(second.await.unwrap().unwrap().is_some());
     }
 }

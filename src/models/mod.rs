@@ -120,7 +120,7 @@ impl Models {
             }
             Selection::Language(tag) => {
                 let language = tag.split('-').next().unwrap_or_default().to_ascii_lowercase();
-                let speaks = |model: &&Model| model.language.iter().any(|l| *l == language);
+                let speaks = |model: &&Model| model.language.contains(&language);
                 if !self.manifest.models.iter().any(|model| speaks(&model)) {
                     return Err(ModelsError::NoLanguage(tag.clone()));
                 }
@@ -177,4 +177,4 @@ fn manifest_text(path: &Path) -> Result<String, ModelsError> {
 }
 
 /// How long a pull waits for another one, by default.
-pub const LOCK_PATIENCE: Duration = Duration::from_secs(30 * 60);
+pub const LOCK_PATIENCE: Duration = Duration::from_mins(30);

@@ -165,7 +165,7 @@ fn complaint(wheel: Wheel<'_>, said: &str) -> String {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).map(|all| all.flatten().collect()).unwrap_or_else(|_| Vec::new());
+    let entries = std::fs::read_dir(folder).map_or_else(|_| Vec::new(), |all| all.flatten().collect());
     let mut names: Vec<_> = entries.iter().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     names.sort_unstable();
     if names.is_empty() { vec!["nothing".into()] } else { names }
@@ -206,7 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_pip_says_reaches_the_person() {
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         let said = run("echo 'ERROR: No matching distribution found for p==1' >&2; exit 1", minute).await.unwrap_err();
         assert!(said.contains("No matching distribution") && said.contains("has no such version"), "{said}");
         let said = run("echo 'No module named pip' >&2; exit 1", minute).await.unwrap_err();
@@ -225,7 +225,7 @@ mod tests {
     async fn a_flood_of_words_is_bounded() {
         let flood =
             "i=0; while [ $i -lt 20000 ]; do echo a line that says nothing at all; i=$((i+1)); done >&2; exit 1";
-        let said = run(flood, Duration::from_secs(60)).await.unwrap_err();
+        let said = run(flood, Duration::from_mins(1)).await.unwrap_err();
         assert!(said.len() < 2 * KEPT, "{}", said.len());
     }
 

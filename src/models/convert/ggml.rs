@@ -110,7 +110,9 @@ impl<W: Write> Ggml<W> {
                 if !rest.is_empty() {
                     return Err(io::Error::other("a quantised row that is no multiple of 32"));
                 }
-                blocks.iter().for_each(|block| quantise(block, &mut self.raw));
+                for block in blocks {
+                    quantise(block, &mut self.raw);
+                }
             }
         }
         self.out.write_all(&self.raw)

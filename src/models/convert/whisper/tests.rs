@@ -28,7 +28,7 @@ impl Binary {
     fn variable(&mut self, name: &str, dims: &[u32], kind: u8, data: &[u8]) {
         Self::text(&mut self.body, name);
         self.body.push(u8::try_from(dims.len()).unwrap());
-        dims.iter().for_each(|d| self.body.extend(d.to_le_bytes()));
+        self.body.extend(dims.iter().flat_map(|d| d.to_le_bytes()));
         self.body.push(kind);
         self.body.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
         self.body.extend(data);
@@ -57,7 +57,7 @@ impl Binary {
 /// Differs by tensor and row, so that a mixed-up slice shows; rows are scaled to use all of the 8 bits.
 fn at(name: &str, row: u32, column: u32) -> f32 {
     let seed: u32 = name.bytes().map(u32::from).sum();
-    let sign = if (column + row + seed) % 3 == 0 { -1.0 } else { 1.0 };
+    let sign = if (column + row + seed).is_multiple_of(3) { -1.0 } else { 1.0 };
     sign * ((row % 97 + 1) as f32 * 0.03 + (column % 5) as f32 * 0.01)
 }
 

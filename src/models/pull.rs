@@ -3,6 +3,8 @@
 //! Everything happens below `.partial`; the last step moves the finished folder to its name. Whatever
 //! breaks off earlier leaves nothing that looks like a model, and what arrived whole is used again.
 
+mod places;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -22,6 +24,9 @@ use super::progress::{Event, Progress};
 use super::ready::{self, READY, Ready, ReadyFile, SOURCE, State};
 use super::unpack::{self, Fetched, UnpackError};
 use super::{Models, ModelsError, Selection, url};
+
+pub(super) use places::Places;
+use places::{part, place, remove};
 
 /// Left free on the disk, beside what the pull needs.
 const SPARE: u64 = 64 << 20;
@@ -103,94 +108,6 @@ impl Models {
         }
         let job = Job { model, places: &places, models: self, client, progress, lock };
         job.any_source().await
-    }
-}
-
-/// The paths of one model.
-#[derive(Debug, Clone)]
-pub(super) struct Places {
-    /// The model's folder.
-    pub folder: PathBuf,
-    /// Where things are on their way, for all models.
-    pub partial: PathBuf,
-    /// The next folder, while it is filled.
-    new: PathBuf,
-    /// The former folder, while it is replaced.
-    pub old: PathBuf,
-    /// pip's own folder.
-    pip: PathBuf,
-    /// The downloads of all sources, and what is there of them.
-    downloads: Vec<PathBuf>,
-}
-
-impl Places {
-    pub fn new(dir: &Path, model: &Model) -> Self {
-        let partial = dir.join(".partial");
-        let all = model.sources.iter().flat_map(|source| &source.downloads);
-        Self {
-            folder: dir.join(&model.name),
-            new: partial.join(format!("{}.new", model.name)),
-            old: partial.join(format!("{}.old", model.name)),
-            pip: partial.join(format!("{}.pip", model.name)),
-            downloads: all.flat_map(|d| [place(&partial, d), part(&place(&partial, d))]).collect(),
-            partial,
-        }
-    }
-
-    /// A process that ended between the two moves of [`Places::install`] left the former folder aside.
-    fn restore(&self) -> io::Result<()> {
-        if self.old.exists() && !self.folder.exists() {
-            return fs::rename(&self.old, &self.folder);
-        }
-        remove(&self.old).map(drop)
-    }
-
-    /// Removes everything below `.partial` that is of this model. Whether there was any.
-    pub fn clear_partial(&self) -> io::Result<bool> {
-        let mut found = false;
-        for path in [&self.new, &self.old, &self.pip].into_iter().chain(&self.downloads) {
-            found |= remove(path)?;
-        }
-        Ok(found)
-    }
-
-    /// Moves the finished folder to its name.
-    fn install(&self) -> io::Result<()> {
-        remove(&self.old)?;
-        if self.folder.exists() {
-            fs::rename(&self.folder, &self.old)?;
-        }
-        if let Err(error) = fs::rename(&self.new, &self.folder) {
-            self.restore()?;
-            return Err(error);
-        }
-        if let Some(dir) = self.folder.parent() {
-            fs::File::open(dir)?.sync_all()?;
-        }
-        remove(&self.old).map(drop)
-    }
-}
-
-/// Where a download that is whole lies. Its sum is in the name: another version is another file.
-fn place(partial: &Path, download: &Download) -> PathBuf {
-    let sum = download.sha256().to_string();
-    partial.join(format!("{}-{}", &sum[..12], download.file()))
-}
-
-/// Where it lies until then.
-fn part(whole: &Path) -> PathBuf {
-    let mut name = whole.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
-}
-
-/// Removes a file or folder, if it is there.
-fn remove(path: &Path) -> io::Result<bool> {
-    let gone = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match gone {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

@@ -265,7 +265,7 @@ pub(super) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let manifest = manifest(b"abc");
         fs::create_dir(dir.path().join("m")).unwrap();
-        for garbage in [&b"{"[..], b"[]", b"{\"version\":2}", &vec![0xff; 100_000]] {
+        for garbage in [b"{".to_vec(), b"[]".to_vec(), b"{\"version\":2}".to_vec(), vec![0xff; 100_000]] {
             fs::write(dir.path().join("m/READY"), garbage).unwrap();
             assert!(matches!(status(dir.path(), &manifest)[0].state, State::Damaged { .. }));
         }

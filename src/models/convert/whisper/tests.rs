@@ -28,9 +28,7 @@ impl Binary {
     fn variable(&mut self, name: &str, dims: &[u32], kind: u8, data: &[u8]) {
         Self::text(&mut self.body, name);
         self.body.push(u8::try_from(dims.len()).unwrap());
-        for d in dims {
-            self.body.extend(d.to_le_bytes());
-        }
+        self.body.extend(dims.iter().flat_map(|d| d.to_le_bytes()));
         self.body.push(kind);
         self.body.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
         self.body.extend(data);

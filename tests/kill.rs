@@ -47,12 +47,12 @@ impl Killed {
         let dir = TempDir::new().unwrap();
         let port = free_port();
         let text = format!(
-            "[gateway]\ndata_dir = {data:?}\n[mqtt]\nlisten = \"127.0.0.1:{port}\"\n[http]\nenabled = false\n\
-             [control]\nsocket = {socket:?}\n[store]\nreserve = \"0\"\n[engine]\nstart = \"off\"\n\
+            "[gateway]\ndata_dir = \"{data}\"\n[mqtt]\nlisten = \"127.0.0.1:{port}\"\n[http]\nenabled = false\n\
+             [control]\nsocket = \"{socket}\"\n[store]\nreserve = \"0\"\n[engine]\nstart = \"off\"\n\
              [providers.stt]\ntype = \"off\"\n[providers.tts]\ntype = \"off\"\n[providers.chat]\ntype = \"off\"\n\
              [providers.embed]\ntype = \"off\"\n",
-            data = dir.path().join("data"),
-            socket = dir.path().join("control.sock"),
+            data = dir.path().join("data").display(),
+            socket = dir.path().join("control.sock").display(),
         );
         std::fs::write(dir.path().join("voxgate.toml"), text).unwrap();
         // while no gateway runs, the command writes to the store itself

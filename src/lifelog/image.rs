@@ -74,11 +74,6 @@ impl Lifelog {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let digit = |d: u8| char::from_digit(d.into(), 16).unwrap_or('0');
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
-}
-
 fn format_of(image: &[u8]) -> Option<(&'static str, &'static str)> {
     if image.starts_with(&[0xFF, 0xD8, 0xFF]) {
         return Some(("image/jpeg", "jpg"));

@@ -191,10 +191,6 @@ async fn append_day(
     Ok(())
 }
 
-fn seconds(from: Duration, to: Duration) -> f64 {
-    to.saturating_sub(from).as_secs_f64()
-}
-
 fn bytes_of(batch: &Batch) -> u64 {
     batch.changes.iter().filter_map(|(_, value)| value.as_ref()).map(|v| v.len() as u64).sum()
 }

@@ -79,6 +79,13 @@ fn root_mean_square(values: &[f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::large_stack_arrays,
+        reason = "lengths of test tones are small and positive"
+    )]
+
     use super::*;
 
     fn finish(sound: &[f32]) -> Vec<i16> {

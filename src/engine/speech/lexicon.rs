@@ -311,6 +311,7 @@ mod tests {
         lexicon.read(word, lexicon.source(word)?, uses)
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "what it is compared with is an Option")]
     fn sound(phonemes: &str) -> Option<Reading> {
         Some(Reading::Phonemes(phonemes.to_owned()))
     }

@@ -16,10 +16,12 @@ use tokio_util::task::TaskTracker;
 
 pub use operators::{Offline, Operators};
 
+pub use crate::pipeline::voice::Providers;
+pub use crate::session::stage;
+
 use crate::config::Config;
 use crate::domain::{Clock, SystemClock};
 use crate::observe::Notifier;
-use crate::pipeline::voice::Providers;
 use crate::store::SledStore;
 
 /// What comes from outside, besides the configuration.

@@ -11,12 +11,10 @@ use serde::Serialize;
 
 use super::context::Context;
 use crate::admin::{Admin, LifelogQuery, NewDevice};
-use crate::app::{Gateway, Outside};
+use crate::app::{Gateway, Outside, Providers, stage};
 use crate::config::Config;
 use crate::domain::{ByteSize, DeviceId, ListenMode};
 use crate::observe::Notifier;
-use crate::pipeline::voice::Providers;
-use crate::session::stage;
 use crate::sim::bench;
 use crate::sim::device::Login;
 use crate::sim::load::{self, Load};

@@ -147,6 +147,7 @@ async fn sled_behind_the_oldest_segment_is_refused_with_the_way_to_mend_it() {
         let store = open_small(&dir.path().join("live")).unwrap().store;
         for j in 0..60 {
             store.commit(one(&format!("x{life}-{j}"), &[1; 6_000])).await.unwrap();
+            store.sync_now();
         }
         store.close().await;
         let old = dir.path().join(format!("old{life}"));

@@ -81,7 +81,7 @@ choose_processor() {
       [[ "$flags" == *" $feature "* ]] || { level=baseline on=OFF; }
     done
     # whisper.cpp hands these to its CMake; without GGML_NATIVE=OFF it would build for this very machine
-    export GGML_NATIVE=OFF GGML_AVX=$on GGML_AVX2=$on GGML_FMA=$on GGML_F16C=$on GGML_BMI2=$on
+    export GGML_NATIVE=OFF GGML_SSE42=$on GGML_AVX=$on GGML_AVX2=$on GGML_FMA=$on GGML_F16C=$on GGML_BMI2=$on
   fi
   if [ "$level" = x86-64-v3 ]; then
     export RUSTFLAGS="${RUSTFLAGS:-} -C target-cpu=x86-64-v3"

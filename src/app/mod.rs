@@ -5,6 +5,7 @@ mod health;
 mod housekeeping;
 mod operators;
 mod start;
+mod watchdog;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -114,6 +115,7 @@ pub struct Gateway {
     providers: Providers,
     store: Arc<SledStore>,
     notifier: Notifier,
+    watchdog: watchdog::Watchdog,
 }
 
 impl Gateway {
@@ -135,6 +137,11 @@ impl Gateway {
     /// What its turns ask.
     pub fn providers(&self) -> &Providers {
         &self.providers
+    }
+
+    /// What the watchdog looks at: what does not work, if anything.
+    pub async fn alive(&self) -> Result<(), String> {
+        self.watchdog.look().await
     }
 
     /// Resolves when a part has died without which nothing may be promised.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +15,8 @@ use crate::delivery::Delivery;
 use crate::domain::{AudioPacket, Body, ControlKind, DeviceId, Ingress, Link, LinkId, Origin, Uplink};
 use crate::session::{Handle, Info, LanesClosed, Notice, Parts, start};
 
+/// The name of the session that only the watchdog asks.
+const CANARY: &str = "voxgate.canary";
 /// Notices that wait for a session.
 const NOTICES: usize = 16;
 
@@ -76,6 +78,24 @@ impl Router {
     /// Restarts a device.
     pub fn reboot(&self, device: &DeviceId) -> Result<(), CommandError> {
         self.command(device, Notice::Reboot)
+    }
+
+    /// Starts a session that belongs to no device, asks it whether it takes what comes, and ends it. It reads the
+    /// store and leaves nothing behind.
+    pub async fn canary(&self) -> bool {
+        let Ok(device) = DeviceId::parse(CANARY) else { return false };
+        let (notices_tx, notices) = mpsc::channel(1);
+        let (handle, actor) = start(device, Arc::clone(&self.inner.parts), notices_tx, notices, false);
+        let stop = self.inner.stop.child_token();
+        let ask = async {
+            let (answer, heard) = oneshot::channel();
+            let asked = handle.notices.send(Notice::Canary(answer)).await.is_ok();
+            let heard = asked && heard.await.is_ok();
+            stop.cancel();
+            heard
+        };
+        let (ended, heard) = tokio::join!(actor.run(stop.clone()), ask);
+        ended.is_ok() && heard
     }
 
     fn command(&self, device: &DeviceId, notice: Notice) -> Result<(), CommandError> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -84,6 +84,8 @@ pub enum Notice {
     Hush,
     /// An operator wants the device to restart.
     Reboot,
+    /// The watchdog asks whether a session still takes what comes.
+    Canary(oneshot::Sender<()>),
 }
 
 /// The turn that runs.

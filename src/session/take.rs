@@ -290,6 +290,8 @@ impl Actor {
             Notice::Say(text) => self.start_turn(Input::Say(text), Instant::now(), None),
             Notice::Hush => self.interrupt(StopReason::Abort),
             Notice::Reboot => self.send_once(Message::Reboot).await,
+            // one that no longer waits has given up: the watchdog's time is over
+            Notice::Canary(answer) => drop(answer.send(())),
         }
     }
 

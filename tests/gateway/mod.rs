@@ -106,6 +106,11 @@ impl Running {
         self.gateway.stop(Duration::from_secs(10)).await;
     }
 
+    /// What the watchdog looks at.
+    pub async fn alive(&self) -> Result<(), String> {
+        self.gateway.alive().await
+    }
+
     /// The operators' operations.
     pub fn operators(&self) -> Arc<Operators> {
         self.gateway.operators()

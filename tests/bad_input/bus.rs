@@ -3,6 +3,7 @@
 use voxgate::domain::ListenMode;
 use voxgate::sim::turn;
 
+use crate::gateway::peer::Version;
 use crate::gateway::{Running, chat, speech};
 
 const DEVICES: usize = 20;
@@ -12,7 +13,7 @@ const TURNS: usize = 2;
 async fn watchers_that_never_read_their_socket_are_dropped_and_every_turn_is_answered() {
     let gateway = Running::start_with(chat(&["The sky is blue. ", "Mostly."]), |config| {
         config.mqtt.limits.watcher_packets = 64;
-        config.mqtt.limits.watcher_bytes = voxgate::domain::ByteSize::kb(64);
+        config.mqtt.limits.bytes_per_second = voxgate::domain::ByteSize::mb(100);
         config.mqtt.bus.slots = 64;
     })
     .await;
@@ -22,6 +23,7 @@ async fn watchers_that_never_read_their_socket_are_dropped_and_every_turn_is_ans
         watcher.subscribe("#").await;
         deaf.push(watcher);
     }
+    let mut noisy = gateway.peer(Version::V4, "noisy").await;
     let mut devices = Vec::new();
     for n in 0..DEVICES {
         devices.push(gateway.device(&format!("cane-{n}")).await);
@@ -34,9 +36,15 @@ async fn watchers_that_never_read_their_socket_are_dropped_and_every_turn_is_ans
             assert_eq!(answer.reply, "The sky is blue. Mostly.");
         }
     });
-    futures::future::join_all(talks).await;
+    // more than the system's buffers hold
+    let flood = async {
+        for _ in 0..400 {
+            noisy.publish("telemetry", 0, &[b' '; 50_000]).await;
+        }
+    };
+    futures::future::join(flood, futures::future::join_all(talks)).await;
     gateway.counted("voxgate_turns_total", &[("outcome", "answered")], (DEVICES * TURNS) as f64).await;
-    gateway.counted("voxgate_mqtt_endings_total", &[("reason", "too_slow")], 1.0).await;
+    gateway.counted("voxgate_mqtt_endings_total", &[("reason", "too_slow")], 4.0).await;
     for n in 0..DEVICES {
         assert_eq!(gateway.turns(&format!("cane-{n}"), TURNS).await.len(), TURNS, "recorded, each of them");
     }

@@ -97,10 +97,10 @@ async fn garbage_is_dropped_and_counted(version: Version) {
             assert_eq!(peer.ack().await.0, id);
         }
         gateway.counted(DROPS, &[("cause", "malformed")], before + 2.0 * bad.len() as f64).await;
-        assert!(ask(&mut other, "how are you").await.is("Fine."), "{stream}");
+        ask(&mut other, "how are you").await.must_be("Fine.");
     }
     peer.control(1, ControlKind::Text("and how are you".into())).await;
-    assert!(peer.answer().await.is("Fine."));
+    peer.answer().await.must_be("Fine.");
     assert_eq!(gateway.metric("voxgate_session_panics_total", &[]).await, 0.0);
     gateway.stop().await;
 }
@@ -127,9 +127,7 @@ async fn an_image_whose_parts_do_not_fit_is_refused_and_told_and_the_next_is_kep
     for part in &mut parts {
         part.crc32c ^= 1;
     }
-    let told = |downlink: &Downlink| {
-        matches!(downlink, Downlink::Control { message: Message::Error { code, .. }, .. } if code == "image_refused")
-    };
+    let told = |downlink: &Downlink| matches!(downlink, Downlink::Control { message: Message::Error { code, .. }, .. } if code == "image_refused");
     for part in &parts {
         peer.publish("image", 1, &client::encode_image_part(part)).await;
     }
@@ -143,7 +141,7 @@ async fn an_image_whose_parts_do_not_fit_is_refused_and_told_and_the_next_is_kep
         .await;
     let Downlink::Control { message: Message::Ack { image_id, sha256, .. }, .. } = whole else { unreachable!() };
     assert_eq!((image_id, sha256.unwrap().len()), (Some(ImageId(10)), 64));
-    assert!(ask(&mut other, "how are you").await.is("Fine."));
+    ask(&mut other, "how are you").await.must_be("Fine.");
     gateway.stop().await;
 }
 
@@ -166,7 +164,8 @@ async fn garbage_on_the_ports_ends_its_own_connection_only() {
     let ok = gateway.metric(connects, &[("result", "ok")]).await;
     gateway.counted(connects, &[], ok + ROUNDS as f64).await;
 
-    for bytes in [noise.bytes(400), b"GET /metrics".to_vec(), [b"GET / HTTP/1.1\r\nx: ", &[b'y'; 1 << 20][..]].concat()] {
+    for bytes in [noise.bytes(400), b"GET /metrics".to_vec(), [b"GET / HTTP/1.1\r\nx: ", &[b'y'; 1 << 20][..]].concat()]
+    {
         let mut stream = TcpStream::connect(http).await.unwrap();
         // it may be closed before all is written
         let _ = stream.write_all(&bytes).await;
@@ -175,7 +174,7 @@ async fn garbage_on_the_ports_ends_its_own_connection_only() {
         assert!(closed.is_ok(), "a connection that says nothing useful is closed");
     }
     assert_eq!(get(http, "/-/healthy").await.0, 200);
-    assert!(ask(&mut device, "how are you").await.is("Fine."));
+    ask(&mut device, "how are you").await.must_be("Fine.");
     gateway.stop().await;
 }
 
@@ -189,7 +188,8 @@ async fn garbage_on_the_control_socket_is_answered_with_an_error() {
     half.write_all(b"{\"op\":").await.unwrap();
     let mut noise: Vec<u8> = Noise(3).bytes(300);
     noise.retain(|byte| *byte != b'\n');
-    let lines = [noise, b"{}".to_vec(), br#"{"op":"sing"}"#.to_vec(), br#"{"op":"say","device":"a/b","text":""}"#.to_vec()];
+    let lines =
+        [noise, b"{}".to_vec(), br#"{"op":"sing"}"#.to_vec(), br#"{"op":"say","device":"a/b","text":""}"#.to_vec()];
     for line in lines.into_iter().chain([vec![b'x'; 100 << 10]]) {
         let mut stream = UnixStream::connect(socket).await.unwrap();
         // too long a line is answered before all of it is written
@@ -204,15 +204,16 @@ async fn garbage_on_the_control_socket_is_answered_with_an_error() {
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).await.unwrap();
     assert!(answer.starts_with("{\"ok\""), "{answer}");
-    assert!(ask(&mut device, "how are you").await.is("Fine."));
+    ask(&mut device, "how are you").await.must_be("Fine.");
     gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_a_connect_is_closed_when_its_time_is_over() {
-    let gateway =
-        Running::start_with(chat(&["Fine."]), |config| config.mqtt.limits.connect_time = Span(Duration::from_millis(200)))
-            .await;
+    let gateway = Running::start_with(chat(&["Fine."]), |config| {
+        config.mqtt.limits.connect_time = Span(Duration::from_millis(200))
+    })
+    .await;
     let mut device = gateway.device("cane-1").await;
     let whole = connect_packet(Version::V4, "cane-1", "secret");
     let mut peers = Vec::new();
@@ -221,7 +222,7 @@ async fn half_a_connect_is_closed_when_its_time_is_over() {
         peer.send(&whole[..cut]).await;
         peers.push(peer);
     }
-    assert!(ask(&mut device, "how are you").await.is("Fine."), "while they are open");
+    ask(&mut device, "how are you").await.must_be("Fine.");
     for mut peer in peers {
         peer.closed().await;
     }
@@ -242,7 +243,7 @@ async fn a_giant_length_is_refused_before_a_byte_of_it_is_waited_for() {
     assert!(matches!(peer.next().await, Got::Packet(0xE0, why) if why[0] == 0x95), "the reason is told");
     peer.closed().await;
     gateway.counted("voxgate_mqtt_endings_total", &[("reason", "too_large")], 1.0).await;
-    assert!(ask(&mut other, "how are you").await.is("Fine."));
+    ask(&mut other, "how are you").await.must_be("Fine.");
     gateway.stop().await;
 }
 
@@ -253,16 +254,18 @@ async fn nobody_speaks_for_another_device() {
     for (version, code) in [(Version::V4, 0), (Version::V5, 0x87)] {
         let mut peer = gateway.peer(version, "cane-1").await;
         let text = br#"{"type":"text","seq":1,"payload":{"text":"not mine"}}"#;
-        for topic in ["device/other/control", "device/other/down/control", "device/other/status", "gateway/voxgate/status"] {
+        for topic in
+            ["device/other/control", "device/other/down/control", "device/other/status", "gateway/voxgate/status"]
+        {
             let before = gateway.metric(DROPS, &[("cause", "not_allowed")]).await;
             let id = peer.publish_on(topic, 1, text).await;
             assert_eq!(peer.ack().await, (id, code), "{topic}");
             gateway.counted(DROPS, &[("cause", "not_allowed")], before + 1.0).await;
         }
         peer.control(1, ControlKind::Text("mine".into())).await;
-        assert!(peer.answer().await.is("Fine."));
+        peer.answer().await.must_be("Fine.");
     }
-    assert!(ask(&mut other, "how are you").await.is("Fine."));
+    ask(&mut other, "how are you").await.must_be("Fine.");
     let turns = gateway.turns("other", 1).await;
     assert_eq!(turns.len(), 1, "only its own question: {turns:?}");
     gateway.stop().await;

@@ -45,8 +45,10 @@ impl Answer {
     }
 
     /// It was answered as it should be: with this text, spoken, without an error.
-    pub fn is(&self, reply: &str) -> bool {
-        self.reply == reply && self.spoken && self.frames > 0 && self.errors.is_empty()
+    #[track_caller]
+    pub fn must_be(&self, reply: &str) {
+        let good = self.reply == reply && self.spoken && self.frames > 0 && self.errors.is_empty();
+        assert!(good, "not {reply:?}, but {self:?}");
     }
 }
 

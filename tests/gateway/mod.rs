@@ -172,11 +172,11 @@ impl Running {
         Peer::connect(self.addrs().mqtt, version, id, &secret).await
     }
 
-    /// Makes an operator who may watch, and connects him.
+    /// Makes an operator who may watch, and connects him with a window that is soon full.
     pub async fn watcher(&self, name: &str) -> Peer {
-        let new = NewOperator { name: name.to_owned(), role: Role::Viewer, password: None };
+        let new = NewOperator { name: name.to_owned(), role: Role::Operator, password: None };
         let secret = self.operators().operator_add(new).await.unwrap().secret.unwrap().0;
-        Peer::connect(self.addrs().mqtt, Version::V4, name, &secret).await
+        Peer::narrow(self.addrs().mqtt, name, &secret).await
     }
 
     /// Connects a device that was made before.

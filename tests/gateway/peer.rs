@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use voxgate::domain::{AudioPacket, Control, ControlKind, Downlink, Stream};
 use voxgate::wire::native::client;
@@ -83,14 +83,28 @@ pub fn connect_packet(version: Version, user: &str, secret: &str) -> Vec<u8> {
 impl Peer {
     /// A connection that has said nothing yet.
     pub async fn open(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).await.unwrap();
+        Self::over(TcpStream::connect(addr).await.unwrap())
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self { stream, inbox: BytesMut::new(), version: Version::V4, id: String::new(), packet_id: 0 }
     }
 
     /// A connection that is in.
     pub async fn connect(addr: SocketAddr, version: Version, user: &str, secret: &str) -> Self {
-        let mut peer = Self { version, id: user.to_owned(), ..Self::open(addr).await };
+        Self::open(addr).await.greet(version, user, secret).await
+    }
+
+    /// A connection that is in, with as small a window as the system allows: it is soon full.
+    pub async fn narrow(addr: SocketAddr, user: &str, secret: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(1).unwrap();
+        Self::over(socket.connect(addr).await.unwrap()).greet(Version::V4, user, secret).await
+    }
+
+    async fn greet(self, version: Version, user: &str, secret: &str) -> Self {
+        let mut peer = Self { version, id: user.to_owned(), ..self };
         peer.send(&connect_packet(version, user, secret)).await;
         match peer.next().await {
             Got::Packet(0x20, body) => assert_eq!(body[1], 0, "refused"),
@@ -154,6 +168,13 @@ impl Peer {
         body.extend(text(filter));
         body.push(0);
         self.send(&packet(0x82, &body)).await;
+        loop {
+            match self.next().await {
+                Got::Packet(0x90, answer) => return assert!(*answer.last().unwrap() < 0x80, "{filter} is refused"),
+                Got::Closed => panic!("closed instead of subscribed"),
+                _ => {}
+            }
+        }
     }
 
     /// What comes next.

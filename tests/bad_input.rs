@@ -10,6 +10,7 @@ mod bus;
 mod bytes;
 #[path = "bad_input/disk.rs"]
 mod disk;
+#[cfg(feature = "engine")]
 #[path = "bad_input/engine.rs"]
 mod engine;
 #[path = "bad_input/numbers.rs"]

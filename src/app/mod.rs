@@ -114,6 +114,9 @@ pub struct Gateway {
     providers: Providers,
     store: Arc<SledStore>,
     notifier: Notifier,
+    /// Tests make trouble on it.
+    #[cfg(test)]
+    bus: Arc<crate::door::mqtt::Bus>,
 }
 
 impl Gateway {
@@ -172,3 +175,6 @@ impl Gateway {
         tracing::info!("stopped");
     }
 }
+
+#[cfg(test)]
+mod tests;

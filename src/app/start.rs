@@ -175,7 +175,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         Arc::clone(&config),
         stop.clone(),
     ));
-    tasks.spawn(housekeeping::status(Arc::clone(&operators), table, bus, stop.clone()));
+    tasks.spawn(housekeeping::status(Arc::clone(&operators), table, Arc::clone(&bus), stop.clone()));
     tasks.spawn(housekeeping::watchdog(
         notifier,
         Arc::clone(&operators),
@@ -186,7 +186,20 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     ));
     tracing::info!(mqtt = %addrs.mqtt, http = ?addrs.http, control = %addrs.control.display(), boot = report.boot, "voxgate is up");
     notifier.ready(&format!("mqtt on {}", addrs.mqtt));
-    Ok(Gateway { addrs, operators, stop, stop_bus, tasks, bus_tasks, router, providers, store, notifier })
+    Ok(Gateway {
+        addrs,
+        operators,
+        stop,
+        stop_bus,
+        tasks,
+        bus_tasks,
+        router,
+        providers,
+        store,
+        notifier,
+        #[cfg(test)]
+        bus,
+    })
 }
 
 pub(super) fn open_lifelog(

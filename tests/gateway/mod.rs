@@ -2,8 +2,10 @@
 #![allow(dead_code, reason = "each test file uses its part of this")]
 
 pub mod answer;
+pub mod binary;
 pub mod metrics;
 pub mod peer;
+pub mod tmpfs;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -122,6 +124,19 @@ impl Running {
         let Self { gateway, dir, config, providers } = self;
         gateway.stop(Duration::from_secs(10)).await;
         Self::start_in(dir, config, providers).await
+    }
+
+    /// The same with another configuration.
+    pub async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self.restart().await
+    }
+
+    /// Stops it; gives its folder, which is there as long as this is held, and its configuration.
+    pub async fn put_away(self) -> (Arc<TempDir>, Config) {
+        let Self { gateway, dir, config, .. } = self;
+        gateway.stop(Duration::from_secs(10)).await;
+        (dir, config)
     }
 
     /// Its configuration.

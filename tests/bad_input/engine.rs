@@ -29,7 +29,7 @@ fn models() -> Option<PathBuf> {
 fn settings(models: &Path) -> String {
     format!(
         "[models]\ndir = {models:?}\n[engine]\nlisten_wyoming = \"127.0.0.1:0\"\nlisten_http = \"127.0.0.1:0\"\n\
-         stt = \"off\"\nembed = \"off\"\n"
+         stt = \"off\"\nembed = \"off\"\n[voice.reply]\nmax_tokens = 8\n"
     )
 }
 

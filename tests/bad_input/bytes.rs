@@ -1,7 +1,5 @@
 //! Bytes that are no message, on every topic and every port.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
@@ -13,6 +11,8 @@ use crate::gateway::metrics::get;
 use crate::gateway::peer::{Got, Peer, Version, connect_packet, packet};
 use crate::gateway::{PATIENCE, Running, chat};
 
+/// Connections of garbage.
+const ROUNDS: usize = 100;
 const DROPS: &str = "voxgate_mqtt_drops_total";
 
 /// Bytes that follow from a seed.
@@ -96,12 +96,12 @@ async fn garbage_is_dropped_and_counted(version: Version) {
             let id = peer.publish(stream, 1, &payload).await;
             assert_eq!(peer.ack().await.0, id);
         }
-        gateway.counted(DROPS, &[("cause", "malformed")], before + 2.0 * bad.len() as f64).await;
+        gateway.counted(DROPS, &[("cause", "malformed")], before + 2 * bad.len() as u64).await;
         ask(&mut other, "how are you").await.must_be("Fine.");
     }
     peer.control(1, ControlKind::Text("and how are you".into())).await;
     peer.answer().await.must_be("Fine.");
-    assert_eq!(gateway.metric("voxgate_session_panics_total", &[]).await, 0.0);
+    assert_eq!(gateway.metric("voxgate_session_panics_total", &[]).await, 0);
     gateway.stop().await;
 }
 
@@ -132,7 +132,7 @@ async fn an_image_whose_parts_do_not_fit_is_refused_and_told_and_the_next_is_kep
         peer.publish("image", 1, &client::encode_image_part(part)).await;
     }
     peer.until(told).await;
-    gateway.counted("voxgate_images_refused_total", &[("why", "malformed")], 1.0).await;
+    gateway.counted("voxgate_images_refused_total", &[("why", "malformed")], 1).await;
     for part in client::cut_image(ImageId(10), &file, 2_000).unwrap() {
         peer.publish("image", 1, &client::encode_image_part(&part)).await;
     }
@@ -151,7 +151,6 @@ async fn garbage_on_the_ports_ends_its_own_connection_only() {
     let mut device = gateway.device("cane-1").await;
     let mut noise = Noise(0x8765_4321);
     let (mqtt, http) = (gateway.addrs().mqtt, gateway.http());
-    const ROUNDS: usize = 100;
     for round in 1..=ROUNDS {
         let mut peer = Peer::open(mqtt).await;
         let bytes = noise.bytes(round * 5);
@@ -162,9 +161,10 @@ async fn garbage_on_the_ports_ends_its_own_connection_only() {
     }
     let connects = "voxgate_mqtt_connects_total";
     let ok = gateway.metric(connects, &[("result", "ok")]).await;
-    gateway.counted(connects, &[], ok + ROUNDS as f64).await;
+    gateway.counted(connects, &[], ok + ROUNDS as u64).await;
 
-    for bytes in [noise.bytes(400), b"GET /metrics".to_vec(), [b"GET / HTTP/1.1\r\nx: ", &[b'y'; 1 << 20][..]].concat()]
+    for bytes in
+        [noise.bytes(400), b"GET /metrics".to_vec(), [&b"GET / HTTP/1.1\r\nx: "[..], &b"y".repeat(1 << 20)].concat()]
     {
         let mut stream = TcpStream::connect(http).await.unwrap();
         // it may be closed before all is written
@@ -211,7 +211,7 @@ async fn garbage_on_the_control_socket_is_answered_with_an_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn half_a_connect_is_closed_when_its_time_is_over() {
     let gateway = Running::start_with(chat(&["Fine."]), |config| {
-        config.mqtt.limits.connect_time = Span(Duration::from_millis(200))
+        config.mqtt.limits.connect_time = Span::ms(200);
     })
     .await;
     let mut device = gateway.device("cane-1").await;
@@ -226,7 +226,7 @@ async fn half_a_connect_is_closed_when_its_time_is_over() {
     for mut peer in peers {
         peer.closed().await;
     }
-    gateway.counted("voxgate_mqtt_connects_total", &[("result", "no_connect")], 5.0).await;
+    gateway.counted("voxgate_mqtt_connects_total", &[("result", "no_connect")], 5).await;
     gateway.stop().await;
 }
 
@@ -237,12 +237,12 @@ async fn a_giant_length_is_refused_before_a_byte_of_it_is_waited_for() {
     let mut stranger = Peer::open(gateway.addrs().mqtt).await;
     stranger.send(&[0x10, 0xFF, 0xFF, 0xFF, 0x7F]).await;
     stranger.closed().await;
-    gateway.counted("voxgate_mqtt_connects_total", &[("result", "too_large")], 1.0).await;
+    gateway.counted("voxgate_mqtt_connects_total", &[("result", "too_large")], 1).await;
     let mut peer = gateway.peer(Version::V5, "cane-1").await;
     peer.send(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F]).await;
     assert!(matches!(peer.next().await, Got::Packet(0xE0, why) if why[0] == 0x95), "the reason is told");
     peer.closed().await;
-    gateway.counted("voxgate_mqtt_endings_total", &[("reason", "too_large")], 1.0).await;
+    gateway.counted("voxgate_mqtt_endings_total", &[("reason", "too_large")], 1).await;
     ask(&mut other, "how are you").await.must_be("Fine.");
     gateway.stop().await;
 }
@@ -260,7 +260,7 @@ async fn nobody_speaks_for_another_device() {
             let before = gateway.metric(DROPS, &[("cause", "not_allowed")]).await;
             let id = peer.publish_on(topic, 1, text).await;
             assert_eq!(peer.ack().await, (id, code), "{topic}");
-            gateway.counted(DROPS, &[("cause", "not_allowed")], before + 1.0).await;
+            gateway.counted(DROPS, &[("cause", "not_allowed")], before + 1).await;
         }
         peer.control(1, ControlKind::Text("mine".into())).await;
         peer.answer().await.must_be("Fine.");

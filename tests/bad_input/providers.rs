@@ -111,7 +111,7 @@ async fn every_stage_that_goes_wrong_is_apologised_for(mood: Mood, kind: &str) {
             _ => ask(&mut device, "break").await,
         };
         assert!(apologised(&told, stage), "{stage}: {told:?}");
-        gateway.counted(FAILURES, &[("stage", stage), ("kind", kind)], 1.0).await;
+        gateway.counted(FAILURES, &[("stage", stage), ("kind", kind)], 1).await;
         let turn = gateway.turns("cane-1", 2 * n + 1).await.pop().unwrap();
         assert_eq!(turn["outcome"], "failed", "{stage}");
         assert_eq!(turn["failed"], format!("{stage}: {kind}"));
@@ -144,7 +144,7 @@ async fn an_empty_transcript_is_no_question_and_needs_no_apology() {
         let told = answer(&mut device).await;
         assert_eq!((told.heard.as_deref(), told.frames, told.errors.len(), told.spoken), (Some(""), 0, 0, false));
         assert_eq!(gateway.last_turn("cane-1").await["outcome"], "empty");
-        gateway.counted("voxgate_turns_total", &[("outcome", "empty")], 1.0).await;
+        gateway.counted("voxgate_turns_total", &[("outcome", "empty")], 1).await;
         ask(&mut other, "how are you").await.must_be("Fine.");
         ask(&mut device, "how are you").await.must_be("Fine.");
         gateway.stop().await;

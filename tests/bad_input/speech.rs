@@ -42,7 +42,7 @@ async fn undecodable_opus_in_mid_utterance_is_concealed_and_counted() {
     for (round, mode) in [ListenMode::Manual, ListenMode::Auto].into_iter().enumerate() {
         speak(&mut device, &broken, mode).await;
         answer(&mut device).await.must_be("Fine.");
-        gateway.counted(UNDECODABLE, &[], 4.0 * (round + 1) as f64).await;
+        gateway.counted(UNDECODABLE, &[], 4 * (round + 1) as u64).await;
         ask(&mut other, "how are you").await.must_be("Fine.");
     }
     assert_eq!(gateway.last_turn("cane-1").await["heard"]["undecodable"], 4);
@@ -60,7 +60,7 @@ async fn an_utterance_that_is_no_opus_at_all_is_told_as_such() {
     assert_eq!((told.errors, told.heard, told.frames), (vec!["audio_undecodable".to_owned()], Some(String::new()), 0));
     let turn = gateway.last_turn("cane-1").await;
     assert_eq!((&turn["outcome"], &turn["heard"]["undecodable"]), (&"empty".into(), &broken.frames.len().into()));
-    gateway.counted(UNDECODABLE, &[], broken.frames.len() as f64).await;
+    gateway.counted(UNDECODABLE, &[], broken.frames.len() as u64).await;
     // in auto mode nothing is ever heard; the device learns that nothing came of its listening
     speak(&mut device, &broken, ListenMode::Auto).await;
     let told = answer(&mut device).await;
@@ -87,7 +87,7 @@ async fn an_utterance_beyond_the_greatest_length_is_cut_answered_and_told() {
         let ms = turn["heard"]["ms"].as_u64().unwrap();
         assert!((1_900..=2_500).contains(&ms), "{mode:?}: cut at {ms} ms");
         assert_eq!(turn["outcome"], "answered");
-        gateway.counted(ENDS, &[("why", "too_long")], before + 1.0).await;
+        gateway.counted(ENDS, &[("why", "too_long")], before + 1).await;
         ask(&mut other, "how are you").await.must_be(LONG);
     }
     speak(&mut device, &speech(), ListenMode::Manual).await;
@@ -108,7 +108,7 @@ async fn a_device_that_speaks_without_end_is_answered_again_and_again_and_starve
         assert!(told.reply == "Fine." && told.frames > 0, "{told:?}");
         ask(&mut other, "how are you").await.must_be("Fine.");
     }
-    assert!(gateway.metric("voxgate_audio_ignored_total", &[]).await > 0.0, "what came during the answers");
+    assert!(gateway.metric("voxgate_audio_ignored_total", &[]).await > 0, "what came during the answers");
     gateway.stop().await;
 }
 
@@ -121,7 +121,7 @@ async fn a_device_that_never_says_listen_stop_is_answered_when_its_audio_ends() 
         listen(&mut device, mode).await;
         frames(&mut device, &script, script.frames.len()).await;
         answer(&mut device).await.must_be("Fine.");
-        gateway.counted(ENDS, &[("why", "stalled")], (n + 1) as f64).await;
+        gateway.counted(ENDS, &[("why", "stalled")], (n + 1) as u64).await;
         ask(&mut other, "how are you").await.must_be("Fine.");
     }
     // a device that only listens, and one that was silent, get no turn of it
@@ -143,13 +143,13 @@ async fn silence_is_no_question_and_needs_no_apology() {
     let told = answer(&mut device).await;
     assert_eq!((told.heard.as_deref(), told.frames, told.errors.len(), told.spoken), (Some(""), 0, 0, false));
     assert_eq!(gateway.last_turn("cane-1").await["outcome"], "empty");
-    gateway.counted("voxgate_turns_total", &[("outcome", "empty"), ("input", "speech")], 1.0).await;
+    gateway.counted("voxgate_turns_total", &[("outcome", "empty"), ("input", "speech")], 1).await;
 
     listen(&mut device, ListenMode::Auto).await;
     frames(&mut device, &silence, 60).await;
     let told = answer(&mut device).await;
     assert_eq!((told.heard.as_deref(), told.frames, told.errors.len()), (Some(""), 0, 0));
-    gateway.counted(ENDS, &[("why", "no_speech")], 3.0).await;
+    gateway.counted(ENDS, &[("why", "no_speech")], 3).await;
     ask(&mut other, "how are you").await.must_be("Fine.");
     device.control(None, ControlKind::Text("how are you".into())).await.unwrap();
     let next = until(&mut device, |d| {

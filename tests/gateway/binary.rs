@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 use voxgate::domain::DeviceId;
 use voxgate::sim::device::{Device, Login};
 
@@ -31,36 +32,37 @@ pub fn voxgate(config: &Path, args: &[&str]) -> Command {
 /// A configuration on free ports with its data in `data`; `rest` is added to it.
 pub fn config(dir: &Path, data: &Path, rest: &str) -> PathBuf {
     let path = dir.join("voxgate.toml");
-    let socket = dir.join("control.sock");
+    let (data, socket) = (data.display(), dir.join("control.sock"));
+    let socket = socket.display();
     let text = format!(
-        "[gateway]\ndata_dir = {data:?}\n[mqtt]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
-         [control]\nsocket = {socket:?}\n[store]\nreserve = \"0\"\n{rest}"
+        "[gateway]\ndata_dir = \"{data}\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
+         [control]\nsocket = \"{socket}\"\n[store]\nreserve = \"0\"\n{rest}"
     );
     std::fs::write(&path, text).unwrap();
     path
 }
 
 /// Waits for something outside this process.
-pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub async fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
         assert!(begun.elapsed() < 3 * PATIENCE, "no {what}");
-        std::thread::sleep(LOOK);
+        sleep(LOOK).await;
     }
 }
 
 impl Binary {
     /// Starts `voxgate serve`; its log goes to a file.
-    pub fn serve(rest: &str) -> Self {
+    pub async fn serve(rest: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let config = config(dir.path(), &dir.path().join("data"), rest);
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let child = voxgate(&config, &["serve"]).stderr(log).spawn().unwrap();
         let binary = Self { dir, child: Some(child) };
-        wait("gateway", || binary.run(&["status", "--json"]).status.success().then_some(()));
+        wait("gateway", || binary.run(&["status", "--json"]).status.success().then_some(())).await;
         binary
     }
 

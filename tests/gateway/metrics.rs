@@ -19,13 +19,13 @@ pub async fn get(addr: SocketAddr, path: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-/// The sum of a metric's samples that have these labels.
-pub fn value(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+/// The sum of a counter's or gauge's samples that have these labels.
+pub fn value(text: &str, name: &str, labels: &[(&str, &str)]) -> u64 {
     let sample = |line: &str| {
         let (series, value) = line.rsplit_once(' ')?;
         let (found, rest) = series.split_once('{').unwrap_or((series, ""));
         let has = |(key, value): &(&str, &str)| rest.contains(&format!("{key}=\"{value}\""));
-        (found == name && labels.iter().all(has)).then(|| value.parse::<f64>().unwrap())
+        (found == name && labels.iter().all(has)).then(|| value.parse::<u64>().unwrap())
     };
     text.lines().filter(|line| !line.starts_with('#')).filter_map(sample).sum()
 }
@@ -37,15 +37,15 @@ impl Running {
     }
 
     /// A metric now, read as an operator reads it.
-    pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let (status, text) = get(self.http(), "/metrics").await;
         assert_eq!(status, 200);
         value(&text, name, labels)
     }
 
     /// Waits until a metric is at least this.
-    pub async fn counted(&self, name: &str, labels: &[(&str, &str)], least: f64) {
-        let mut last = 0.0;
+    pub async fn counted(&self, name: &str, labels: &[(&str, &str)], least: u64) {
+        let mut last = 0;
         let counting = async {
             while last < least {
                 last = self.metric(name, labels).await;

@@ -216,14 +216,12 @@ impl Peer {
     pub async fn answer(&mut self) -> Answer {
         let mut answer = Answer::default();
         loop {
-            match self.next().await {
-                Got::Down(downlink) => {
-                    if answer.take(downlink) {
-                        return answer;
-                    }
-                }
-                Got::Closed => panic!("closed in mid-answer: {answer:?}"),
-                _ => {}
+            let got = self.next().await;
+            assert!(!matches!(got, Got::Closed), "closed in mid-answer: {answer:?}");
+            if let Got::Down(downlink) = got
+                && answer.take(downlink)
+            {
+                return answer;
             }
         }
     }

@@ -116,6 +116,9 @@ pub struct Gateway {
     store: Arc<SledStore>,
     notifier: Notifier,
     watchdog: watchdog::Watchdog,
+    /// Tests make trouble on it.
+    #[cfg(test)]
+    bus: Arc<crate::door::mqtt::Bus>,
 }
 
 impl Gateway {
@@ -179,3 +182,6 @@ impl Gateway {
         tracing::info!("stopped");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -176,13 +176,27 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         Arc::clone(&config),
         stop.clone(),
     ));
-    tasks.spawn(housekeeping::status(Arc::clone(&operators), table, bus, stop.clone()));
+    tasks.spawn(housekeeping::status(Arc::clone(&operators), table, Arc::clone(&bus), stop.clone()));
     let watchdog =
         Watchdog { door: operators.door.clone(), router: router.clone(), workers, store: Arc::clone(&store) };
     tasks.spawn(watchdog.clone().run(notifier, stop.clone()));
     tracing::info!(mqtt = %addrs.mqtt, http = ?addrs.http, control = %addrs.control.display(), boot = report.boot, "voxgate is up");
     notifier.ready(&format!("mqtt on {}", addrs.mqtt));
-    Ok(Gateway { addrs, operators, stop, stop_bus, tasks, bus_tasks, router, providers, store, notifier, watchdog })
+    Ok(Gateway {
+        addrs,
+        operators,
+        stop,
+        stop_bus,
+        tasks,
+        bus_tasks,
+        router,
+        providers,
+        store,
+        notifier,
+        watchdog,
+        #[cfg(test)]
+        bus,
+    })
 }
 
 pub(super) fn open_lifelog(

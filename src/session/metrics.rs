@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 
 use super::turn::{Outcome, TurnReport};
 use super::window::Verdict;
-use crate::domain::Stream;
+use crate::domain::{Refusal, Stream};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Number {
@@ -19,6 +19,11 @@ struct Number {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Why {
+    why: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -42,6 +47,8 @@ pub struct Metrics {
     turns: Family<Ended, Counter>,
     running: Gauge,
     failed_commits: Counter,
+    listening: Family<Why, Counter>,
+    refused_images: Family<Why, Counter>,
 }
 
 impl Metrics {
@@ -76,6 +83,16 @@ impl Metrics {
         registry.register("voxgate_turns", "turns by outcome and input", metrics.turns.clone());
         registry.register("voxgate_turns_running", "turns that run now", metrics.running.clone());
         registry.register("voxgate_session_failed_commits", "commits that failed", metrics.failed_commits.clone());
+        registry.register(
+            "voxgate_listening_ends",
+            "listening that ended otherwise than by silence after speech or by the device: too_long, stalled, no_speech",
+            metrics.listening.clone(),
+        );
+        registry.register(
+            "voxgate_images_refused",
+            "images that were refused by cause",
+            metrics.refused_images.clone(),
+        );
         metrics
     }
 
@@ -115,6 +132,15 @@ impl Metrics {
 
     pub(super) fn session_opened(&self) {
         self.opened.inc();
+    }
+
+    /// Listening ended in an unusual way.
+    pub(super) fn listening_ended(&self, why: &'static str) {
+        self.listening.get_or_create(&Why { why }).inc();
+    }
+
+    pub(super) fn refused_image(&self, why: Refusal) {
+        self.refused_images.get_or_create(&Why { why: why.name() }).inc();
     }
 
     pub(super) fn failed_commit(&self) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use serde_json::Value;
 use tempfile::TempDir;
-use voxgate::admin::{Admin, LifelogQuery, NewDevice};
+use voxgate::admin::{Admin, LifelogQuery};
 use voxgate::app::{Gateway, Operators, Outside};
 use voxgate::config::Config;
 use voxgate::domain::{ByteSize, DeviceId, Downlink, ListenMode};
@@ -114,17 +114,9 @@ impl Running {
     /// Makes a device and connects it.
     pub async fn device(&self, id: &str) -> Device {
         let id = DeviceId::parse(id).unwrap();
-        let new = NewDevice {
-            id: id.clone(),
-            password: None,
-            mode: ListenMode::Auto,
-            device_text: false,
-            language: None,
-            replace: true,
-        };
-        let secret = self.operators().device_add(new).await.unwrap().secret.unwrap().0;
-        std::fs::write(self.dir.path().join(format!("{id}.secret")), &secret).unwrap();
-        self.connect_as(id, secret).await
+        let login = self.gateway.login(&id, ListenMode::Auto).await.unwrap();
+        std::fs::write(self.dir.path().join(format!("{id}.secret")), &login.secret).unwrap();
+        Device::connect(&login, PATIENCE).await.unwrap()
     }
 
     /// Connects a device that was made before.

@@ -3,6 +3,7 @@
 mod commands;
 mod health;
 mod housekeeping;
+mod metrics;
 mod operators;
 mod start;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use metrics::reference as metrics_reference;
 pub use operators::{Offline, Operators};
 
 pub use crate::pipeline::voice::Providers;

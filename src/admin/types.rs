@@ -42,6 +42,13 @@ pub struct NewDevice {
     pub replace: bool,
 }
 
+impl NewDevice {
+    /// A device with a secret that the gateway makes, in the place of one of the same name.
+    pub fn anew(id: DeviceId, mode: ListenMode) -> Self {
+        Self { id, password: None, mode, device_text: false, language: None, replace: true }
+    }
+}
+
 /// An operator to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewOperator {

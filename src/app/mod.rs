@@ -3,6 +3,7 @@
 mod commands;
 mod health;
 mod housekeeping;
+mod metrics;
 mod operators;
 mod start;
 mod watchdog;
@@ -15,14 +16,17 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use metrics::reference as metrics_reference;
 pub use operators::{Offline, Operators};
 
 pub use crate::pipeline::voice::Providers;
 pub use crate::session::stage;
 
+use crate::admin::{Admin, AdminError, NewDevice};
 use crate::config::Config;
-use crate::domain::{Clock, SystemClock};
+use crate::domain::{Clock, DeviceId, ListenMode, SystemClock};
 use crate::observe::Notifier;
+use crate::sim::device::Login;
 use crate::store::SledStore;
 
 /// What comes from outside, besides the configuration.
@@ -135,6 +139,14 @@ impl Gateway {
     /// The operators' operations, without a socket between.
     pub fn operators(&self) -> Arc<Operators> {
         Arc::clone(&self.operators)
+    }
+
+    /// Makes a device (in the place of one of the same name) and tells how a simulated one connects as it.
+    pub async fn login(&self, id: &DeviceId, mode: ListenMode) -> Result<Login, AdminError> {
+        let credential = self.operators.device_add(NewDevice::anew(id.clone(), mode)).await?;
+        let secret = credential.secret.map(|secret| secret.0).unwrap_or_default();
+        let mqtt = self.addrs.mqtt;
+        Ok(Login { host: mqtt.ip().to_string(), port: mqtt.port(), id: id.clone(), secret })
     }
 
     /// What its turns ask.

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::commands::DeviceCommands;
 use super::health::Parts as HealthParts;
+use super::metrics::Metrics;
 use super::operators::Operators;
 use super::watchdog::Watchdog;
 use super::{Addrs, Gateway, Outside, StartError, housekeeping};
@@ -31,7 +31,7 @@ use crate::session::{self, EarParts, Limits};
 use crate::store::records::Numbers;
 use crate::store::{self, Opened, Store};
 use crate::topics::Table;
-use crate::{audio, delivery, observe};
+use crate::{lifelog, observe};
 
 /// An engine that chooses its own ports says which within this.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(20);
@@ -42,30 +42,30 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let config = Arc::new(config);
     let Outside { clock, random, notifier, providers } = outside;
     let mut registry = observe::registry();
+    let metrics = Metrics::register(&mut registry);
     let (stop, stop_bus) = (CancellationToken::new(), CancellationToken::new());
     let (tasks, bus_tasks) = (TaskTracker::new(), TaskTracker::new());
 
     let data = config.gateway.data_dir.clone();
     std::fs::create_dir_all(&data).map_err(|error| StartError::DataDir(data.clone(), error))?;
-    let Opened { store, report } = open_store(&config, &clock, &mut registry).await?;
+    let Opened { store, report } = open_store(&config, &clock, metrics.store).await?;
     let numbers = Arc::new(Numbers::new(report.boot));
     let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
-    let lifelog = open_lifelog(&config, &shared, &clock, &numbers, &mut registry)?;
+    let lifelog = open_lifelog(&config, &shared, &clock, &numbers, &metrics.lifelog)?;
 
     let table = Arc::new(Table::builtin(&config.gateway.name)?);
-    let door_metrics = mqtt::Metrics::register(&mut registry);
     let bus = Bus::start(
         config.mqtt.bus.clone(),
         Arc::clone(&table),
         Arc::clone(&clock),
-        door_metrics.clone(),
+        metrics.mqtt.clone(),
         &bus_tasks,
         stop_bus.clone(),
     );
     let credentials = Credentials::open(Arc::clone(&shared), &data, Arc::clone(&clock)).await?;
     first_operator(&credentials, &data).await?;
 
-    let workers = Workers::new(cores(), audio::workers::Metrics::register(&mut registry))?;
+    let workers = Workers::new(cores(), metrics.workers)?;
     let vad = load_vad(&config).await?;
     let engine = if providers.is_none() && config.providers.wants_engine() {
         Some(housekeeping::engine(&config, &mut registry, &tasks, &stop)?)
@@ -88,10 +88,10 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         opus: config.voice.opus.clone(),
         apology: Arc::clone(&apology),
         clock: Arc::clone(&clock),
-        metrics: voice::Metrics::register(&mut registry),
+        metrics: metrics.voice,
     });
 
-    let delivery = Arc::new(Delivery::new(Arc::clone(&table), delivery::Metrics::register(&mut registry)));
+    let delivery = Arc::new(Delivery::new(Arc::clone(&table), metrics.delivery));
     let intake = Images::new(Arc::clone(&lifelog), Arc::clone(&clock));
     let parts = session::Parts {
         settings: config.session.clone(),
@@ -99,7 +99,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
             settings: config.voice.audio(),
             vad: vad.clone(),
             workers: workers.clone(),
-            metrics: audio::Metrics::register(&mut registry),
+            metrics: metrics.audio,
         },
         store: Arc::clone(&shared),
         lifelog: Arc::clone(&lifelog),
@@ -116,7 +116,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
             image: u32::try_from(crate::wire::native::MAX_IMAGE).unwrap_or(u32::MAX),
             in_flight: u32::from(config.mqtt.limits.in_flight),
         },
-        metrics: session::Metrics::register(&mut registry),
+        metrics: metrics.session,
     };
     let router = Router::new(Arc::clone(&delivery), Arc::new(parts), stop.clone());
     let ingress: Arc<dyn Ingress> = Arc::new(router.clone());
@@ -131,7 +131,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
             table: Arc::clone(&table),
             bus: bus.clone(),
             clock: Arc::clone(&clock),
-            metrics: door_metrics,
+            metrics: metrics.mqtt,
         },
     )?;
     let health = Arc::new(HealthParts {
@@ -204,20 +204,18 @@ pub(super) fn open_lifelog(
     store: &Arc<dyn Store>,
     clock: &Arc<dyn crate::domain::Clock>,
     numbers: &Arc<Numbers>,
-    registry: &mut Registry,
+    metrics: &lifelog::Metrics,
 ) -> Result<Arc<Lifelog>, StartError> {
-    let metrics = crate::lifelog::Metrics::register(registry);
     let (settings, dir) = (config.lifelog.clone(), &config.gateway.data_dir);
-    let lifelog = Lifelog::open(settings, dir, Arc::clone(store), Arc::clone(clock), Arc::clone(numbers), &metrics)?;
+    let lifelog = Lifelog::open(settings, dir, Arc::clone(store), Arc::clone(clock), Arc::clone(numbers), metrics)?;
     Ok(Arc::new(lifelog))
 }
 
 pub(super) async fn open_store(
     config: &Config,
     clock: &Arc<dyn crate::domain::Clock>,
-    registry: &mut Registry,
+    metrics: store::Metrics,
 ) -> Result<Opened, StartError> {
-    let metrics = store::Metrics::register(registry);
     let (settings, dir, clock) = (config.store.clone(), config.gateway.data_dir.join("store"), Arc::clone(clock));
     let opened = tokio::task::spawn_blocking(move || store::open(settings, &dir, clock, &metrics)).await;
     let opened = opened.map_err(|error| StartError::Interrupted(error.to_string()))??;

@@ -1,34 +1,44 @@
-//! `voxgate bench`: what the gateway itself adds to a turn, on this machine.
+//! `voxgate bench`: what the gateway itself adds to a turn, and what it costs, on this machine.
+
+mod figures;
+mod generator;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde::Serialize;
 
 use super::context::Context;
-use crate::admin::{Admin, LifelogQuery, NewDevice};
-use crate::app::{Gateway, Outside, Providers, stage};
+use super::sim::{Interrupt, Mode};
+use crate::admin::{Admin, LifelogQuery};
+use crate::app::{Gateway, Outside, Providers};
 use crate::config::Config;
-use crate::domain::{ByteSize, DeviceId, ListenMode};
-use crate::observe::Notifier;
-use crate::sim::bench;
+use crate::domain::{ByteSize, DeviceId, UP_RATE};
+use crate::observe::{Notifier, cost};
 use crate::sim::device::Login;
-use crate::sim::load::{self, Load};
 use crate::sim::providers::Delays;
-use crate::sim::report::{Report, Spread};
+use crate::sim::{bench, plot};
+use figures::{Found, Gateway as GatewayFigures, Memory};
+use generator::{Generator, Run};
 
-/// Measure whole turns through a gateway in this process, with test providers that answer at once
+/// A step of `--ladder` is this share of the devices that the last run had.
+const STEP: u32 = 4;
+/// The ladder ends here.
+const TOP: u32 = 4_000;
+
+/// Measure whole turns through a gateway with test providers that answer at once
 ///
-/// Frames on sockets, broker, session, codec and store are the real ones. `own_ms` is from `listen_stop` to the first
-/// frame at the link, less the providers' own time. The store and the codec have benches of their own: `cargo bench`.
+/// The gateway is in this process; its devices are in another, `voxgate sim`, so that processor time and memory are
+/// told apart. Frames on sockets, broker, session, codec and store are the real ones. The store, the codec and the
+/// way of a frame into a session have benches of their own: `cargo bench`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   voxgate bench
+  voxgate bench --devices 50 --mode auto --interrupt
+  voxgate bench --devices 200 --ladder --plot ladder.svg
   voxgate bench --devices 1,50,200 --turns 3 --json")]
 pub(super) struct Args {
     /// Numbers of devices that talk at once, one run each
@@ -37,6 +47,18 @@ pub(super) struct Args {
     /// Turns of each device
     #[arg(long, value_name = "M", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub turns: u32,
+    /// Who ends a turn; with auto the hang-over is in the table as endpoint
+    #[arg(long, value_enum, default_value_t = Mode::Manual)]
+    pub mode: Mode,
+    /// Then break into answers, with abort and by voice, and report how soon they stop
+    #[arg(long)]
+    pub interrupt: bool,
+    /// Then go on with a quarter more devices each time, until a frame is late (99 of 100 within 20 ms)
+    #[arg(long)]
+    pub ladder: bool,
+    /// Draw latencies and processor time against the number of devices
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
     /// The question: a WAV of any rate [default: two seconds of a made-up voice]
     #[arg(long, value_name = "FILE")]
     pub wav: Option<PathBuf>,
@@ -48,35 +70,38 @@ pub(super) struct Args {
     pub json: bool,
 }
 
-/// One run.
-#[derive(Serialize)]
-struct Found {
-    #[serde(flatten)]
-    report: Report,
-    /// What the gateway itself added, ms.
-    own_ms: Spread,
-    /// The worst lateness of a frame at the link, as the gateway saw it, one value a turn, ms.
-    link_late_ms: Spread,
-    /// CPU seconds of this process, gateway and load generator together.
-    cpu_s: f64,
-}
-
 /// Starts gateways of its own; none needs to run.
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> {
     let config = context.config()?;
+    let config_file = Some(context.config_path()).filter(|path| path.exists());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    for devices in &args.devices {
-        let dir = scratch(args.dir.as_deref(), *devices)?;
-        let found = runtime.block_on(measure(args, config.clone(), &dir, *devices as usize));
+    let mut found: Vec<Found> = Vec::new();
+    let mut steps: Vec<u32> = args.devices.iter().rev().copied().collect();
+    while let Some(devices) = steps.pop() {
+        let dir = scratch(args.dir.as_deref(), devices)?;
+        let bench = Bench { args, dir: &dir, config_file: config_file.as_deref(), devices };
+        let one = runtime.block_on(bench.measure(config.clone()));
         std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
-        let found = found?;
+        let one = one?;
         if args.json {
-            context.json(&found)?;
+            context.json(&one)?;
         } else {
-            write!(context.out, "{}", found.report)?;
-            writeln!(context.out, "  {:<12} ms  {}", "own", found.own_ms)?;
-            writeln!(context.out, "  {:<12} ms  {}\n", "link late", found.link_late_ms)?;
+            writeln!(context.out, "{one}")?;
         }
+        let more = devices.saturating_add((devices / STEP).max(1));
+        if args.ladder && steps.is_empty() && one.on_time() && more <= TOP {
+            steps.push(more);
+        }
+        found.push(one);
+    }
+    if args.ladder && !args.json {
+        let most = found.iter().filter(|one| one.on_time()).map(|one| one.devices).max();
+        let late = found.iter().find(|one| !one.on_time()).map(|one| one.devices);
+        let say = |devices: Option<usize>| devices.map_or("none".to_owned(), |devices| devices.to_string());
+        writeln!(context.out, "on time with {} devices, late with {}", say(most), say(late))?;
+    }
+    if let Some(path) = &args.plot {
+        plot::ladder(path, &figures::curves(&found)).map_err(anyhow::Error::msg)?;
     }
     Ok(())
 }
@@ -89,44 +114,84 @@ fn scratch(below: Option<&Path>, devices: u32) -> anyhow::Result<PathBuf> {
     Ok(dir)
 }
 
-async fn measure(args: &Args, mut config: Config, dir: &Path, devices: usize) -> anyhow::Result<Found> {
-    config.models.dir = Some(config.models_dir());
-    dir.join("data").clone_into(&mut config.gateway.data_dir);
-    config.mqtt.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    config.http.enabled = false;
-    config.control.socket = dir.join("control.sock");
-    config.store.reserve = ByteSize(0);
-    let ahead = config.voice.reply.ahead_frames;
-    let (transcriber, chat, synthesizer) = bench::providers(Delays::default());
-    let providers = Some(Providers { transcriber, chat, synthesizer });
-    let outside = Outside { providers, notifier: Notifier::default(), ..Outside::default() };
-    let gateway = Gateway::start(config, outside).await?;
-    let operators = gateway.operators();
-    let mqtt = gateway.addrs().mqtt;
-    let mut logins = Vec::with_capacity(devices);
-    for n in 0..devices {
-        let id = DeviceId::parse(&format!("bench-{n}"))?;
-        let mode = ListenMode::Manual;
-        let new = NewDevice { id: id.clone(), password: None, mode, device_text: false, language: None, replace: true };
-        let secret = operators.device_add(new).await?.secret.map(|secret| secret.0).unwrap_or_default();
-        logins.push(Login { host: mqtt.ip().to_string(), port: mqtt.port(), id, secret });
+/// One run: a gateway of its own, and its devices.
+struct Bench<'a> {
+    args: &'a Args,
+    dir: &'a Path,
+    config_file: Option<&'a Path>,
+    devices: u32,
+}
+
+impl Bench<'_> {
+    async fn measure(&self, mut config: Config) -> anyhow::Result<Found> {
+        config.models.dir = Some(config.models_dir());
+        self.dir.join("data").clone_into(&mut config.gateway.data_dir);
+        config.mqtt.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.http.enabled = false;
+        config.control.socket = self.dir.join("control.sock");
+        config.store.reserve = ByteSize(0);
+        let (transcriber, chat, synthesizer) = bench::providers(Delays::default());
+        let providers = Some(Providers { transcriber, chat, synthesizer });
+        let outside = Outside { providers, notifier: Notifier::default(), ..Outside::default() };
+        let gateway = Gateway::start(config, outside).await?;
+        let found = self.drive(&gateway).await;
+        gateway.stop(Duration::from_secs(10)).await;
+        found
     }
-    let ramp = Duration::from_millis(10 * devices as u64);
-    let load = Load { logins, turns: args.turns as usize, mode: ListenMode::Manual, ahead, ramp };
-    let script = Arc::new(bench::script(args.wav.as_deref())?);
-    let (report, _) = load::run(&load, script, |_, _| {}).await;
-    let query = LifelogQuery { kind: Some("turn".into()), limit: 10_000, ..LifelogQuery::default() };
-    let turns = operators.lifelog_list(query).await?;
-    gateway.stop(Duration::from_secs(10)).await;
-    let number = |row: &crate::admin::LifelogRow, name: &str| row.detail["stages_ms"][name].as_f64();
-    let own = |row: &crate::admin::LifelogRow| {
-        Some(number(row, stage::FIRST_AUDIO)? - number(row, stage::PROVIDERS).unwrap_or_default())
-    };
-    let late = turns.iter().filter_map(|row| row.detail["worst_late_ms"].as_f64()).collect();
-    Ok(Found {
-        own_ms: Spread::of(turns.iter().filter_map(own).collect()),
-        link_late_ms: Spread::of(late),
-        cpu_s: report.generator_cpu_s,
-        report,
-    })
+
+    async fn drive(&self, gateway: &Gateway) -> anyhow::Result<Found> {
+        let mut logins = Vec::new();
+        for n in 0..self.devices {
+            logins.push(gateway.login(&DeviceId::parse(&format!("bench-{n}"))?, self.args.mode.into()).await?);
+        }
+        let generator = Generator::new(self.dir, self.config_file, &self.wav()?, &logins)?;
+        // what the start left to do is done: memory before there is any session
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let before = cost().resident;
+        let turns = self.args.turns;
+        let talk = Run { turns, mode: self.args.mode, interrupt: None, hold: HOLD };
+        let watched = generator.run(&talk, idle(gateway, u64::from(self.devices))).await?;
+        let rows = self.turns(gateway).await?;
+        let memory = Memory::of(before, watched.idle, watched.peak, self.devices);
+        let mut found = Found::new(watched.report, GatewayFigures::of(&rows, &watched.samples), memory);
+        if self.args.interrupt {
+            for (how, name) in [(Interrupt::Abort, "abort"), (Interrupt::Voice, "voice")] {
+                let run = Run { turns, mode: self.args.mode, interrupt: Some(how), hold: 0 };
+                let watched = generator.run(&run, std::future::pending()).await?;
+                found.interrupted(name, watched.report)?;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn turns(&self, gateway: &Gateway) -> anyhow::Result<Vec<serde_json::Value>> {
+        let limit = self.devices as usize * self.args.turns as usize;
+        let query = LifelogQuery { kind: Some("turn".into()), limit, ..LifelogQuery::default() };
+        Ok(gateway.operators().lifelog_list(query).await?.into_iter().map(|row| row.detail).collect())
+    }
+
+    /// The question as a file, which is how the other process gets it.
+    fn wav(&self) -> anyhow::Result<PathBuf> {
+        if let Some(wav) = &self.args.wav {
+            return Ok(wav.clone());
+        }
+        let path = self.dir.join("question.wav");
+        crate::audio::wav::write(&path, UP_RATE, &bench::voice(Duration::from_secs(2)))?;
+        Ok(path)
+    }
+}
+
+/// Seconds for which the devices are connected and silent, so that memory can be read.
+const HOLD: u64 = 4;
+
+/// Resident memory when all devices are connected and nobody has spoken.
+async fn idle(gateway: &Gateway, devices: u64) -> u64 {
+    let operators = gateway.operators();
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if operators.glance().online >= devices {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            return cost().resident;
+        }
+    }
 }

@@ -10,14 +10,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::context::Context;
-use crate::admin::{Admin, LifelogQuery, NewDevice};
+use crate::admin::{Admin, LifelogQuery};
 use crate::app::{Gateway, Operators, Outside};
 use crate::config::Config;
 use crate::domain::{DeviceId, ListenMode};
 use crate::observe::State;
 use crate::observe::logging::LogLevel;
 use crate::sim;
-use crate::sim::device::Login;
 use crate::sim::script::Script;
 
 /// How long the engines may take to load.
@@ -143,23 +142,12 @@ async fn ask(args: &Args, gateway: &Gateway, ahead: u32, say: impl Fn(&str) + Se
     let operators = gateway.operators();
     wait_for_the_engines(gateway, &say).await?;
     let id = DeviceId::parse("demo")?;
-    let new = NewDevice {
-        id: id.clone(),
-        password: None,
-        mode: ListenMode::Auto,
-        device_text: false,
-        language: None,
-        replace: true,
-    };
-    let credential = operators.device_add(new).await?;
-    let secret = credential.secret.map(|secret| secret.0).unwrap_or_default();
-    let mqtt = gateway.addrs().mqtt;
-    let login = Login { host: mqtt.ip().to_string(), port: mqtt.port(), id: id.clone(), secret };
+    let login = gateway.login(&id, ListenMode::Auto).await?;
     let script = match &args.wav {
         Some(wav) => Script::from_wav(wav)?,
         None => sim::demo::question(&*gateway.providers().synthesizer).await?,
     };
-    say(&format!("asks:  {:.1} s of speech over mqtt://{mqtt}", script.frames.len() as f64 * 0.06));
+    say(&format!("asks:  {:.1} s of speech over mqtt://{}", script.frames.len() as f64 * 0.06, gateway.addrs().mqtt));
     let turn = sim::demo::ask(&login, &script, ahead, |line| say(line)).await?;
     if !turn.errors.is_empty() {
         anyhow::bail!("there is no answer: {}", turn.errors.join("; "));

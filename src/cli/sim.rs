@@ -11,14 +11,12 @@ use super::context::Context;
 use crate::admin::{Admin, NewDevice};
 use crate::domain::{DeviceId, ListenMode};
 use crate::sim::device::Login;
+use crate::sim::interrupt::How;
 use crate::sim::load::{self, Load};
 use crate::sim::plot;
 use crate::sim::report::Report;
 use crate::sim::script::Script;
 use crate::sim::turn::Turn;
-
-/// A frame that is later than this against its slot is late (99 of 100 must not be).
-const LATE_MS: f64 = 20.0;
 
 /// Play a question on many simulated devices against a running gateway, and report
 ///
@@ -44,6 +42,15 @@ pub(super) struct Args {
     /// Lines of user:password to connect with, one a device, in the place of devices made for it
     #[arg(long, value_name = "FILE")]
     pub credentials: Option<PathBuf>,
+    /// Who ends a turn
+    #[arg(long, value_enum, default_value_t = Mode::Manual)]
+    pub mode: Mode,
+    /// Break into every answer, and report how soon it stops and whether any frame follows
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub interrupt: Option<Interrupt>,
+    /// Seconds for which all are connected and silent before the first word
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    pub hold: u64,
     /// Add devices step by step until the first frame is late, and report how many that took
     #[arg(long)]
     pub ladder: bool,
@@ -53,6 +60,42 @@ pub(super) struct Args {
     /// Print one JSON object in the place of progress and tables
     #[arg(long)]
     pub json: bool,
+}
+
+/// Who ends a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Mode {
+    /// The gateway hears when the person has finished
+    Auto,
+    /// The device says so
+    Manual,
+}
+
+impl From<Mode> for ListenMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Auto => ListenMode::Auto,
+            Mode::Manual => ListenMode::Manual,
+        }
+    }
+}
+
+/// How an answer is broken into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Interrupt {
+    /// The device sends abort
+    Abort,
+    /// The person speaks into it, in realtime mode
+    Voice,
+}
+
+impl From<Interrupt> for How {
+    fn from(how: Interrupt) -> Self {
+        match how {
+            Interrupt::Abort => How::Abort,
+            Interrupt::Voice => How::Voice,
+        }
+    }
 }
 
 /// Needs a gateway that runs.
@@ -104,9 +147,11 @@ async fn climb(args: &Args, logins: &[Login], script: &Arc<Script>, ahead: u32) 
         let load = Load {
             logins: logins[..devices].to_vec(),
             turns: args.turns as usize,
-            mode: ListenMode::Manual,
+            mode: args.mode.into(),
+            interrupt: args.interrupt.map(How::from),
             ahead,
-            ramp: Duration::from_millis(20 * devices as u64),
+            ramp: Duration::from_millis(10 * devices as u64),
+            hold: Duration::from_secs(args.hold),
         };
         let quiet = args.json;
         let progress = |done: usize, all: usize| {
@@ -115,7 +160,7 @@ async fn climb(args: &Args, logins: &[Login], script: &Arc<Script>, ahead: u32) 
             }
         };
         let (report, turns) = load::run(&load, Arc::clone(script), progress).await;
-        let late = report.late_ms.p99 > LATE_MS || report.answered < report.turns;
+        let late = !report.on_time();
         found.push((report, turns));
         if late && args.ladder {
             break;
@@ -168,15 +213,12 @@ impl Made {
         let mut made = Vec::new();
         for n in 1..=devices {
             let id = DeviceId::parse(&format!("sim-{n}"))?;
-            let new = NewDevice {
-                id: id.clone(),
-                password: None,
-                mode: ListenMode::Manual,
-                device_text: false,
-                language: None,
-                replace: true,
-            };
-            let secret = admin.device_add(new).await?.secret.map(|secret| secret.0).unwrap_or_default();
+            let secret = admin
+                .device_add(NewDevice::anew(id.clone(), ListenMode::Manual))
+                .await?
+                .secret
+                .map(|secret| secret.0)
+                .unwrap_or_default();
             made.push((id, secret));
         }
         Ok(Self { devices: made, admin: Some(admin) })

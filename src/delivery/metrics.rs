@@ -30,14 +30,32 @@ impl Metrics {
     /// Registers the counters.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register("voxgate_downlink_packets", "downlink packets handed to a link", metrics.sent.clone());
-        registry.register("voxgate_downlink_refused", "downlink packets that no link took", metrics.refused.clone());
+        registry.register(
+            "voxgate_downlink_packets",
+            "Downlink packets handed to a device's connection",
+            metrics.sent.clone(),
+        );
+        registry.register(
+            "voxgate_downlink_refused",
+            "Downlink packets that no connection took: its queue was full, or it was gone",
+            metrics.refused.clone(),
+        );
         registry.register(
             "voxgate_downlink_cleared_frames",
-            "frames of speech dropped from a link's queue by an interruption",
+            "Frames of speech taken out of a connection's queue by an interruption",
             metrics.cleared.clone(),
         );
         metrics
+    }
+
+    /// Makes a sample of each label, for `docs/metrics.md`; not for a registry that is served.
+    pub fn show_labels(&self) {
+        for kind in [PacketKind::Control, PacketKind::Audio].map(name) {
+            drop(self.sent.get_or_create(&Sent { kind }));
+            for cause in [SendError::Full, SendError::Gone].map(cause) {
+                drop(self.refused.get_or_create(&Refused { kind, cause }));
+            }
+        }
     }
 
     pub(super) fn sent(&self, kind: PacketKind) {
@@ -45,15 +63,18 @@ impl Metrics {
     }
 
     pub(super) fn refused(&self, kind: PacketKind, error: SendError) {
-        let cause = match error {
-            SendError::Full => "full",
-            SendError::Gone => "gone",
-        };
-        self.refused.get_or_create(&Refused { kind: name(kind), cause }).inc();
+        self.refused.get_or_create(&Refused { kind: name(kind), cause: cause(error) }).inc();
     }
 
     pub(super) fn cleared(&self, frames: usize) {
         self.cleared.inc_by(frames as u64);
+    }
+}
+
+fn cause(error: SendError) -> &'static str {
+    match error {
+        SendError::Full => "full",
+        SendError::Gone => "gone",
     }
 }
 

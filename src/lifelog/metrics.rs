@@ -22,9 +22,9 @@ impl Metrics {
     /// Registers them.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register(MOVED, "Days moved out of the store", metrics.moved.clone());
-        registry.register(DAMAGED, "Damaged blocks of day files that a query skipped", metrics.damaged.clone());
-        registry.register(IMAGES, "Images stored", metrics.images.clone());
+        registry.register(MOVED, "Days of entries moved out of the store, into a file each", metrics.moved.clone());
+        registry.register(DAMAGED, "Damaged blocks of day files that a query left out", metrics.damaged.clone());
+        registry.register(IMAGES, "Images stored as files", metrics.images.clone());
         metrics
     }
 }

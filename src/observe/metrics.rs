@@ -2,6 +2,7 @@
 //!
 //! A room registers its own families with names that begin with `voxgate_`; nothing here knows them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -51,31 +52,85 @@ pub fn encode(registry: &Registry) -> Result<String, std::fmt::Error> {
     Ok(out)
 }
 
-/// The reference of a registry's metrics, as `docs/metrics.md` has it: name and meaning, sorted.
+/// The reference of a registry's metrics, as `docs/metrics.md` has it: name, type, unit, labels and meaning, sorted.
 ///
-/// A family without a sample is no part of the text that [`encode`] gives, so names and help are read
-/// from the registry's `Debug` form, which has them all; a collector's are read from the text.
+/// It is read from the text that [`encode`] gives, which leaves out a family without a sample: whoever asks
+/// has made a sample of each label value before. The values of a label that is open (of an info metric, as
+/// they tell the build) are not listed.
 pub fn reference(registry: &Registry) -> Result<String, std::fmt::Error> {
-    let (encoded, debug) = (encode(registry)?, format!("{registry:?}"));
-    let mut rows = described(&encoded, "# HELP ", " ", "\n");
-    rows.extend(described(&debug, "Descriptor { name: \"", "\", help: \"", "\", unit"));
-    rows.sort_unstable();
-    rows.dedup();
+    let encoded = encode(registry)?;
+    let families = families(&encoded);
     let mut out = String::from(
         "# Metrics\n\nServed as OpenMetrics text by `GET /metrics` (`[http] listen`). A counter's samples end in `_total`, \
-         a histogram's in `_bucket`, `_sum` and `_count`.\nGenerated from the code by `UPDATE_DOCS=1 cargo test`: do not edit.\n\n\
-         | metric | meaning |\n|---|---|\n",
+         a histogram's in `_bucket`, `_sum` and `_count`;\nall numbers count from the start of the process. A sample with \
+         labels appears when it first counts.\nGenerated from the code by `UPDATE_DOCS=1 cargo test --test docs`: do not edit.\n\n\
+         | metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n",
     );
-    for (name, help) in rows {
-        writeln!(out, "| `{name}` | {} |", help.trim_end_matches('.').replace('|', "\\|"))?;
+    for (name, family) in families {
+        let help = family.help.trim_end_matches('.').replace('|', "\\|");
+        let (unit, labels) = (family.unit(name), family.labels());
+        writeln!(out, "| `{name}` | {} | {unit} | {labels} | {help} |", family.kind)?;
     }
     Ok(out)
 }
 
-/// Every name and help that stand between `before`, `between` and `after`.
-fn described<'a>(text: &'a str, before: &str, between: &str, after: &str) -> Vec<(&'a str, &'a str)> {
-    let row = |rest: &'a str| rest.split_once(after)?.0.split_once(between);
-    text.split(before).skip(1).filter_map(row).collect()
+/// What the text says of one metric.
+#[derive(Debug, Default)]
+struct Described<'a> {
+    kind: &'a str,
+    unit: &'a str,
+    help: &'a str,
+    /// Values by label, sorted: the order in the text is that of a hash map.
+    labels: BTreeMap<&'a str, BTreeSet<&'a str>>,
+}
+
+impl Described<'_> {
+    /// The unit that was registered, else the one that the name ends in.
+    fn unit(&self, name: &str) -> &'static str {
+        let of = |word: &str| match word {
+            "seconds" => Some("s"),
+            "bytes" => Some("bytes"),
+            _ => None,
+        };
+        of(self.unit).or_else(|| of(name.rsplit('_').next()?)).unwrap_or("–")
+    }
+
+    fn labels(&self) -> String {
+        let one = |(name, values): (&&str, &BTreeSet<&str>)| match self.kind {
+            "info" => format!("`{name}`"),
+            _ => format!("`{name}`: {}", values.iter().copied().collect::<Vec<_>>().join(", ")),
+        };
+        self.labels.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Every metric of an OpenMetrics text.
+fn families(text: &str) -> BTreeMap<&str, Described<'_>> {
+    let mut families: BTreeMap<&str, Described<'_>> = BTreeMap::new();
+    let mut current = "";
+    for line in text.lines() {
+        if let Some((what, rest)) = line.strip_prefix("# ").and_then(|rest| rest.split_once(' ')) {
+            let (name, value) = rest.split_once(' ').unwrap_or((rest, ""));
+            current = name;
+            let family = families.entry(name).or_default();
+            match what {
+                "HELP" => family.help = value,
+                "TYPE" => family.kind = value,
+                "UNIT" => family.unit = value,
+                _ => {}
+            }
+        } else if let (Some(family), Some((_, rest))) = (families.get_mut(current), line.split_once('{'))
+            && let Some((labels, _)) = rest.split_once('}')
+        {
+            for (label, value) in labels.split(',').filter_map(|pair| pair.split_once('=')) {
+                family.labels.entry(label).or_default().insert(value.trim_matches('"'));
+            }
+            // the bounds of a histogram's buckets are no label of ours
+            family.labels.remove("le");
+        }
+    }
+    families.retain(|_, family| !family.kind.is_empty());
+    families
 }
 
 #[cfg(test)]
@@ -83,6 +138,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
     use prometheus_client::metrics::counter::Counter;
     use prometheus_client::metrics::family::Family;
+    use prometheus_client::metrics::histogram::Histogram;
 
     use super::*;
 
@@ -100,13 +156,21 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_lists_a_family_that_has_no_sample_yet() {
+    fn the_reference_tells_type_unit_and_labels() {
         let mut registry = super::registry();
         let family = Family::<Why, Counter>::default();
-        registry.register("voxgate_drops", "Frames dropped", family);
+        registry.register("voxgate_drops", "Frames dropped", family.clone());
+        for reason in ["late", "full"] {
+            drop(family.get_or_create(&Why { reason }));
+        }
+        let took = Histogram::new([0.1, 1.0]);
+        registry.register("voxgate_wait_seconds", "Time waited", took);
         let text = reference(&registry).expect("encodes");
-        assert_eq!(text.matches("voxgate_drops").count(), 1, "{text}");
-        assert!(text.contains("| `voxgate_drops` | Frames dropped |"), "{text}");
-        assert!(text.contains("| `process_threads` | Threads of the gateway's process |"), "{text}");
+        let drops = text.lines().find(|line| line.contains("voxgate_drops")).expect("a line");
+        assert!(drops.contains("| counter | – | `reason`: ") && drops.ends_with(" | Frames dropped |"), "{drops}");
+        assert!(drops.contains("late") && drops.contains("full"), "{drops}");
+        assert!(text.contains("| `voxgate_wait_seconds` | histogram | s |  | Time waited |"), "{text}");
+        assert!(text.contains("| `process_threads` | gauge | – |  | Threads of the gateway's process |"), "{text}");
+        assert!(text.contains("| `voxgate_build` | info | – | `arch`; `engine`; `version` |"), "no value: {text}");
     }
 }

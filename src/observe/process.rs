@@ -10,6 +10,24 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+/// What this process costs: for load runs and benches.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Cost {
+    /// User and system processor time, s.
+    pub cpu_s: f64,
+    /// Resident memory, bytes; 0 where there is no `/proc`.
+    pub resident: u64,
+}
+
+/// What this process has cost so far.
+pub fn cost() -> Cost {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF);
+    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    let cpu_s = usage.map_or(0.0, |usage| seconds(usage.user_time()) + seconds(usage.system_time()));
+    let resident = Process::read().resident_bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default();
+    Cost { cpu_s, resident }
+}
+
 /// Reads `/proc/self` when it is asked.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Process;
@@ -97,5 +115,7 @@ mod tests {
         let reading = Process::read();
         assert!(reading.resident_bytes > Some(1 << 20), "{reading:?}");
         assert!(reading.threads >= Some(1) && reading.open_fds >= Some(1), "{reading:?}");
+        let cost = cost();
+        assert!(cost.cpu_s > 0.0 && cost.resident > 1 << 20, "{cost:?}");
     }
 }

@@ -32,6 +32,26 @@ struct Ended {
     input: &'static str,
 }
 
+/// What is said of numbers of control and telemetry; audio's are counted by the ears.
+const VERDICTS: [Verdict; 4] = [Verdict::New, Verdict::Duplicate, Verdict::Pending, Verdict::Late];
+const OUTCOMES: [Outcome; 5] =
+    [Outcome::Answered, Outcome::Empty, Outcome::Failed, Outcome::Interrupted, Outcome::LinkLost];
+/// Every `ControlKind::name`.
+const CONTROL: [&str; 12] = [
+    "hello",
+    "heartbeat",
+    "listen_start",
+    "listen_stop",
+    "abort",
+    "text",
+    "played",
+    "ack",
+    "sos",
+    "tool_result",
+    "image",
+    "goodbye",
+];
+
 /// Counters of sessions, messages and turns.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
@@ -55,56 +75,85 @@ impl Metrics {
     /// Registers them.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register("voxgate_sessions", "session actors in memory", metrics.live.clone());
-        registry.register("voxgate_sessions_opened", "sessions opened", metrics.opened.clone());
-        registry.register("voxgate_sessions_resumed", "sessions resumed by a hello", metrics.resumed.clone());
-        registry.register("voxgate_session_panics", "sessions that ended by a fault of ours", metrics.panics.clone());
+        registry.register("voxgate_sessions", "Sessions in memory", metrics.live.clone());
+        registry.register("voxgate_sessions_opened", "Sessions opened", metrics.opened.clone());
+        registry.register("voxgate_sessions_resumed", "Sessions resumed by a hello", metrics.resumed.clone());
+        registry.register(
+            "voxgate_session_panics",
+            "Sessions that ended by a fault of the gateway's own; each device got a new one",
+            metrics.panics.clone(),
+        );
         registry.register(
             "voxgate_sequence_numbers",
-            "numbered messages by stream and verdict",
+            "Numbered control and telemetry messages, by what the sequence window said of the number",
             metrics.numbers.clone(),
         );
-        registry.register("voxgate_control_messages", "control messages by type", metrics.control.clone());
+        registry.register(
+            "voxgate_control_messages",
+            "Control messages that sessions took, by type",
+            metrics.control.clone(),
+        );
         registry.register(
             "voxgate_audio_packets",
-            "uplink audio packets that reached a session",
+            "Uplink audio packets that reached a session",
             metrics.audio.clone(),
         );
         registry.register(
             "voxgate_audio_ignored",
-            "uplink audio packets while the microphone did not count",
+            "Uplink audio packets that came while nobody listened: during an answer, or outside listen_start and listen_stop",
             metrics.ignored.clone(),
         );
         registry.register(
             "voxgate_audio_dropped",
-            "uplink audio packets dropped because a session's lane was full",
+            "Uplink audio packets dropped because a session's lane was full; the oldest goes",
             metrics.dropped.clone(),
         );
-        registry.register("voxgate_turns", "turns by outcome and input", metrics.turns.clone());
-        registry.register("voxgate_turns_running", "turns that run now", metrics.running.clone());
-        registry.register("voxgate_session_failed_commits", "commits that failed", metrics.failed_commits.clone());
+        registry.register(
+            "voxgate_turns",
+            "Turns that ended, by outcome and by what began them",
+            metrics.turns.clone(),
+        );
+        registry.register("voxgate_turns_running", "Turns that run now", metrics.running.clone());
+        registry.register(
+            "voxgate_session_failed_commits",
+            "Commits of sessions that failed: what they carried was not acknowledged",
+            metrics.failed_commits.clone(),
+        );
         registry.register(
             "voxgate_listening_ends",
-            "listening that ended otherwise than by silence after speech or by the device: too_long, stalled, no_speech",
+            "Listening that ended otherwise than by silence after speech, or than the device wished",
             metrics.listening.clone(),
         );
         registry.register(
             "voxgate_images_refused",
-            "images that were refused by cause",
+            "Images that were refused, by cause",
             metrics.refused_images.clone(),
         );
         metrics
     }
 
+    /// Makes a sample of each label, for `docs/metrics.md`; not for a registry that is served.
+    pub fn show_labels(&self) {
+        for stream in [Stream::Control, Stream::Telemetry].map(Stream::name) {
+            for verdict in VERDICTS.map(name) {
+                drop(self.numbers.get_or_create(&Number { stream, verdict }));
+            }
+        }
+        for kind in CONTROL {
+            drop(self.control.get_or_create(&Kind { kind }));
+        }
+        for outcome in OUTCOMES.map(Outcome::name) {
+            for input in ["speech", "text", "say"] {
+                drop(self.turns.get_or_create(&Ended { outcome, input }));
+            }
+        }
+        for why in ["too_long", "no_speech", "stalled"] {
+            drop(self.listening.get_or_create(&Why { why }));
+        }
+    }
+
     pub(super) fn sequence(&self, stream: Stream, verdict: Verdict) {
-        let verdict = match verdict {
-            Verdict::New => "new",
-            Verdict::Duplicate => "duplicate",
-            Verdict::Pending => "pending",
-            Verdict::Late => "late",
-            Verdict::Unconfirmed => "unconfirmed",
-        };
-        self.numbers.get_or_create(&Number { stream: stream.name(), verdict }).inc();
+        self.numbers.get_or_create(&Number { stream: stream.name(), verdict: name(verdict) }).inc();
     }
 
     pub(super) fn control(&self, kind: &'static str) {
@@ -172,5 +221,15 @@ impl Metrics {
         if panicked {
             self.panics.inc();
         }
+    }
+}
+
+fn name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::New => "new",
+        Verdict::Duplicate => "duplicate",
+        Verdict::Pending => "pending",
+        Verdict::Late => "late",
+        Verdict::Unconfirmed => "unconfirmed",
     }
 }

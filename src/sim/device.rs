@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, NetworkOptions, Outgoing, Packet, QoS};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::domain::{AudioPacket, Control, ControlKind, DeviceId, Downlink, Stream};
@@ -64,7 +64,8 @@ pub struct Device {
     pub id: DeviceId,
     client: AsyncClient,
     arrived: mpsc::Receiver<Result<Arrived, DeviceError>>,
-    network: JoinHandle<()>,
+    /// The one task that drives the connection; dropped with the device, it is aborted.
+    network: JoinSet<()>,
     control_seq: u32,
     audio_seq: u32,
     audio_topic: String,
@@ -84,7 +85,8 @@ impl Device {
         events.set_network_options(network);
         connected(&mut events, patience).await?;
         let (sender, arrived) = mpsc::channel(WAITING);
-        let network = tokio::spawn(pump(events, sender));
+        let mut network = JoinSet::new();
+        network.spawn(pump(events, sender));
         let (control_topic, audio_topic) =
             (format!("device/{}/control", login.id), format!("device/{}/audio", login.id));
         let id = login.id.clone();
@@ -139,11 +141,11 @@ impl Device {
         self.control_seq += 1;
     }
 
-    /// Says goodbye to the broker.
-    pub async fn disconnect(self) {
+    /// Says goodbye to the broker and waits until the connection is closed.
+    pub async fn disconnect(mut self) {
         // a connection that is gone needs no goodbye
         let _ = self.client.disconnect().await;
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.network).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.network.join_next()).await;
     }
 
     async fn publish(&self, topic: String, qos: QoS, payload: Bytes) -> Result<(), DeviceError> {

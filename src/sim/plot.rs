@@ -1,8 +1,16 @@
-//! A load run as an SVG: how the latencies of each stage are distributed.
+//! Load runs as an SVG: how the latencies of each stage are distributed, and what changes with the number of devices.
 
 use std::path::Path;
 
 use plotters::prelude::*;
+
+use super::report::LATE_MS;
+
+const FONT: &str = "sans-serif";
+/// The least that the logarithmic axis shows.
+const LEAST_MS: f64 = 0.1;
+/// Lines between the lines of the mesh.
+const FAINT: RGBAColor = RGBAColor(0, 0, 0, 0.06);
 
 /// Draws cumulative distributions: one line a stage, ms across, share of turns up.
 pub fn distributions(path: &Path, title: &str, stages: &[(String, Vec<f64>)]) -> Result<(), String> {
@@ -21,7 +29,7 @@ where
     area.fill(&WHITE)?;
     let longest = stages.iter().flat_map(|(_, values)| values.iter().copied()).fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", 20))
+        .caption(title, (FONT, 20))
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(56)
@@ -38,7 +46,99 @@ where
             .label(stage)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2)));
     }
-    chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerRight)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK)
+        .draw()?;
+    area.present()?;
+    Ok(())
+}
+
+/// What changes with the number of devices.
+#[derive(Debug, Clone, Default)]
+pub struct Curves {
+    /// Above both charts.
+    pub title: String,
+    /// Lines of (devices, ms).
+    pub ms: Vec<Line>,
+    /// Lines of (devices, cores).
+    pub cores: Vec<Line>,
+}
+
+/// A name and its points.
+pub type Line = (String, Vec<(f64, f64)>);
+
+/// Draws two charts, one above the other: milliseconds (logarithmic, with the bar of 20 ms) and cores, both
+/// against the number of devices.
+pub fn ladder(path: &Path, curves: &Curves) -> Result<(), String> {
+    let area = SVGBackend::new(path, (900, 760)).into_drawing_area();
+    draw_ladder(&area, curves).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn draw_ladder<'a, B: DrawingBackend + 'a>(
+    area: &DrawingArea<B, plotters::coord::Shift>,
+    curves: &Curves,
+) -> Result<(), Box<dyn std::error::Error + 'a>>
+where
+    B::ErrorType: 'static,
+{
+    area.fill(&WHITE)?;
+    let most = |lines: &[Line], at: fn(&(f64, f64)) -> f64| {
+        lines.iter().flat_map(|(_, points)| points.iter().map(at)).fold(0.0, f64::max)
+    };
+    let devices = 0.0..most(&curves.ms, |point| point.0).max(1.0) * 1.04;
+    let (upper, lower) = area.titled(&curves.title, (FONT, 20))?.split_vertically(430);
+
+    let longest = most(&curves.ms, |point| point.1).max(LATE_MS) * 1.6;
+    let mut chart = ChartBuilder::on(&upper)
+        .margin(12)
+        .x_label_area_size(24)
+        .y_label_area_size(64)
+        .build_cartesian_2d(devices.clone(), (LEAST_MS..longest).log_scale())?;
+    chart.configure_mesh().y_desc("ms").y_label_formatter(&|ms| format!("{ms}")).light_line_style(FAINT).draw()?;
+    let bar = [(0.0, LATE_MS), (devices.end, LATE_MS)];
+    chart
+        .draw_series(DashedLineSeries::new(bar, 6, 4, BLACK.stroke_width(1)))?
+        .label("late: more than 20 ms")
+        .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], BLACK.stroke_width(1)));
+    for (at, (name, points)) in curves.ms.iter().enumerate() {
+        let color = Palette99::pick(at).to_rgba();
+        // a logarithm of nothing cannot be drawn
+        let points = points.iter().map(|(devices, ms)| (*devices, ms.max(LEAST_MS)));
+        chart
+            .draw_series(LineSeries::new(points, color.filled().stroke_width(2)).point_size(3))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK)
+        .draw()?;
+
+    let most_cores = most(&curves.cores, |point| point.1).max(0.1) * 1.25;
+    let mut chart = ChartBuilder::on(&lower)
+        .margin(12)
+        .x_label_area_size(44)
+        .y_label_area_size(64)
+        .build_cartesian_2d(devices, 0.0..most_cores)?;
+    chart.configure_mesh().x_desc("devices that talk").y_desc("cores").light_line_style(FAINT).draw()?;
+    for (at, (name, points)) in curves.cores.iter().enumerate() {
+        let color = Palette99::pick(at + 4).to_rgba();
+        chart
+            .draw_series(LineSeries::new(points.iter().copied(), color.filled().stroke_width(2)).point_size(3))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK)
+        .draw()?;
     area.present()?;
     Ok(())
 }

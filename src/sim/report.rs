@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::interrupt::Interrupted;
 use super::turn::Turn;
 
+/// A frame that is later than this against its slot is late, ms; 99 of 100 must not be.
+pub const LATE_MS: f64 = 20.0;
+
 /// The spread of a figure.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Spread {
     /// How many values.
     pub count: usize,
@@ -53,7 +57,7 @@ impl fmt::Display for Spread {
 }
 
 /// A load run.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
     /// Simulated devices.
     pub devices: usize,
@@ -73,16 +77,22 @@ pub struct Report {
     pub stale: u64,
     /// Errors by text.
     pub errors: BTreeMap<String, usize>,
-    /// Length of the run, s.
+    /// What interruptions came to, when answers were interrupted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<Interrupted>,
+    /// From the first word to the last answer, s.
     pub seconds: f64,
-    /// CPU seconds of the load generator's own process, when it is another than the gateway's.
+    /// CPU seconds of the load generator's own process in that time.
     pub generator_cpu_s: f64,
+    /// Most resident memory of the load generator's own process, bytes.
+    pub generator_rss: u64,
 }
 
 impl Report {
     /// Sums up turns; failed ones come as errors.
-    pub fn of(devices: usize, results: Vec<Result<Turn, String>>, seconds: f64, generator_cpu_s: f64) -> Self {
-        let mut report = Self { devices, turns: results.len(), seconds, generator_cpu_s, ..Self::default() };
+    pub fn of(devices: usize, results: Vec<Result<Turn, String>>) -> Self {
+        let mut report = Self { devices, turns: results.len(), ..Self::default() };
+        let mut interruptions = Vec::new();
         let (mut transcript, mut first, mut total, mut late) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for result in results {
             let turn = match result {
@@ -93,9 +103,13 @@ impl Report {
                 }
             };
             report.answered += usize::from(turn.answered());
-            transcript.extend(turn.transcript_ms);
-            first.extend(turn.first_audio_ms);
-            total.push(turn.total_ms);
+            if let Some(interruption) = turn.interruption {
+                interruptions.push(interruption);
+            } else {
+                transcript.extend(turn.transcript_ms);
+                first.extend(turn.first_audio_ms);
+                total.push(turn.total_ms);
+            }
             late.extend(turn.late_ms.iter().map(|ms| f64::from(*ms)));
             report.frames += u64::from(turn.frames);
             report.lost += u64::from(turn.lost);
@@ -105,15 +119,25 @@ impl Report {
             }
         }
         report.late_ms = Spread::of(late);
+        report.interrupted = (!interruptions.is_empty()).then(|| Interrupted::of(&interruptions));
+        if report.interrupted.is_some() {
+            return report;
+        }
         for (stage, values) in [("transcript", transcript), ("first_audio", first), ("total", total)] {
             report.stages_ms.insert(stage.to_owned(), Spread::of(values));
         }
         report
     }
 
-    /// Every turn was answered and no frame was lost.
+    /// Every turn was answered, no frame was lost, and 99 of 100 were not late.
+    pub fn on_time(&self) -> bool {
+        self.clean() && self.late_ms.p99 <= LATE_MS
+    }
+
+    /// Every turn was answered, no frame was lost, none of a dead turn was heard.
     pub fn clean(&self) -> bool {
-        self.answered == self.turns && self.lost == 0 && self.stale == 0 && self.errors.is_empty()
+        let dead = self.interrupted.as_ref().map_or(0, |interrupted| interrupted.after_stop);
+        self.answered == self.turns && self.lost == 0 && dead == 0 && self.stale == 0 && self.errors.is_empty()
     }
 }
 
@@ -127,9 +151,14 @@ impl fmt::Display for Report {
         for (stage, spread) in &self.stages_ms {
             writeln!(f, "  {stage:<12} ms  {spread}")?;
         }
-        writeln!(f, "  {:<12} ms  {}", "late frames", self.late_ms)?;
-        writeln!(f, "  {} frames, {} lost, {} stale", self.frames, self.lost, self.stale)?;
-        writeln!(f, "  load generator: {:.1} CPU s", self.generator_cpu_s)?;
+        if let Some(interrupted) = &self.interrupted {
+            write!(f, "{interrupted}")?;
+        } else {
+            writeln!(f, "  {:<12} ms  {}", "late frames", self.late_ms)?;
+            writeln!(f, "  {} frames, {} lost, {} stale", self.frames, self.lost, self.stale)?;
+        }
+        let mb = self.generator_rss as f64 / 1e6;
+        writeln!(f, "  load generator: {:.1} CPU s, {mb:.0} MB", self.generator_cpu_s)?;
         for (error, count) in &self.errors {
             writeln!(f, "  {count} x {error}")?;
         }
@@ -150,7 +179,7 @@ mod tests {
 
     #[test]
     fn an_unanswered_turn_is_no_clean_run() {
-        let report = Report::of(1, vec![Err("no answer within 30s".into())], 1.0, 0.0);
+        let report = Report::of(1, vec![Err("no answer within 30s".into())]);
         assert!(!report.clean());
         assert!(report.to_string().contains("1 x no answer"));
     }

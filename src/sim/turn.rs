@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
 use super::device::{Arrived, Device, DeviceError};
+use super::interrupt::Interruption;
 use super::script::{FRAME_MS, Script};
 use crate::domain::{ControlKind, DOWN_FRAME_MS, Downlink, ListenMode, Message};
 
@@ -38,6 +39,9 @@ pub struct Turn {
     pub late_ms: Vec<f32>,
     /// Errors that the gateway told.
     pub errors: Vec<String>,
+    /// How it was interrupted, when that was the purpose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interruption: Option<Interruption>,
     /// The speech.
     #[serde(skip)]
     pub speech: Vec<Bytes>,
@@ -131,7 +135,7 @@ impl Answer {
     fn take(&mut self, arrived: Arrived) -> bool {
         match arrived.downlink {
             Downlink::Audio(frame) => {
-                if self.speaking != Some(frame.turn) && self.speaking.is_some_and(|turn| turn.0 % 16 != frame.turn.0) {
+                if self.speaking.is_none_or(|turn| turn.0 % 16 != frame.turn.0) {
                     self.turn.stale += 1;
                 }
                 self.note_frame(arrived.at, frame.seq);

@@ -30,6 +30,9 @@ pub const SLED_SIZE: &str = "voxgate_store_sled_size";
 /// Free bytes of the disk.
 pub const FREE: &str = "voxgate_store_disk_free";
 
+/// Every [`StoreError::kind`].
+const KINDS: [&str; 6] = ["write", "damaged", "format", "locked", "closed", "busy"];
+
 /// The kind of a [`StoreError`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ErrorLabels {
@@ -69,17 +72,38 @@ impl Metrics {
             sled_size: Gauge::default(),
             free: Gauge::default(),
         };
-        registry.register(COMMITS, "Batches made durable", metrics.commits.clone());
-        registry.register(GROUPS, "Commit groups written to the journal", metrics.groups.clone());
+        registry.register(COMMITS, "Batches of changes made durable", metrics.commits.clone());
+        registry.register(
+            GROUPS,
+            "Commit groups written to the journal: one sync each, for all batches that waited",
+            metrics.groups.clone(),
+        );
         registry.register_with_unit(BYTES, "Bytes written to the journal", Unit::Bytes, metrics.bytes.clone());
-        registry.register_with_unit(SYNC, "Syncs of the journal", Unit::Seconds, metrics.sync.clone());
-        registry.register_with_unit(SLED_SYNC, "Flush and sync of sled", Unit::Seconds, metrics.sled_sync.clone());
+        registry.register_with_unit(
+            SYNC,
+            "Time of a sync (fdatasync) of the journal",
+            Unit::Seconds,
+            metrics.sync.clone(),
+        );
+        registry.register_with_unit(
+            SLED_SYNC,
+            "Time of a flush and sync of sled's own files",
+            Unit::Seconds,
+            metrics.sled_sync.clone(),
+        );
         registry.register(QUEUE, "Batches that wait for the writer", metrics.queue.clone());
-        registry.register(ERRORS, "Calls refused or failed, by kind", metrics.errors.clone());
+        registry.register(ERRORS, "Calls of the store that were refused or failed", metrics.errors.clone());
         registry.register(REOPENED, "Times sled was opened again after an error", metrics.reopened.clone());
         registry.register_with_unit(SLED_SIZE, "Size of sled on disk", Unit::Bytes, metrics.sled_size.clone());
         registry.register_with_unit(FREE, "Free space of the store's disk", Unit::Bytes, metrics.free.clone());
         metrics
+    }
+
+    /// Makes a sample of each label, for `docs/metrics.md`; not for a registry that is served.
+    pub fn show_labels(&self) {
+        for kind in KINDS {
+            drop(self.errors.get_or_create(&ErrorLabels { kind }));
+        }
     }
 
     pub(crate) fn error(&self, error: &StoreError) {

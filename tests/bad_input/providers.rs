@@ -71,7 +71,7 @@ impl ChatModel for Mind {
     fn chat(&self, request: ChatRequest) -> ChatStream {
         let asked = request.messages.last().unwrap().content.clone();
         let (mood, stumbles) = (self.0, asked.contains("stumble"));
-        let said = stream::iter([Ok(format!("You said {asked}."))]);
+        let said = stream::iter([Ok(format!("You said {asked}.").into())]);
         if stumbles {
             return said.chain(stream::once(async move { Err(mood.spoil().await) })).boxed();
         }
@@ -126,12 +126,12 @@ async fn every_stage_that_goes_wrong_is_apologised_for(mood: Mood, kind: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_fails_is_apologised_for_recorded_and_counted() {
-    every_stage_that_goes_wrong_is_apologised_for(Mood::Fails, "internal").await;
+    Box::pin(every_stage_that_goes_wrong_is_apologised_for(Mood::Fails, "internal")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_hangs_has_failed_when_its_time_is_over() {
-    every_stage_that_goes_wrong_is_apologised_for(Mood::Hangs, "timeout").await;
+    Box::pin(every_stage_that_goes_wrong_is_apologised_for(Mood::Hangs, "timeout")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -238,10 +238,12 @@ impl Offline {
         let data = config.gateway.data_dir.clone();
         std::fs::create_dir_all(&data).map_err(|error| crate::app::StartError::DataDir(data.clone(), error))?;
         let mut registry = crate::observe::registry();
-        let opened = crate::app::start::open_store(&config, &clock, &mut registry).await?;
+        let opened =
+            crate::app::start::open_store(&config, &clock, crate::store::Metrics::register(&mut registry)).await?;
         let shared = Arc::clone(&opened.store) as Arc<dyn Store>;
         let numbers = Arc::new(records::Numbers::new(opened.report.boot));
-        let lifelog = crate::app::start::open_lifelog(&config, &shared, &clock, &numbers, &mut registry)?;
+        let metrics = crate::lifelog::Metrics::register(&mut registry);
+        let lifelog = crate::app::start::open_lifelog(&config, &shared, &clock, &numbers, &metrics)?;
         let credentials = Credentials::open(shared, &data, clock).await?;
         Ok(Self { config, store: opened.store, credentials, lifelog })
     }

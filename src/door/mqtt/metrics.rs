@@ -31,6 +31,64 @@ pub const BUS_RESTARTS: &str = "voxgate_bus_restarts";
 /// 1 when the bus does not work.
 pub const BUS_DEGRADED: &str = "voxgate_bus_degraded";
 
+/// What a connection attempt comes to.
+pub const RESULTS: [&str; 16] = [
+    "ok",
+    "limit",
+    "accept_error",
+    "no_connect",
+    "gone",
+    "malformed",
+    "protocol_error",
+    "too_large",
+    "version",
+    "auth_method",
+    "no_credentials",
+    "bad_credentials",
+    "client_id",
+    "will",
+    "too_many_links",
+    "duplicate",
+];
+/// Why connections end.
+pub const REASONS: [&str; 16] = [
+    "left",
+    "peer_gone",
+    "keep_alive",
+    "taken_over",
+    "too_slow",
+    "stuck",
+    "shutdown",
+    "closed",
+    "malformed",
+    "protocol_error",
+    "too_large",
+    "version",
+    "topic_alias",
+    "bad_topic",
+    "no_pubrel",
+    "panic",
+];
+/// Why something is dropped or refused.
+pub const CAUSES: [&str; 13] = [
+    "malformed",
+    "not_allowed",
+    "retained_command",
+    "subscription",
+    "slowed",
+    "withheld",
+    "downlink_queue_full",
+    "client_max_packet",
+    "will",
+    "bus_copy",
+    "bus_token",
+    "bus_own",
+    "retained_quota",
+];
+/// Types of packets.
+const TYPES: [&str; 9] =
+    ["publish", "puback", "pubrec", "pubrel", "pubcomp", "subscribe", "unsubscribe", "pingreq", "disconnect"];
+
 type Labels = [(&'static str, &'static str); 1];
 type PacketLabels = [(&'static str, &'static str); 2];
 
@@ -80,27 +138,62 @@ impl Metrics {
             packets: Family::default(),
             drops: Family::default(),
         };
-        registry.register(CONNECTIONS, "open mqtt connections", metrics.connections.clone());
-        registry.register(CONNECTS, "mqtt connection attempts by result", metrics.connects.clone());
-        registry.register(ENDINGS, "ended mqtt connections by reason", metrics.endings.clone());
-        registry.register(PACKETS, "mqtt packets by direction and type", metrics.packets.clone());
-        registry.register(DROPS, "messages dropped or refused by cause", metrics.drops.clone());
-        registry.register(OWED, "acknowledgements owed to publishers", metrics.owed.clone());
-        registry.register(LATENESS, "seconds from queueing to writing an audio frame", metrics.lateness.clone());
-        registry.register(BUS_LIVE, "messages on the bus", metrics.bus_live.clone());
-        registry.register(BUS_BYTES, "bytes on the bus", metrics.bus_bytes.clone());
-        registry.register(BUS_RESTARTS, "restarts of the bus", metrics.bus_restarts.clone());
-        registry.register(BUS_DEGRADED, "1 when the bus does not work", metrics.bus_degraded.clone());
+        registry.register(CONNECTIONS, "Open MQTT connections", metrics.connections.clone());
+        registry.register(CONNECTS, "MQTT connection attempts, by result", metrics.connects.clone());
+        registry.register(ENDINGS, "MQTT connections that ended, by reason", metrics.endings.clone());
+        registry.register(
+            PACKETS,
+            "MQTT packets after CONNECT, by direction and type; of those that go out, publish, puback and pubrec are counted",
+            metrics.packets.clone(),
+        );
+        registry.register(
+            DROPS,
+            "Messages dropped or refused, and clients slowed down, by cause",
+            metrics.drops.clone(),
+        );
+        registry.register(OWED, "Acknowledgements that are owed to publishers", metrics.owed.clone());
+        registry.register(
+            LATENESS,
+            "Time from the queueing of a downlink audio frame to its write to the socket",
+            metrics.lateness.clone(),
+        );
+        registry.register(BUS_LIVE, "Messages on the bus that are not read back yet", metrics.bus_live.clone());
+        registry.register(BUS_BYTES, "Bytes on the bus that are not read back yet", metrics.bus_bytes.clone());
+        registry.register(BUS_RESTARTS, "Restarts of the bus to operators' clients", metrics.bus_restarts.clone());
+        registry.register(
+            BUS_DEGRADED,
+            "1 while the bus to operators' clients does not work, else 0",
+            metrics.bus_degraded.clone(),
+        );
         metrics
     }
 
-    /// Counts a connection attempt.
+    /// Makes a sample of each label, for `docs/metrics.md`; not for a registry that is served.
+    pub fn show_labels(&self) {
+        for result in RESULTS {
+            drop(self.connects.get_or_create(&[("result", result)]));
+        }
+        for reason in REASONS {
+            drop(self.endings.get_or_create(&[("reason", reason)]));
+        }
+        for cause in CAUSES {
+            drop(self.drops.get_or_create(&[("cause", cause)]));
+        }
+        drop(self.packets.get_or_create(&[("direction", "out"), ("type", "publish")]));
+        for kind in TYPES {
+            drop(self.packets.get_or_create(&[("direction", "in"), ("type", kind)]));
+        }
+    }
+
+    /// Counts a connection attempt; the result is one of [`RESULTS`], which `docs/metrics.md` is made from.
     pub fn connect(&self, result: &'static str) {
+        debug_assert!(RESULTS.contains(&result), "{result} is missing in RESULTS");
         self.connects.get_or_create(&[("result", result)]).inc();
     }
 
-    /// Counts an ended connection.
+    /// Counts an ended connection; the reason is one of [`REASONS`].
     pub fn ended(&self, reason: &'static str) {
+        debug_assert!(REASONS.contains(&reason), "{reason} is missing in REASONS");
         self.endings.get_or_create(&[("reason", reason)]).inc();
     }
 
@@ -114,8 +207,9 @@ impl Metrics {
         self.packets.get_or_create(&[("direction", "out"), ("type", kind)]).inc();
     }
 
-    /// Counts something that was dropped or refused.
+    /// Counts something that was dropped or refused; the cause is one of [`CAUSES`].
     pub fn dropped(&self, cause: &'static str) {
+        debug_assert!(CAUSES.contains(&cause), "{cause} is missing in CAUSES");
         self.drops.get_or_create(&[("cause", cause)]).inc();
     }
 

@@ -105,9 +105,24 @@ impl Metrics {
     /// Registers them.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register(RESTARTS, "Restarts of the engine process", metrics.restarts.clone());
-        registry.register(UP, "1 while the engine process answers", metrics.up.clone());
+        registry.register(
+            RESTARTS,
+            "Restarts of the engine process: it ended, or did not answer",
+            metrics.restarts.clone(),
+        );
+        registry.register(
+            UP,
+            "1 while the engine process answers, else 0; absent where no local engine is wanted",
+            metrics.up.clone(),
+        );
         metrics
+    }
+
+    /// Makes a sample of each label, for `docs/metrics.md`; not for a registry that is served.
+    pub fn show_labels(&self) {
+        for reason in ["exit", "hung"] {
+            drop(self.restarts.get_or_create(&Reason { reason }));
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::provider::ErrorKind;
+use crate::session::stage;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Stage {
@@ -18,6 +19,18 @@ struct Failure {
     stage: &'static str,
     kind: &'static str,
 }
+
+/// Every kind of error that a provider may have.
+const KINDS: [ErrorKind; 8] = [
+    ErrorKind::Unavailable,
+    ErrorKind::Timeout,
+    ErrorKind::RateLimited,
+    ErrorKind::Unauthorized,
+    ErrorKind::BadRequest,
+    ErrorKind::BadAnswer,
+    ErrorKind::Internal,
+    ErrorKind::NotConfigured,
+];
 
 type Seconds = Family<Stage, Histogram, fn() -> Histogram>;
 
@@ -37,16 +50,33 @@ impl Metrics {
         let metrics = Self { stages, failures: Family::default(), lateness };
         registry.register(
             "voxgate_turn_stage_seconds",
-            "time of a turn's stages; first_audio is from the endpoint decision to the first frame at the link",
+            "Time of a turn's stages: transcribe_call is the provider's; first_token is from the question to the first piece of the \
+             reply; first_audio is from the endpoint decision (or listen_stop) to the first frame at the link",
             metrics.stages.clone(),
         );
-        registry.register("voxgate_turn_failures", "turns with a failed stage", metrics.failures.clone());
+        registry.register(
+            "voxgate_turn_failures",
+            "Turns with a failed stage, by stage and kind of error",
+            metrics.failures.clone(),
+        );
         registry.register(
             "voxgate_frame_lateness_seconds",
-            "downlink frames handed to the link after their slot",
+            "How late a downlink frame was handed to the connection, against its slot of 60 ms",
             metrics.lateness.clone(),
         );
         metrics
+    }
+
+    /// Makes a sample of each label, for `docs/metrics.md`; not for a registry that is served.
+    pub fn show_labels(&self) {
+        for stage in ["transcribe_call", stage::FIRST_TOKEN, stage::FIRST_AUDIO] {
+            drop(self.stages.get_or_create(&Stage { stage }));
+        }
+        for stage in ["decode", "transcribe", "chat", "speech", "encode"] {
+            for kind in KINDS.map(ErrorKind::name) {
+                drop(self.failures.get_or_create(&Failure { stage, kind }));
+            }
+        }
     }
 
     pub(super) fn stage(&self, stage: &'static str, ms: f64) {

@@ -1,0 +1,52 @@
+//! All that the gateway counts, room by room: what `/metrics` serves and `docs/metrics.md` lists.
+
+use std::fmt;
+
+use prometheus_client::registry::Registry;
+
+use crate::door::mqtt;
+use crate::engine::supervisor;
+use crate::pipeline::voice;
+use crate::{audio, delivery, lifelog, observe, session, store};
+
+/// Each room's metrics, registered. The engine supervisor's are apart: it runs only where local engines are wanted.
+pub(super) struct Metrics {
+    pub store: store::Metrics,
+    pub lifelog: lifelog::Metrics,
+    pub mqtt: mqtt::Metrics,
+    pub workers: audio::workers::Metrics,
+    pub audio: audio::Metrics,
+    pub voice: voice::Metrics,
+    pub delivery: delivery::Metrics,
+    pub session: session::Metrics,
+}
+
+impl Metrics {
+    /// Registers all of them.
+    pub fn register(registry: &mut Registry) -> Self {
+        Self {
+            store: store::Metrics::register(registry),
+            lifelog: lifelog::Metrics::register(registry),
+            mqtt: mqtt::Metrics::register(registry),
+            workers: audio::workers::Metrics::register(registry),
+            audio: audio::Metrics::register(registry),
+            voice: voice::Metrics::register(registry),
+            delivery: delivery::Metrics::register(registry),
+            session: session::Metrics::register(registry),
+        }
+    }
+}
+
+/// `docs/metrics.md`: every metric of a gateway with local engines, from the very registry that `/metrics` serves.
+pub fn reference() -> Result<String, fmt::Error> {
+    let mut registry = observe::registry();
+    let metrics = Metrics::register(&mut registry);
+    let engine = supervisor::Metrics::register(&mut registry);
+    metrics.store.show_labels();
+    metrics.mqtt.show_labels();
+    metrics.voice.show_labels();
+    metrics.delivery.show_labels();
+    metrics.session.show_labels();
+    engine.show_labels();
+    observe::reference(&registry)
+}

@@ -15,7 +15,7 @@ use super::sim::{Interrupt, Mode};
 use crate::admin::{Admin, LifelogQuery};
 use crate::app::{Gateway, Outside, Providers};
 use crate::config::Config;
-use crate::domain::{ByteSize, DeviceId, UP_RATE};
+use crate::domain::{ByteSize, DeviceId};
 use crate::observe::{Notifier, cost};
 use crate::sim::device::Login;
 use crate::sim::providers::Delays;
@@ -72,17 +72,21 @@ pub(super) struct Args {
 
 /// Starts gateways of its own; none needs to run.
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let config = context.config()?;
-    let config_file = Some(context.config_path()).filter(|path| path.exists());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if let ([devices], false) = (&args.devices[..], args.ladder) {
+        let found = one(args, context, *devices)?;
+        if args.json {
+            context.json(&found)?
+        } else {
+            write!(context.out, "{found}")?
+        }
+        return draw(args, &[found]);
+    }
+    let config_file = config_file(context);
     let mut found: Vec<Found> = Vec::new();
     let mut steps: Vec<u32> = args.devices.iter().rev().copied().collect();
     while let Some(devices) = steps.pop() {
-        let dir = scratch(args.dir.as_deref(), devices)?;
-        let bench = Bench { args, dir: &dir, config_file: config_file.as_deref(), devices };
-        let one = runtime.block_on(bench.measure(config.clone()));
-        std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
-        let one = one?;
+        // memory that one gateway gave back would be the next one's: each has a process of its own
+        let one = generator::bench(args, devices, config_file.as_deref())?;
         if args.json {
             context.json(&one)?;
         } else {
@@ -100,10 +104,30 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
         let say = |devices: Option<usize>| devices.map_or("none".to_owned(), |devices| devices.to_string());
         writeln!(context.out, "on time with {} devices, late with {}", say(most), say(late))?;
     }
-    if let Some(path) = &args.plot {
-        plot::ladder(path, &figures::curves(&found)).map_err(anyhow::Error::msg)?;
+    draw(args, &found)
+}
+
+fn draw(args: &Args, found: &[Found]) -> anyhow::Result<()> {
+    match &args.plot {
+        Some(path) => plot::ladder(path, &figures::curves(found)).map_err(anyhow::Error::msg),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The configuration file that other processes of this bench need too.
+fn config_file(context: &Context<'_>) -> Option<PathBuf> {
+    Some(context.config_path()).filter(|path| path.exists())
+}
+
+/// One run, the gateway in this process.
+fn one(args: &Args, context: &Context<'_>, devices: u32) -> anyhow::Result<Found> {
+    let (config, config_file) = (context.config()?, config_file(context));
+    let dir = scratch(args.dir.as_deref(), devices)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let found =
+        runtime.block_on(Bench { args, dir: &dir, config_file: config_file.as_deref(), devices }.measure(config));
+    std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+    found
 }
 
 fn scratch(below: Option<&Path>, devices: u32) -> anyhow::Result<PathBuf> {
@@ -176,7 +200,7 @@ impl Bench<'_> {
             return Ok(wav.clone());
         }
         let path = self.dir.join("question.wav");
-        crate::audio::wav::write(&path, UP_RATE, &bench::voice(Duration::from_secs(2)))?;
+        bench::write_voice(&path, Duration::from_secs(2))?;
         Ok(path)
     }
 }

@@ -115,8 +115,12 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
         anyhow::Ok(found)
     })?;
     if let (Some(path), Some((_, turns))) = (&args.plot, found.last()) {
-        plot::distributions(path, &format!("{} devices", args.devices), &distributions(turns))
-            .map_err(anyhow::Error::msg)?;
+        plot::distributions(
+            path,
+            &format!("{} turns of {} devices", turns.len(), turns.len() / (args.turns as usize).max(1)),
+            &distributions(turns),
+        )
+        .map_err(anyhow::Error::msg)?;
     }
     if args.json && args.ladder {
         context.json(&found.iter().map(|(report, _)| report).collect::<Vec<_>>())?;
@@ -174,7 +178,6 @@ fn distributions(turns: &[Turn]) -> Vec<(String, Vec<f64>)> {
     vec![
         ("transcript".to_owned(), of(|turn| turn.transcript_ms)),
         ("first audio".to_owned(), of(|turn| turn.first_audio_ms)),
-        ("total".to_owned(), of(|turn| Some(turn.total_ms))),
     ]
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::providers::{Delays, FixedChat, FixedTranscriber, ToneSynthesizer};
 use super::script::{Script, ScriptError};
+use crate::audio::wav::{self, WavError};
 use crate::domain::UP_RATE;
 
 /// The words that the test transcriber hears.
@@ -29,6 +30,11 @@ pub fn script(wav: Option<&Path>) -> Result<Script, ScriptError> {
         Some(wav) => Script::from_wav(wav),
         None => Script::from_pcm(&voice(Duration::from_secs(2)), "a made-up voice"),
     }
+}
+
+/// The made-up voice as a file.
+pub fn write_voice(path: &Path, length: Duration) -> Result<(), WavError> {
+    wav::write(path, UP_RATE, &voice(length))
 }
 
 /// A buzz with formants that comes and goes: every voice activity detector takes it for speech.

@@ -31,27 +31,30 @@ pub struct Load {
     pub interrupt: Option<How>,
     /// Frames that the gateway sends ahead of real time (`voice.reply.ahead_frames`).
     pub ahead: u32,
-    /// Connects are spread over this, and so are the first words.
+    /// Connects are spread over this.
     pub ramp: Duration,
-    /// All are connected and silent for so long before the first word; none: each speaks once it is connected.
+    /// All are connected and silent for so long before the first word.
     pub hold: Duration,
 }
 
 /// Runs it; tells each finished turn to `progress`. Also gives the turns themselves, for a plot.
 pub async fn run(load: &Load, script: Arc<Script>, mut progress: impl FnMut(usize, usize)) -> (Report, Vec<Turn>) {
     let start = Instant::now();
-    let talk = if load.hold.is_zero() { start } else { start + load.ramp + load.hold };
+    let talk = start + load.ramp + load.hold;
+    // as many speak as are spoken to: first words are spread over the length of a question and of its answer
+    let length = Duration::from_millis(2 * u64::from(FRAME_MS)).mul_f64(script.frames.len() as f64);
     let devices = load.logins.len();
     let all = devices * load.turns;
     let (done_tx, mut done) = mpsc::channel(256);
     let mut tasks = JoinSet::new();
     for (at, login) in load.logins.iter().cloned().enumerate() {
         let (script, done_tx, load) = (Arc::clone(&script), done_tx.clone(), load.clone());
-        let share = load.ramp.mul_f64(at as f64 / devices.max(1) as f64);
+        let share = at as f64 / devices.max(1) as f64;
+        let (begin, word) = (start + load.ramp.mul_f64(share), talk + length.mul_f64(share));
         // frames of different devices fall between each other, as they do in life
         let phase = Duration::from_millis(u64::from(FRAME_MS)).mul_f64(at as f64 / devices.max(1) as f64);
         tasks.spawn(async move {
-            one(&login, &load, &script, [start, talk].map(|at| at + share + phase), (at, done_tx)).await;
+            one(&login, &load, &script, [begin, word + phase], (at, done_tx)).await;
         });
     }
     drop(done_tx);

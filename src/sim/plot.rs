@@ -9,8 +9,17 @@ use super::report::LATE_MS;
 const FONT: &str = "sans-serif";
 /// The least that the logarithmic axis shows.
 const LEAST_MS: f64 = 0.1;
-/// Lines between the lines of the mesh.
-const FAINT: RGBAColor = RGBAColor(0, 0, 0, 0.06);
+/// Lines of the mesh, and those between them.
+const MESH: [RGBAColor; 2] = [RGBAColor(0, 0, 0, 0.2), RGBAColor(0, 0, 0, 0.0)];
+/// Colours that can be told apart on white, also by most who see few colours.
+const COLORS: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(120, 94, 60),
+];
 
 /// Draws cumulative distributions: one line a stage, ms across, share of turns up.
 pub fn distributions(path: &Path, title: &str, stages: &[(String, Vec<f64>)]) -> Result<(), String> {
@@ -34,13 +43,22 @@ where
         .x_label_area_size(44)
         .y_label_area_size(56)
         .build_cartesian_2d(0.0..longest * 1.05, 0.0..1.0)?;
-    chart.configure_mesh().x_desc("ms after the end of speech").y_desc("share of turns").draw()?;
+    chart
+        .configure_mesh()
+        .bold_line_style(MESH[0])
+        .light_line_style(MESH[1])
+        .x_desc("ms after the end of speech")
+        .y_desc("share of turns")
+        .x_label_formatter(&|ms| format!("{ms:.0}"))
+        .y_label_formatter(&|share| format!("{:.0} %", share * 100.0))
+        .draw()?;
     for (at, (stage, values)) in stages.iter().enumerate() {
         let mut sorted = values.clone();
         sorted.sort_by(f64::total_cmp);
         let count = sorted.len().max(1) as f64;
-        let points = sorted.iter().enumerate().map(|(n, ms)| (*ms, (n + 1) as f64 / count));
-        let color = Palette99::pick(at).to_rgba();
+        let first = sorted.first().map(|ms| (*ms, 0.0));
+        let points = first.into_iter().chain(sorted.iter().enumerate().map(|(n, ms)| (*ms, (n + 1) as f64 / count)));
+        let color = COLORS[at % COLORS.len()];
         chart
             .draw_series(LineSeries::new(points, color.stroke_width(2)))?
             .label(stage)
@@ -97,14 +115,21 @@ where
         .x_label_area_size(24)
         .y_label_area_size(64)
         .build_cartesian_2d(devices.clone(), (LEAST_MS..longest).log_scale())?;
-    chart.configure_mesh().y_desc("ms").y_label_formatter(&|ms| format!("{ms}")).light_line_style(FAINT).draw()?;
+    chart
+        .configure_mesh()
+        .bold_line_style(MESH[0])
+        .light_line_style(MESH[1])
+        .y_desc("ms")
+        .x_label_formatter(&|devices| format!("{devices:.0}"))
+        .y_label_formatter(&|ms| format!("{ms}"))
+        .draw()?;
     let bar = [(0.0, LATE_MS), (devices.end, LATE_MS)];
     chart
         .draw_series(DashedLineSeries::new(bar, 6, 4, BLACK.stroke_width(1)))?
         .label("late: more than 20 ms")
         .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], BLACK.stroke_width(1)));
     for (at, (name, points)) in curves.ms.iter().enumerate() {
-        let color = Palette99::pick(at).to_rgba();
+        let color = COLORS[at % COLORS.len()];
         // a logarithm of nothing cannot be drawn
         let points = points.iter().map(|(devices, ms)| (*devices, ms.max(LEAST_MS)));
         chart
@@ -114,7 +139,7 @@ where
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(SeriesLabelPosition::LowerRight)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK)
         .draw()?;
@@ -125,9 +150,17 @@ where
         .x_label_area_size(44)
         .y_label_area_size(64)
         .build_cartesian_2d(devices, 0.0..most_cores)?;
-    chart.configure_mesh().x_desc("devices that talk").y_desc("cores").light_line_style(FAINT).draw()?;
+    chart
+        .configure_mesh()
+        .bold_line_style(MESH[0])
+        .light_line_style(MESH[1])
+        .x_desc("devices that talk")
+        .y_desc("cores")
+        .x_label_formatter(&|devices| format!("{devices:.0}"))
+        .y_label_formatter(&|cores| format!("{cores:.2}"))
+        .draw()?;
     for (at, (name, points)) in curves.cores.iter().enumerate() {
-        let color = Palette99::pick(at + 4).to_rgba();
+        let color = COLORS[(at + 4) % COLORS.len()];
         chart
             .draw_series(LineSeries::new(points.iter().copied(), color.filled().stroke_width(2)).point_size(3))?
             .label(name)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::app::stage;
@@ -12,7 +12,7 @@ use crate::sim::plot::Curves;
 use crate::sim::report::{Report, Spread};
 
 /// One run.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Found {
     pub devices: usize,
     /// What the devices saw.
@@ -22,15 +22,15 @@ pub(super) struct Found {
     /// Share of all cores that gateway and generator took together while the devices talked.
     cores_taken: f64,
     /// By what the answers were broken into with.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    interrupted: BTreeMap<&'static str, Interrupted>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    interrupted: BTreeMap<String, Interrupted>,
 }
 
 /// What the gateway wrote down of its turns, and what they cost it.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Gateway {
     /// By stage, from the endpoint decision or `listen_stop`; `endpoint` is the hang-over before it.
-    stages_ms: BTreeMap<&'static str, Spread>,
+    stages_ms: BTreeMap<String, Spread>,
     /// `first_audio` less the providers' own time: what the gateway itself added.
     own_ms: Spread,
     /// The worst lateness of a frame at the link, as the gateway saw it, one value a turn.
@@ -42,7 +42,7 @@ pub(super) struct Gateway {
 }
 
 /// Resident memory of the gateway's process.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Memory {
     /// Started, no session yet, bytes.
     before: u64,
@@ -63,7 +63,7 @@ impl Gateway {
         let own =
             |turn: &Value| Some(number(turn, stage::FIRST_AUDIO)? - number(turn, stage::PROVIDERS).unwrap_or_default());
         let spread = |name| Spread::of(turns.iter().filter_map(|turn| number(turn, name)).collect());
-        let stages = stage::ALL.map(|name| (name, spread(name)));
+        let stages = stage::ALL.map(|name| (name.to_owned(), spread(name)));
         Self {
             stages_ms: stages.into_iter().filter(|(_, spread)| spread.count > 0).collect(),
             own_ms: Spread::of(turns.iter().filter_map(own).collect()),
@@ -98,14 +98,14 @@ impl Found {
     }
 
     /// Adds a run in which answers were broken into.
-    pub fn interrupted(&mut self, how: &'static str, report: Report) -> anyhow::Result<()> {
+    pub fn interrupted(&mut self, how: &str, report: Report) -> anyhow::Result<()> {
         let Some(interrupted) = report.interrupted else {
             anyhow::bail!("no answer could be broken into by {how}: {:?}", report.errors);
         };
         for (error, count) in report.errors {
             *self.report.errors.entry(format!("{how}: {error}")).or_default() += count;
         }
-        self.interrupted.insert(how, interrupted);
+        self.interrupted.insert(how.to_owned(), interrupted);
         Ok(())
     }
 
@@ -134,7 +134,7 @@ impl fmt::Display for Found {
             row("device", name, spread)?;
         }
         row("device", "late frames", &report.late_ms)?;
-        for (how, found) in &self.interrupted {
+        for (how, found) in self.interrupted.iter().filter(|(_, found)| found.count > 0) {
             row("device", &format!("{how}: stop"), &found.stop_ms)?;
             row("device", &format!("{how}: frame"), &found.last_frame_ms)?;
         }
@@ -144,6 +144,12 @@ impl fmt::Display for Found {
                 "  {how}: {} interrupted, {} had ended before; frames of a dead turn: {} before tts_stop, {} after it",
                 found.count, found.missed, found.frames_before_stop, found.after_stop
             )?;
+            if found.count == 0 {
+                writeln!(
+                    f,
+                    "  {how}: nothing stopped an answer; by voice it needs a question that the model takes for speech: --wav"
+                )?;
+            }
         }
         let seconds = report.seconds.max(0.001);
         writeln!(

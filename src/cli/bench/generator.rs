@@ -1,4 +1,5 @@
-//! The devices of a bench: `voxgate sim` in a process of its own, watched from this one.
+//! The other processes of a bench: the devices (`voxgate sim`), watched from the gateway's; and a gateway's own,
+//! where several are measured one after the other.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -11,7 +12,8 @@ use anyhow::Context as _;
 use tokio::process::Command;
 use tokio::time::Instant;
 
-use super::{Interrupt, Login, Mode};
+use super::figures::Found;
+use super::{Args, Interrupt, Login, Mode};
 use crate::observe::cost;
 use crate::sim::report::Report;
 
@@ -71,7 +73,7 @@ impl Generator {
     pub async fn run(&self, run: &Run, idle: impl Future<Output = u64>) -> anyhow::Result<Watched> {
         let mut command = Command::new(&self.program);
         command.args(&self.args).args(["--turns", &run.turns.to_string(), "--hold", &run.hold.to_string()]);
-        command.args(["--mode", if run.mode == Mode::Auto { "auto" } else { "manual" }]);
+        command.args(["--mode", mode(run.mode)]);
         if let Some(how) = run.interrupt {
             command.args(["--interrupt", if how == Interrupt::Abort { "abort" } else { "voice" }]);
         }
@@ -96,6 +98,29 @@ impl Generator {
             .with_context(|| format!("the load generator gave no report and ended with {}", output.status))?;
         let samples = since_the_first_word(&samples, Instant::now(), report.seconds);
         Ok(Watched { report, idle: rested, peak, samples })
+    }
+}
+
+/// One run of `voxgate bench`, its gateway in a process of its own.
+pub(super) fn bench(args: &Args, devices: u32, config: Option<&Path>) -> anyhow::Result<Found> {
+    let mut command = std::process::Command::new(std::env::current_exe()?);
+    command.args(["bench", "--json", "--devices", &devices.to_string(), "--turns", &args.turns.to_string()]);
+    command.args(["--mode", mode(args.mode)]);
+    if args.interrupt {
+        command.arg("--interrupt");
+    }
+    let files = [("--config", config), ("--wav", args.wav.as_deref()), ("--dir", args.dir.as_deref())];
+    for (name, file) in files.into_iter().filter_map(|(name, file)| Some((name, file?))) {
+        command.arg(name).arg(file);
+    }
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("the bench cannot start")?;
+    serde_json::from_slice(&output.stdout).with_context(|| format!("the bench ended with {}", output.status))
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Auto => "auto",
+        Mode::Manual => "manual",
     }
 }
 

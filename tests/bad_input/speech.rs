@@ -108,7 +108,21 @@ async fn a_device_that_speaks_without_end_is_answered_again_and_again_and_starve
         assert!(told.reply == "Fine." && told.frames > 0, "{told:?}");
         ask(&mut other, "how are you").await.must_be("Fine.");
     }
-    assert!(gateway.metric("voxgate_audio_ignored_total", &[]).await > 0, "what came during the answers");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_while_the_answer_is_spoken_is_no_question() {
+    let long = "so many words. ".repeat(8);
+    let gateway = Running::start(chat(&[&long])).await;
+    let mut device = gateway.device("cane-1").await;
+    listen(&mut device, ListenMode::Auto).await;
+    device.control(None, ControlKind::Text("talk".into())).await.unwrap();
+    until(&mut device, |downlink| matches!(downlink, Downlink::Audio(_))).await;
+    let script = speech();
+    frames(&mut device, &script, script.frames.len()).await;
+    gateway.counted("voxgate_audio_ignored_total", &[], script.frames.len() as u64).await;
+    assert_eq!(gateway.turns("cane-1", 1).await.len(), 1);
     gateway.stop().await;
 }
 

@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::delivery::Delivery;
-use crate::domain::{AudioPacket, Body, ControlKind, DeviceId, Ingress, Link, LinkId, Origin, Uplink};
+use crate::domain::{
+    AudioPacket, Body, ControlKind, DeviceId, Downlink, Ingress, Link, LinkId, Message, Origin, Uplink,
+};
 use crate::session::{Handle, Info, LanesClosed, Notice, Parts, start};
 
 /// The name of the session that only the watchdog asks.
@@ -133,6 +135,7 @@ impl Inner {
             router.parts.metrics.ended(ended.is_err());
             if ended.is_err() {
                 tracing::error!(%device, "a session ended by a fault of ours; the next message opens a new one");
+                router.tell_the_fault(&device);
             }
             // what still waits is refused by dropping its receipts
             drop(lanes.close());
@@ -142,6 +145,22 @@ impl Inner {
             }
         });
         handle
+    }
+
+    /// What the session was doing is lost: a device that waits for an answer should know.
+    fn tell_the_fault(&self, device: &DeviceId) {
+        let text = "the gateway lost this session: your next message begins another".to_owned();
+        let lost = Downlink::Control {
+            session: None,
+            seq: None,
+            ts_ms: self.parts.clock.wall().0,
+            msg_id: None,
+            want_ack: false,
+            json: true,
+            message: Message::Error { code: "internal".to_owned(), message: text },
+        };
+        // a device without a link waits for nothing
+        let _ = self.parts.sink.send(device, lost);
     }
 
     fn tell(self: &Arc<Self>, device: &DeviceId, notice: Notice) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream;
-use voxgate::domain::{ListenMode, Span};
+use voxgate::domain::{ControlKind, Downlink, ListenMode, Message, Span};
 use voxgate::pipeline::voice::Providers;
 use voxgate::provider::{
     ChatModel, ChatRequest, ChatStream, ErrorKind, ProviderError, SpeechRequest, SpeechStream, Synthesizer,
@@ -17,7 +17,7 @@ use voxgate::sim::providers::{FixedTranscriber, ToneSynthesizer};
 use voxgate::sim::script::Script;
 
 use crate::gateway::answer::{Answer, answer, ask, speak};
-use crate::gateway::{Running, chat, speech};
+use crate::gateway::{Running, chat, speech, until, with_chat};
 
 const FAILURES: &str = "voxgate_turn_failures_total";
 const SECRET: &str = "secret of the vendor";
@@ -77,6 +77,32 @@ impl ChatModel for Mind {
         }
         said.boxed()
     }
+}
+
+/// A fault of the gateway's own, as a bug in a step of a turn would be.
+struct Buggy;
+
+impl ChatModel for Buggy {
+    fn chat(&self, request: ChatRequest) -> ChatStream {
+        let asked = &request.messages.last().unwrap().content;
+        assert!(!asked.contains("panic"), "a fault of ours, made by a test");
+        stream::iter([Ok("Fine.".into())]).boxed()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_panics_tells_its_device_and_the_next_message_opens_another() {
+    let gateway = Running::start(with_chat(Arc::new(Buggy))).await;
+    let (mut device, mut other) = (gateway.device("cane-1").await, gateway.device("other").await);
+    device.control(None, ControlKind::Text("panic".into())).await.unwrap();
+    until(&mut device, |downlink| {
+        matches!(downlink, Downlink::Control { message: Message::Error { code, .. }, .. } if code == "internal")
+    })
+    .await;
+    gateway.counted("voxgate_session_panics_total", &[], 1).await;
+    ask(&mut other, "how are you").await.must_be("Fine.");
+    ask(&mut device, "how are you").await.must_be("Fine.");
+    gateway.stop().await;
 }
 
 async fn moody(mood: Mood) -> Running {

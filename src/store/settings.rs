@@ -22,7 +22,8 @@ pub struct Settings {
     /// How often sled is flushed and synced behind the journal. Default: "1s".
     pub sync_every: Span,
     /// Free space of the disk below which new records are refused (deletions are not), so that it never
-    /// fills up; "0B" switches it off. Default: "256MB".
+    /// fills up. A quarter of it, 64 MB at most, is held as a file that is given up when somebody else fills the
+    /// disk all the same. "0B" switches both off. Default: "256MB".
     pub reserve: ByteSize,
     /// sled's page cache. Default: "64MB".
     pub cache: ByteSize,

@@ -5,6 +5,11 @@ use std::sync::atomic::Ordering;
 
 use super::shared::Shared;
 
+/// The spare room: at most this, and at most a quarter of the reserve.
+const SPARE: u64 = 64 << 20;
+/// Where it is, in the store's folder.
+pub(crate) const SPARE_FILE: &str = "spare";
+
 /// Runs until the writer has ended.
 pub(crate) fn run(shared: &Shared) {
     while !ended_within_pause(shared) {
@@ -34,6 +39,30 @@ pub(crate) fn look_at_space(shared: &Shared) {
         } else {
             tracing::info!(free, reserve, "there is room on the disk again");
         }
+    }
+    keep_spare(shared, free);
+}
+
+/// A file that is given up when somebody else fills the disk all the same, so that deletions, and what was accepted
+/// before, still find room; taken again when there is plenty.
+fn keep_spare(shared: &Shared, free: u64) {
+    let reserve = shared.settings.reserve.0;
+    let spare = SPARE.min(reserve / 4);
+    if spare == 0 {
+        return;
+    }
+    let path = shared.dir.join(SPARE_FILE);
+    let there = path.exists();
+    let done = if there && free < spare / 4 {
+        tracing::error!(free, spare, "the disk is full: the spare room is given up");
+        shared.disk.remove(&path)
+    } else if !there && free > reserve.saturating_add(2 * spare) {
+        shared.disk.create(&path, spare).map(drop)
+    } else {
+        Ok(())
+    };
+    if let Err(error) = done {
+        tracing::warn!(%error, path = %path.display(), "the spare room on the disk could not be changed");
     }
 }
 

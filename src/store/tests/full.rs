@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::super::syncer::SPARE_FILE;
 use super::super::testing::{WatchedDisk, key, one, open_small, open_with, small};
 use super::super::{Batch, Opened, Settings, Store, StoreError};
 use super::order::commit_when_mended;
@@ -52,6 +53,39 @@ async fn below_the_reserve_records_are_refused_and_deletions_are_not() {
     batch.delete(key("a"));
     store.commit(batch).await.unwrap();
     assert!(store.health().low);
+}
+
+#[tokio::test]
+async fn the_spare_room_is_given_up_when_somebody_else_fills_the_disk_and_taken_again() {
+    let Some(tmpfs) = Tmpfs::mount("64m") else {
+        println!("skipped: this user may not mount a tmpfs");
+        return;
+    };
+    let settings = Settings { reserve: ByteSize::mb(8), ..small() };
+    let dir = tmpfs.path().join("store");
+    let store = open_with(Arc::new(WatchedDisk::default()), settings, &dir).unwrap().store;
+    let spare = dir.join(SPARE_FILE);
+    let until = async |there: bool| {
+        let changed = async {
+            while spare.exists() != there {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let changed = tokio::time::timeout(Duration::from_secs(20), changed).await;
+        assert!(changed.is_ok(), "spare room there: {}, {} bytes free", !there, store.health().free);
+    };
+    until(true).await;
+    assert_eq!(std::fs::metadata(&spare).unwrap().len(), 2 << 20);
+    store.commit(one("a", b"1")).await.unwrap();
+    let ballast = tmpfs.path().join("ballast");
+    let mut file = std::fs::File::create(&ballast).unwrap();
+    while std::io::Write::write_all(&mut file, &[1; 1 << 12]).is_ok() {}
+    until(false).await;
+    let mut batch = Batch::new();
+    batch.delete(key("a"));
+    store.commit(batch).await.unwrap();
+    std::fs::remove_file(&ballast).unwrap();
+    until(true).await;
 }
 
 #[tokio::test]

@@ -75,9 +75,9 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
     if let ([devices], false) = (&args.devices[..], args.ladder) {
         let found = one(args, context, *devices)?;
         if args.json {
-            context.json(&found)?
+            context.json(&found)?;
         } else {
-            write!(context.out, "{found}")?
+            write!(context.out, "{found}")?;
         }
         return draw(args, &[found]);
     }

@@ -15,7 +15,7 @@ use super::sim::{Interrupt, Mode};
 use crate::admin::{Admin, LifelogQuery};
 use crate::app::{Gateway, Outside, Providers};
 use crate::config::Config;
-use crate::domain::{ByteSize, DeviceId, UP_RATE};
+use crate::domain::{ByteSize, DeviceId};
 use crate::observe::{Notifier, cost};
 use crate::sim::device::Login;
 use crate::sim::providers::Delays;
@@ -200,7 +200,7 @@ impl Bench<'_> {
             return Ok(wav.clone());
         }
         let path = self.dir.join("question.wav");
-        crate::audio::wav::write(&path, UP_RATE, &bench::voice(Duration::from_secs(2)))?;
+        bench::write_question(&path)?;
         Ok(path)
     }
 }

@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use super::providers::{Delays, FixedChat, FixedTranscriber, ToneSynthesizer};
 use super::script::{Script, ScriptError};
+use crate::audio::wav::{self, WavError};
 use crate::domain::UP_RATE;
 
 /// The words that the test transcriber hears.
 pub const WORDS: &str = "why is the sky blue";
 /// What the test model answers: about two seconds of tone.
 pub const REPLY: &str = "The sky is blue because air scatters blue light the most.";
+
+/// How long the made-up question is.
+const QUESTION: Duration = Duration::from_secs(2);
 
 /// The providers of a bench.
 pub fn providers(delays: Delays) -> (Arc<FixedTranscriber>, Arc<FixedChat>, Arc<ToneSynthesizer>) {
@@ -27,11 +31,17 @@ pub fn providers(delays: Delays) -> (Arc<FixedTranscriber>, Arc<FixedChat>, Arc<
 pub fn script(wav: Option<&Path>) -> Result<Script, ScriptError> {
     match wav {
         Some(wav) => Script::from_wav(wav),
-        None => Script::from_pcm(&voice(Duration::from_secs(2)), "a made-up voice"),
+        None => Script::from_pcm(&voice(QUESTION), "a made-up voice"),
     }
 }
 
-/// A buzz with formants that comes and goes: every voice activity detector takes it for speech.
+/// The made-up question as a WAV, for another process.
+pub fn write_question(path: &Path) -> Result<(), WavError> {
+    wav::write(path, UP_RATE, &voice(QUESTION))
+}
+
+/// A buzz with formants that comes and goes: every voice activity detector hears speech begin in it. Silero hears too
+/// little of it for a barge-in; the built-in detector is content.
 pub fn voice(length: Duration) -> Vec<i16> {
     let rate = f64::from(UP_RATE);
     let count = u32::try_from(length.as_millis()).unwrap_or(u32::MAX).saturating_mul(UP_RATE / 1_000);

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use voxgate::domain::SystemClock;
 use voxgate::engine::{self, Engine};
 use voxgate::provider::http::{Client, Headers, Patience, Settings as HttpSettings};
-use voxgate::provider::{self, ChatMessage, ChatRequest, Local, Providers, Role, SpeechRequest, Utterance};
+use voxgate::provider::{self, ChatMessage, ChatPiece, ChatRequest, Local, Providers, Role, SpeechRequest, Utterance};
 
 const SPEECH: &str = "/usr/share/pocketsphinx/test/data";
 
@@ -155,7 +155,7 @@ async fn what_is_missing_is_said_with_the_command_that_mends_it() {
     let dir = empty.path().to_owned();
     let engine = run(|s| {
         let all = engine::Settings::default();
-        (s.stt, s.chat, s.voice, s.embed) = (all.stt, all.chat, all.voice, all.embed);
+        (s.stt, s.chat, s.voice, s.embed) = (all.stt, all.chat, all.voice, "minilm-l6-v2".into());
         s.models_dir = Some(dir);
     })
     .await;
@@ -231,7 +231,9 @@ async fn answer(engine: &Running, request: ChatRequest) -> (String, Duration) {
     let mut text = String::new();
     let mut first = None;
     while let Some(piece) = stream.next().await {
-        text.push_str(&piece.unwrap());
+        if let ChatPiece::Text(words) = piece.unwrap() {
+            text.push_str(&words);
+        }
         first.get_or_insert_with(|| begin.elapsed());
     }
     let first = first.unwrap();

@@ -125,6 +125,19 @@ mod voice {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn what_feeds_the_watchdog_leaves_nothing_behind() {
+        use voxgate::admin::{Admin, LifelogQuery};
+        let gateway = Running::start(chat(&["unused"])).await;
+        for _ in 0..3 {
+            assert_eq!(gateway.alive().await, Ok(()));
+        }
+        let operators = gateway.operators();
+        assert!(operators.session_list().await.unwrap().is_empty());
+        assert!(operators.lifelog_list(LifelogQuery::default()).await.unwrap().is_empty());
+        gateway.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn an_operator_can_make_a_device_speak() {
         use voxgate::admin::Admin;
         let gateway = Running::start(chat(&["unused"])).await;

@@ -14,8 +14,8 @@ use voxgate::provider::http::{Client, Headers, HttpError, Patience, Settings};
 use voxgate::provider::openai::{OpenAiChat, OpenAiEmbedder, OpenAiTranscriber, Target};
 use voxgate::provider::wyoming::{Address, WyomingSynthesizer, WyomingTranscriber};
 use voxgate::provider::{
-    ChatMessage, ChatModel, ChatRequest, Embedder, ErrorKind, ProviderError, Role, SpeechRequest, Synthesizer,
-    Transcriber, Utterance,
+    ChatMessage, ChatModel, ChatPiece, ChatRequest, Embedder, ErrorKind, ProviderError, Role, SpeechRequest,
+    Synthesizer, Transcriber, Utterance,
 };
 use voxgate::wire::wyoming::{Decoder, Event};
 
@@ -117,7 +117,8 @@ async fn chat(script: Vec<Act>) -> (String, Option<ProviderError>) {
     let mut text = String::new();
     while let Some(piece) = stream.next().await {
         match piece {
-            Ok(piece) => text.push_str(&piece),
+            Ok(ChatPiece::Text(piece)) => text.push_str(&piece),
+            Ok(ChatPiece::Cut) => text.push('✂'),
             Err(error) => {
                 assert!(!error.to_string().contains(KEY), "{error}");
                 assert!(stream.next().await.is_none(), "an error is the last item");
@@ -225,6 +226,8 @@ async fn an_answer_is_whole_however_slowly_and_wherever_it_is_cut() {
     assert_eq!(chat(script).await, ("Grüß 好".into(), None));
     assert_eq!(chat(vec![send(SSE), send(delta("Hi") + FINISH)]).await, ("Hi".into(), None), "no [DONE]");
     let whole = "{\"choices\":[{\"message\":{\"content\":\"Hello.\"},\"finish_reason\":\"stop\"}]}";
+    let cut = FINISH.replace("stop", "length");
+    assert_eq!(chat(vec![send(SSE), send(delta("Hi") + &cut)]).await, ("Hi✂".into(), None), "cut by max_tokens");
     assert_eq!(chat(vec![plain("200 OK", "", whole)]).await, ("Hello.".into(), None), "a server that does not stream");
 }
 

@@ -1,6 +1,5 @@
-//! What the gateway does beside its work: status topics, the watchdog, the engine's supervisor, the apology.
+//! What the gateway does beside its work: status topics, the engine's supervisor, the apology.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,18 +17,14 @@ use crate::domain::{Bulletins, QoS};
 use crate::door::credentials::Credentials;
 use crate::door::mqtt::Bus;
 use crate::engine::supervisor::{self, Launch, Pace, Supervisor, View};
-use crate::observe::Notifier;
 use crate::pipeline::voice::Apology;
 use crate::provider::{SpeechRequest, Synthesizer};
-use crate::store::{Batch, SledStore, Store};
 use crate::topics::Table;
 
 /// How often the retained status of the gateway is published.
 const STATUS_EVERY: Duration = Duration::from_secs(15);
 /// How often the apology is tried again while speech does not work.
 const APOLOGY_EVERY: Duration = Duration::from_secs(5);
-/// What voice needs must have worked within this.
-const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A gateway that was killed leaves `online` behind: before the doors open, every device is offline.
 pub(super) fn devices_are_offline(credentials: &Credentials, table: &Table, bulletins: &dyn Bulletins) {
@@ -46,7 +41,8 @@ pub(super) fn engine(
     stop: &CancellationToken,
 ) -> Result<View, StartError> {
     let program = std::env::current_exe().map_err(|error| StartError::Engine(error.to_string()))?;
-    let launch = Launch { program, args: vec!["engine".into()] };
+    let log = serde_json::to_string(&config.log).map_err(|error| StartError::Engine(error.to_string()))?;
+    let launch = Launch { program, args: vec!["engine".into(), "--log".into(), log.into()] };
     let metrics = supervisor::Metrics::register(registry);
     let (supervisor, view) = Supervisor::new(config.engine(), launch, Pace::default(), metrics);
     tasks.spawn(supervisor.run(stop.clone()));
@@ -72,48 +68,6 @@ pub(super) async fn status(operators: Arc<Operators>, table: Arc<Table>, bus: Ar
         if !running {
             return;
         }
-    }
-}
-
-/// Tells systemd that what voice needs works: a connection to the door, a commit of the writer.
-pub(super) async fn watchdog(
-    notifier: Notifier,
-    operators: Arc<Operators>,
-    sled: Arc<SledStore>,
-    store: Arc<dyn Store>,
-    mqtt: SocketAddr,
-    stop: CancellationToken,
-) {
-    let Some(period) = notifier.watchdog_period() else { return };
-    let mut every = tokio::time::interval(period.min(PROBE_LIMIT));
-    loop {
-        tokio::select! {
-            _ = every.tick() => {}
-            () = stop.cancelled() => return,
-        }
-        let probe = async {
-            let local = SocketAddr::new(loopback(mqtt), mqtt.port());
-            drop(tokio::net::TcpStream::connect(local).await.map_err(|error| format!("the door: {error}"))?);
-            operators.health().alive()?;
-            // a full disk is no reason to restart: voice goes on in memory
-            if sled.health().broken.is_none() && !sled.health().low {
-                store.commit(Batch::new()).await.map_err(|error| error.to_string())?;
-            }
-            Ok::<(), String>(())
-        };
-        match tokio::time::timeout(PROBE_LIMIT, probe).await {
-            Ok(Ok(())) => notifier.alive(),
-            Ok(Err(why)) => tracing::error!(why, "the watchdog is not fed"),
-            Err(_) => tracing::error!("the watchdog is not fed: a probe took too long"),
-        }
-    }
-}
-
-fn loopback(addr: SocketAddr) -> std::net::IpAddr {
-    match addr.ip() {
-        ip if !ip.is_unspecified() => ip,
-        std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-        std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
     }
 }
 

@@ -6,6 +6,7 @@ mod housekeeping;
 mod metrics;
 mod operators;
 mod start;
+mod watchdog;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -118,6 +119,10 @@ pub struct Gateway {
     providers: Providers,
     store: Arc<SledStore>,
     notifier: Notifier,
+    watchdog: watchdog::Watchdog,
+    /// Tests make trouble on it.
+    #[cfg(test)]
+    bus: Arc<crate::door::mqtt::Bus>,
 }
 
 impl Gateway {
@@ -147,6 +152,11 @@ impl Gateway {
     /// What its turns ask.
     pub fn providers(&self) -> &Providers {
         &self.providers
+    }
+
+    /// What the watchdog looks at: what does not work, if anything.
+    pub async fn alive(&self) -> Result<(), String> {
+        self.watchdog.look().await
     }
 
     /// Resolves when a part has died without which nothing may be promised.
@@ -184,3 +194,6 @@ impl Gateway {
         tracing::info!("stopped");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,10 +41,6 @@ pub struct Operators {
 }
 
 impl Operators {
-    pub(super) fn health(&self) -> Arc<dyn Health> {
-        Arc::clone(&self.health)
-    }
-
     fn records(&self) -> records::Records<'_> {
         records::Records { store: &*self.store, credentials: &self.credentials, lifelog: &self.lifelog }
     }

@@ -11,6 +11,7 @@ use super::commands::DeviceCommands;
 use super::health::Parts as HealthParts;
 use super::metrics::Metrics;
 use super::operators::Operators;
+use super::watchdog::Watchdog;
 use super::{Addrs, Gateway, Outside, StartError, housekeeping};
 use crate::admin::ControlServer;
 use crate::audio::{VadModel, Workers};
@@ -171,22 +172,31 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     tasks.spawn(housekeeping::apology(
         apology,
         Arc::clone(&providers.synthesizer),
-        workers,
+        workers.clone(),
         Arc::clone(&config),
         stop.clone(),
     ));
-    tasks.spawn(housekeeping::status(Arc::clone(&operators), table, bus, stop.clone()));
-    tasks.spawn(housekeeping::watchdog(
-        notifier,
-        Arc::clone(&operators),
-        Arc::clone(&store),
-        shared,
-        addrs.mqtt,
-        stop.clone(),
-    ));
+    tasks.spawn(housekeeping::status(Arc::clone(&operators), table, Arc::clone(&bus), stop.clone()));
+    let watchdog =
+        Watchdog { door: operators.door.clone(), router: router.clone(), workers, store: Arc::clone(&store) };
+    tasks.spawn(watchdog.clone().run(notifier, stop.clone()));
     tracing::info!(mqtt = %addrs.mqtt, http = ?addrs.http, control = %addrs.control.display(), boot = report.boot, "voxgate is up");
     notifier.ready(&format!("mqtt on {}", addrs.mqtt));
-    Ok(Gateway { addrs, operators, stop, stop_bus, tasks, bus_tasks, router, providers, store, notifier })
+    Ok(Gateway {
+        addrs,
+        operators,
+        stop,
+        stop_bus,
+        tasks,
+        bus_tasks,
+        router,
+        providers,
+        store,
+        notifier,
+        watchdog,
+        #[cfg(test)]
+        bus,
+    })
 }
 
 pub(super) fn open_lifelog(

@@ -200,7 +200,7 @@ impl Bench<'_> {
             return Ok(wav.clone());
         }
         let path = self.dir.join("question.wav");
-        bench::write_question(&path)?;
+        bench::write_voice(&path, Duration::from_secs(2))?;
         Ok(path)
     }
 }

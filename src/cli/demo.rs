@@ -59,8 +59,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
         None => Scratch::temporary((Outside::default().random)())?,
     };
     let config = config(args, &scratch.0, context)?;
-    let log = crate::observe::logging::Settings { level: LogLevel::Warn, ..config.log.clone() };
-    crate::observe::logging::init(&log, None)?;
+    crate::observe::logging::init(&config.log, None)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let found = runtime.block_on(demo(args, config));
     if args.keep.is_none() {
@@ -95,6 +94,7 @@ fn config(args: &Args, scratch: &Path, context: &Context<'_>) -> anyhow::Result<
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
     scratch.clone_into(&mut config.gateway.data_dir);
     config.models.dir = Some(models);
+    config.log.level = LogLevel::Warn;
     config.mqtt.listen = anywhere;
     config.http.enabled = false;
     config.control.socket = scratch.join("control.sock");

@@ -13,11 +13,14 @@ pub(super) struct Args {
     /// Take `[engine]` from this JSON instead of from the configuration file
     #[arg(long, hide = true, value_name = "JSON")]
     settings: Option<String>,
+    /// Take `[log]` from this JSON, likewise
+    #[arg(long, hide = true, value_name = "JSON")]
+    log: Option<String>,
 }
 
 #[cfg(not(feature = "engine"))]
 pub(super) fn run(args: &Args, _: &mut Context<'_>) -> anyhow::Result<()> {
-    let _ = (args.die_with_parent, &args.settings);
+    let _ = (args.die_with_parent, &args.settings, &args.log);
     anyhow::bail!(
         "this voxgate was built without the local engines (cargo feature \"engine\"): configure other providers"
     )
@@ -33,11 +36,13 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
     use tokio_util::sync::CancellationToken;
 
     crate::engine::settle(&std::env::current_exe()?, std::env::args_os().skip(1))?;
-    let (settings, log) = if let Some(json) = &args.settings {
-        (serde_json::from_str(json).context("--settings is not [engine] as JSON")?, context.config()?.log)
-    } else {
-        let config = context.config()?;
-        (config.engine(), config.log)
+    let settings = match &args.settings {
+        Some(json) => serde_json::from_str(json).context("--settings is not [engine] as JSON")?,
+        None => context.config()?.engine(),
+    };
+    let log = match &args.log {
+        Some(json) => serde_json::from_str(json).context("--log is not [log] as JSON")?,
+        None => context.config()?.log,
     };
     crate::observe::logging::init(&log, std::env::var("JOURNAL_STREAM").ok().as_deref())?;
     let clock = Arc::clone(&context.clock);

@@ -32,6 +32,9 @@ pub(super) struct Pull {
     /// The language to fetch models for
     #[arg(long, value_name = "TAG", default_value = "en")]
     lang: String,
+    /// Fetch also what is there: mends damaged files
+    #[arg(long)]
+    force: bool,
     /// The folder [default: models in the gateway's data_dir]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -94,7 +97,7 @@ fn pull(args: &Pull, context: &mut Context<'_>) -> anyhow::Result<()> {
         let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
         shown.tell(model, event, json);
     });
-    let pulled = block_on(async { Ok(models.pull(&selection, false, &client, progress).await?) })?;
+    let pulled = block_on(async { Ok(models.pull(&selection, args.force, &client, progress).await?) })?;
     let mut failed = Vec::new();
     for model in &pulled {
         match &model.result {
@@ -149,7 +152,7 @@ fn verify(args: &Verify, context: &mut Context<'_>) -> anyhow::Result<()> {
     let verified = there.map(|model| models.verify(&model.name, |_, _| true)).collect::<Result<Vec<_>, _>>()?;
     show(&verified, args.json, context)?;
     match verified.iter().find(|model| !model.usable()) {
-        Some(model) => anyhow::bail!("{} is damaged: run voxgate models pull {}", model.name, model.name),
+        Some(model) => anyhow::bail!("{} is damaged: run voxgate models pull --force {}", model.name, model.name),
         None => Ok(()),
     }
 }

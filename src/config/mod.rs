@@ -111,6 +111,7 @@ impl Config {
     pub fn engine(&self) -> crate::engine::Settings {
         let mut engine = self.engine.clone();
         engine.models_dir.get_or_insert_with(|| self.models_dir());
+        engine.instructions.get_or_insert_with(|| self.voice.reply.system_prompt.clone());
         engine
     }
 }

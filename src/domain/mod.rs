@@ -6,6 +6,7 @@
 mod audio;
 mod clock;
 mod downlink;
+pub mod english;
 mod event;
 mod id;
 mod link;

@@ -39,7 +39,7 @@ pub enum CredentialsError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The key file.
-    #[error("cannot use the key file {path}: {source}")]
+    #[error("cannot use the key file {path}: {source}; mend its owner and mode, or restore it from a backup")]
     KeyFile {
         /// Where.
         path: PathBuf,
@@ -47,8 +47,11 @@ pub enum CredentialsError {
         source: std::io::Error,
     },
     /// The key file does not hold 32 bytes, or others may read it.
-    #[error("the key file {0} is not 32 bytes that only its owner may read")]
+    #[error("the key file {0} is not 32 bytes that only its owner may read; restore it from a backup, mode 0600")]
     BadKey(PathBuf),
+    /// The key file is gone; a new one would shut everybody out who has a password.
+    #[error("the key file {0} is missing, and passwords were made with it; restore it from a backup, mode 0600")]
+    NoKey(PathBuf),
     /// The name is no id.
     #[error(transparent)]
     Name(#[from] IdError),
@@ -98,14 +101,15 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Reads the key in `data_dir` (made when missing) and all records. Blocks a moment for the key file.
+    /// Reads the key in `data_dir` and all records. The key is made when there is neither it nor any record.
     pub async fn open(
         store: Arc<dyn Store>,
         data_dir: &Path,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, CredentialsError> {
         let path = data_dir.join(KEY_FILE);
-        let read = tokio::task::spawn_blocking(move || open_key(&path)).await;
+        let fresh = nobody_in(&*store).await?;
+        let read = tokio::task::spawn_blocking(move || open_key(&path, fresh)).await;
         let key = read.map_err(|_| CredentialsError::Store(StoreError::Closed))??;
         let (known, changing) = (RwLock::default(), tokio::sync::Mutex::default());
         let credentials = Arc::new(Self { store, clock, key, known, changing });
@@ -292,7 +296,19 @@ fn parse_verifier(text: &str) -> Option<[u8; 32]> {
     STANDARD.decode(text.strip_prefix(SCHEME)?).ok()?.try_into().ok()
 }
 
-fn open_key(path: &Path) -> Result<[u8; 32], CredentialsError> {
+/// No password was ever made with the key, or none is left.
+async fn nobody_in(store: &dyn Store) -> Result<bool, StoreError> {
+    for space in [Space::Operator, Space::Device] {
+        let (from, to) = (Key::new(space), Key::new(space).after_prefix());
+        if !store.scan(Range { from, to, limit: 1, backwards: false }).await?.records.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Reads the key; makes it when `fresh`, so that the file is there after a loss of power too.
+fn open_key(path: &Path, fresh: bool) -> Result<[u8; 32], CredentialsError> {
     let failed = |source| CredentialsError::KeyFile { path: path.to_owned(), source };
     match std::fs::read(path) {
         Ok(bytes) => {
@@ -301,11 +317,16 @@ fn open_key(path: &Path) -> Result<[u8; 32], CredentialsError> {
             key.ok_or_else(|| CredentialsError::BadKey(path.to_owned()))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if !fresh {
+                return Err(CredentialsError::NoKey(path.to_owned()));
+            }
             let mut key = [0_u8; 32];
             rand::rngs::OsRng.unwrap_err().fill_bytes(&mut key);
             let mut options = std::fs::OpenOptions::new();
             let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
             file.write_all(&key).and_then(|()| file.sync_all()).map_err(failed)?;
+            let folder = path.parent().unwrap_or(Path::new("."));
+            std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
             Ok(key)
         }
         Err(error) => Err(failed(error)),
@@ -426,6 +447,11 @@ pub(crate) mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(open(&store, dir.path()).await, Err(CredentialsError::BadKey(_))));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert!(open(&store, dir.path()).await.is_ok());
+        let credentials = open(&store, dir.path()).await.unwrap();
+        credentials.add_device(&device("dev1")).await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let error = open(&store, dir.path()).await.unwrap_err();
+        assert!(matches!(error, CredentialsError::NoKey(_)) && error.to_string().contains("backup"), "{error}");
+        assert!(!path.exists(), "no new one is made");
     }
 }

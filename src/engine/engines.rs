@@ -59,10 +59,14 @@ impl Engines {
             let load = move || Whisper::load(&file);
             Station::start(plan("stt", all, Urgency::Hearing), &cores, move || missing(&dir), load)
         });
-        let (examples, cache) = (settings.chat_examples, settings.chat_cache);
+        let manner = chat::Manner {
+            instructions: settings.instructions.clone().unwrap_or_default(),
+            examples: settings.chat_examples,
+        };
+        let cache = settings.chat_cache;
         let chat = on(&settings.chat).map(|dir| {
             let file = dir.join("model.gguf");
-            let load = move || Chat::load(&file, examples, cache);
+            let load = move || Chat::load(&file, manner.clone(), cache);
             Station::start(plan("chat", all, Urgency::Chat), &cores, move || missing(&dir), load)
         });
         let embed = on(&settings.embed).map(|dir| {

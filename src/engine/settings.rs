@@ -47,12 +47,16 @@ pub struct Settings {
     /// Shows the small chat model two worked examples before each conversation; without them it rambles.
     /// Default true.
     pub chat_examples: bool,
+    /// The instructions that conversations start with: the chat model reads them ahead, while it loads.
+    /// Default: `voice.reply.system_prompt`.
+    pub instructions: Option<String>,
     /// Tokens of past conversations kept in memory, so that a next turn is not read again from its start; 46 KB
     /// each with the default model. Default 1024.
     pub chat_cache: usize,
     /// Text to speech: "hibari", "espeak-ng" (the program, if it is installed), or "off". Default "hibari".
     pub voice: String,
-    /// Embeddings: folder of a BERT model, or "off"; loaded at the first request. Default "minilm-l6-v2".
+    /// Embeddings: folder of a BERT model (`voxgate models pull minilm-l6-v2`), loaded at the first request, or "off".
+    /// Default "off": nothing in the gateway asks for them yet.
     pub embed: String,
     /// The embedding model leaves memory after so long without a request. Default "10m".
     pub embed_idle: Span,
@@ -73,9 +77,10 @@ impl Default for Settings {
             stt: "whisper-tiny.en-q8_0".into(),
             chat: "smollm2-135m-instruct-q8_0".into(),
             chat_examples: true,
+            instructions: None,
             chat_cache: 1_024,
             voice: "hibari".into(),
-            embed: "minilm-l6-v2".into(),
+            embed: "off".into(),
             embed_idle: Span::secs(600),
             max_utterance: Span::secs(120),
         }

@@ -137,8 +137,23 @@ pub struct ChatRequest {
     pub temperature: Option<f32>,
 }
 
+/// A piece of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChatPiece {
+    /// Some words.
+    Text(String),
+    /// The answer ended at `max_tokens`, most likely in mid-sentence.
+    Cut,
+}
+
+impl<T: Into<String>> From<T> for ChatPiece {
+    fn from(text: T) -> Self {
+        Self::Text(text.into())
+    }
+}
+
 /// Pieces of an answer, as they come. Ends with the answer; an error is the last item.
-pub type ChatStream = BoxStream<'static, Result<String, ProviderError>>;
+pub type ChatStream = BoxStream<'static, Result<ChatPiece, ProviderError>>;
 
 /// A chat model.
 pub trait ChatModel: Send + Sync {

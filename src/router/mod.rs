@@ -7,14 +7,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::delivery::Delivery;
-use crate::domain::{AudioPacket, Body, ControlKind, DeviceId, Ingress, Link, LinkId, Origin, Uplink};
+use crate::domain::{
+    AudioPacket, Body, ControlKind, DeviceId, Downlink, Ingress, Link, LinkId, Message, Origin, Uplink,
+};
 use crate::session::{Handle, Info, LanesClosed, Notice, Parts, start};
 
+/// The name of the session that only the watchdog asks.
+const CANARY: &str = "voxgate.canary";
 /// Notices that wait for a session.
 const NOTICES: usize = 16;
 
@@ -78,6 +82,24 @@ impl Router {
         self.command(device, Notice::Reboot)
     }
 
+    /// Starts a session that belongs to no device, asks it whether it takes what comes, and ends it. It reads the
+    /// store and leaves nothing behind.
+    pub async fn canary(&self) -> bool {
+        let Ok(device) = DeviceId::parse(CANARY) else { return false };
+        let (notices_tx, notices) = mpsc::channel(1);
+        let (handle, actor) = start(device, Arc::clone(&self.inner.parts), notices_tx, notices, false);
+        let stop = self.inner.stop.child_token();
+        let ask = async {
+            let (answer, heard) = oneshot::channel();
+            let asked = handle.notices.send(Notice::Canary(answer)).await.is_ok();
+            let heard = asked && heard.await.is_ok();
+            stop.cancel();
+            heard
+        };
+        let (ended, heard) = tokio::join!(actor.run(stop.clone()), ask);
+        ended.is_ok() && heard
+    }
+
     fn command(&self, device: &DeviceId, notice: Notice) -> Result<(), CommandError> {
         if !self.inner.delivery.is_connected(device) {
             return Err(CommandError::NotConnected(device.clone()));
@@ -113,6 +135,7 @@ impl Inner {
             router.parts.metrics.ended(ended.is_err());
             if ended.is_err() {
                 tracing::error!(%device, "a session ended by a fault of ours; the next message opens a new one");
+                router.tell_the_fault(&device);
             }
             // what still waits is refused by dropping its receipts
             drop(lanes.close());
@@ -122,6 +145,22 @@ impl Inner {
             }
         });
         handle
+    }
+
+    /// What the session was doing is lost: a device that waits for an answer should know.
+    fn tell_the_fault(&self, device: &DeviceId) {
+        let text = "the gateway lost this session: your next message begins another".to_owned();
+        let lost = Downlink::Control {
+            session: None,
+            seq: None,
+            ts_ms: self.parts.clock.wall().0,
+            msg_id: None,
+            want_ack: false,
+            json: true,
+            message: Message::Error { code: "internal".to_owned(), message: text },
+        };
+        // a device without a link waits for nothing
+        let _ = self.parts.sink.send(device, lost);
     }
 
     fn tell(self: &Arc<Self>, device: &DeviceId, notice: Notice) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -84,6 +84,8 @@ pub enum Notice {
     Hush,
     /// An operator wants the device to restart.
     Reboot,
+    /// The watchdog asks whether a session still takes what comes.
+    Canary(oneshot::Sender<()>),
 }
 
 /// The turn that runs.
@@ -113,6 +115,8 @@ pub(super) struct Actor {
     pub(super) online: bool,
     /// Since when there are marks that no commit carries.
     pub(super) marks_due: Option<Instant>,
+    /// When an utterance counts as over because its audio stopped coming.
+    pub(super) stalls_at: Option<Instant>,
     pub(super) rest_at: Option<Instant>,
     /// When to ask for parts of images that are missing.
     pub(super) images_due: Option<Instant>,
@@ -136,6 +140,7 @@ enum Step {
     Notice(Option<Notice>),
     Next(Next),
     Marks,
+    Stalled,
     Inbox,
     Images,
     Rest,
@@ -158,6 +163,7 @@ pub(super) async fn run(mut actor: Actor, mut notices: mpsc::Receiver<Notice>, s
                 actor.take(next).await;
             }
             Step::Marks => actor.write_marks(),
+            Step::Stalled => actor.audio_stalled(),
             Step::Inbox => actor.take_up_the_inbox().await,
             Step::Images => actor.ask_for_parts(),
             Step::Rest | Step::Notice(None) => {
@@ -175,6 +181,8 @@ impl Actor {
     async fn wait(&mut self, notices: &mut mpsc::Receiver<Notice>, stop: &CancellationToken) -> Step {
         let ears_busy = self.ears.busy();
         let (marks_due, images_due) = (self.marks_due, self.images_due);
+        // the ears must be at home to be asked for what they have
+        let stalls_at = self.stalls_at.filter(|_| !ears_busy);
         let inbox_due = self.inbox_due.filter(|_| self.online);
         let idle = self.turn.is_none() && !ears_busy && self.commits.is_empty() && self.effects.is_empty();
         let rest_at = self.rest_at.filter(|_| idle && marks_due.is_none());
@@ -188,6 +196,7 @@ impl Actor {
             notice = notices.recv() => Step::Notice(notice),
             next = self.lanes.next(ears_busy) => Step::Next(next),
             () = at(marks_due) => Step::Marks,
+            () = at(stalls_at) => Step::Stalled,
             () = at(inbox_due) => Step::Inbox,
             () = at(images_due) => Step::Images,
             () = at(rest_at) => Step::Rest,

@@ -35,6 +35,8 @@ pub(super) struct Live {
     pub(super) tts_mode: TtsMode,
     /// Number of the last `listen_start`, modulo 16; 0 is none.
     pub(super) listen: u8,
+    /// The device said `listen_start` and has not been told how that ended.
+    pub(super) announced: bool,
     /// A packet flagged as the last of its utterance is with the ears.
     pub(super) last_flag: bool,
     pub(super) turns: u32,
@@ -81,6 +83,7 @@ impl Live {
             mode,
             tts_mode,
             listen: 0,
+            announced: false,
             last_flag: false,
             turns: 0,
             down_seq: 0,

@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 
 use super::turn::{Outcome, TurnReport};
 use super::window::Verdict;
-use crate::domain::Stream;
+use crate::domain::{Refusal, Stream};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Number {
@@ -19,6 +19,11 @@ struct Number {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Why {
+    why: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -62,6 +67,8 @@ pub struct Metrics {
     turns: Family<Ended, Counter>,
     running: Gauge,
     failed_commits: Counter,
+    listening: Family<Why, Counter>,
+    refused_images: Family<Why, Counter>,
 }
 
 impl Metrics {
@@ -112,6 +119,16 @@ impl Metrics {
             "Commits of sessions that failed: what they carried was not acknowledged",
             metrics.failed_commits.clone(),
         );
+        registry.register(
+            "voxgate_listening_ends",
+            "Listening that ended otherwise than by silence after speech, or than the device wished",
+            metrics.listening.clone(),
+        );
+        registry.register(
+            "voxgate_images_refused",
+            "Images that were refused, by cause",
+            metrics.refused_images.clone(),
+        );
         metrics
     }
 
@@ -129,6 +146,9 @@ impl Metrics {
             for input in ["speech", "text", "say"] {
                 drop(self.turns.get_or_create(&Ended { outcome, input }));
             }
+        }
+        for why in ["too_long", "no_speech", "stalled"] {
+            drop(self.listening.get_or_create(&Why { why }));
         }
     }
 
@@ -161,6 +181,15 @@ impl Metrics {
 
     pub(super) fn session_opened(&self) {
         self.opened.inc();
+    }
+
+    /// Listening ended in an unusual way.
+    pub(super) fn listening_ended(&self, why: &'static str) {
+        self.listening.get_or_create(&Why { why }).inc();
+    }
+
+    pub(super) fn refused_image(&self, why: Refusal) {
+        self.refused_images.get_or_create(&Why { why: why.name() }).inc();
     }
 
     pub(super) fn failed_commit(&self) {

@@ -21,6 +21,9 @@ pub struct Settings {
     pub history_tokens: usize,
     /// How often a device shall send a heartbeat, told in `hello_ack`.
     pub heartbeat: Span,
+    /// When audio stops coming in mid-utterance for so long, without a `listen_stop`, the utterance is over: what was
+    /// heard is answered. "0s" waits for ever. Default "5s".
+    pub audio_stall: Span,
     /// A session without a link is put to rest after this; what is to be remembered is in the store.
     pub rest_after: Span,
     /// How soon a sequence mark that no durable message carries is written.
@@ -40,6 +43,7 @@ impl Default for Settings {
             control_lane: 32,
             history_tokens: 512,
             heartbeat: Span::secs(30),
+            audio_stall: Span::secs(5),
             rest_after: Span::secs(60),
             mark_delay: Span::secs(1),
             text_expires: Span::secs(60),

@@ -113,6 +113,7 @@ impl Starting {
             online,
             marks_due: None,
             images_due: None,
+            stalls_at: None,
             rest_at,
             inbox_due: Some(Instant::now() + INBOX_PATIENCE),
             waiting: VecDeque::new(),

@@ -55,6 +55,8 @@ impl Actor {
         if !packets.is_empty() {
             self.live.last_flag |= packets.iter().any(|packet| packet.last);
             self.ears.hear(packets);
+            let stall = self.parts.settings.audio_stall.0;
+            self.stalls_at = (!stall.is_zero()).then(|| Instant::now() + stall);
         }
     }
 
@@ -68,21 +70,53 @@ impl Actor {
             tracing::error!(device = %self.device, %error, "the codec threads lost what was heard");
         }
         for heard in report.heard {
+            if self.turn.is_some() && self.live.mode != ListenMode::Realtime {
+                // the microphone does not count while there is a turn, nor does the rest of what came at once
+                break;
+            }
             match heard {
-                Heard::SpeechStarted | Heard::NoSpeech => {}
+                Heard::SpeechStarted => {}
+                Heard::NoSpeech => self.nobody_spoke(),
                 Heard::BargeIn => self.barge_in(),
-                Heard::EndOfTurn(utterance) | Heard::TooLong(utterance) => {
-                    if self.live.mode == ListenMode::Manual {
-                        // an utterance over the length limit ends the turn in every mode
-                        self.ears.reset(ListenMode::Manual, false);
-                    }
-                    self.start_turn(Input::Speech(utterance), Instant::now(), None);
-                }
+                Heard::EndOfTurn(utterance) => self.start_turn(Input::Speech(utterance), Instant::now(), None),
+                Heard::TooLong(utterance) => self.too_long(utterance),
             }
         }
         if std::mem::take(&mut self.live.last_flag) && self.live.mode == ListenMode::Manual {
             self.listen_stop(Instant::now());
         }
+    }
+
+    /// An utterance over the length limit ends the turn in every mode: what there is of it is answered.
+    fn too_long(&mut self, utterance: crate::audio::Utterance) {
+        if self.live.mode == ListenMode::Manual {
+            self.ears.reset(ListenMode::Manual, false);
+        }
+        self.parts.metrics.listening_ended("too_long");
+        tracing::info!(device = %self.device, length = ?utterance.duration(), "an utterance was cut at its greatest length");
+        self.error("utterance_too_long", "the utterance was cut at its greatest length");
+        self.start_turn(Input::Speech(utterance), Instant::now(), None);
+    }
+
+    /// A device that said `listen_start` is told, once, that nothing came of it; it goes on being heard.
+    fn nobody_spoke(&mut self) {
+        self.parts.metrics.listening_ended("no_speech");
+        if std::mem::take(&mut self.live.announced) {
+            // a device without a link has nobody to show it to
+            let _ = self.out.control(Message::Stt { text: String::new(), is_final: true }, Asked::default());
+        }
+    }
+
+    /// Audio stopped coming without a `listen_stop`: what was heard is all there is.
+    pub(super) fn audio_stalled(&mut self) {
+        self.stalls_at = None;
+        if !self.hears() {
+            return;
+        }
+        let Some(utterance) = self.ears.finish() else { return };
+        self.parts.metrics.listening_ended("stalled");
+        tracing::info!(device = %self.device, "audio stopped in mid-utterance: what was heard is answered");
+        self.start_turn(Input::Speech(utterance), Instant::now(), None);
     }
 
     fn barge_in(&mut self) {
@@ -166,6 +200,7 @@ impl Actor {
         self.live.mode = mode.unwrap_or(self.live.mode);
         self.live.listen = n.map_or(0, |n| u8::try_from(n % 16).unwrap_or(0));
         self.live.last_flag = false;
+        self.live.announced = true;
         self.ears.reset(self.live.mode, true);
     }
 
@@ -246,6 +281,7 @@ impl Actor {
             }
             Err(refusal) => {
                 receipt.settle(Settled::Refused(refusal));
+                self.parts.metrics.refused_image(refusal);
                 self.error("image_refused", refusal.name());
             }
         }
@@ -273,6 +309,7 @@ impl Actor {
             }
             Notice::Offline => {
                 self.online = false;
+                self.stalls_at = None;
                 self.rest_at = Some(Instant::now() + self.parts.settings.rest_after.0);
                 if self.live.boot_id.is_none() {
                     // without a hello nothing tells whether the device comes back the same: it gets a new session
@@ -290,6 +327,8 @@ impl Actor {
             Notice::Say(text) => self.start_turn(Input::Say(text), Instant::now(), None),
             Notice::Hush => self.interrupt(StopReason::Abort),
             Notice::Reboot => self.send_once(Message::Reboot).await,
+            // one that no longer waits has given up: the watchdog's time is over
+            Notice::Canary(answer) => drop(answer.send(())),
         }
     }
 

@@ -14,6 +14,7 @@ impl Actor {
     pub(super) fn start_turn(&mut self, input: Input, decided: Instant, inbox: Option<u64>) {
         self.interrupt(StopReason::Abort);
         self.revive();
+        (self.stalls_at, self.live.announced) = (None, false);
         self.live.turns = self.live.turns.wrapping_add(1);
         let id = TurnId(self.live.turns);
         let report = SharedReport::new(input.name());

@@ -15,9 +15,6 @@ pub const WORDS: &str = "why is the sky blue";
 /// What the test model answers: about two seconds of tone.
 pub const REPLY: &str = "The sky is blue because air scatters blue light the most.";
 
-/// How long the made-up question is.
-const QUESTION: Duration = Duration::from_secs(2);
-
 /// The providers of a bench.
 pub fn providers(delays: Delays) -> (Arc<FixedTranscriber>, Arc<FixedChat>, Arc<ToneSynthesizer>) {
     (
@@ -31,13 +28,13 @@ pub fn providers(delays: Delays) -> (Arc<FixedTranscriber>, Arc<FixedChat>, Arc<
 pub fn script(wav: Option<&Path>) -> Result<Script, ScriptError> {
     match wav {
         Some(wav) => Script::from_wav(wav),
-        None => Script::from_pcm(&voice(QUESTION), "a made-up voice"),
+        None => Script::from_pcm(&voice(Duration::from_secs(2)), "a made-up voice"),
     }
 }
 
-/// The made-up question as a WAV, for another process.
-pub fn write_question(path: &Path) -> Result<(), WavError> {
-    wav::write(path, UP_RATE, &voice(QUESTION))
+/// The made-up voice as a file.
+pub fn write_voice(path: &Path, length: Duration) -> Result<(), WavError> {
+    wav::write(path, UP_RATE, &voice(length))
 }
 
 /// A buzz with formants that comes and goes: every voice activity detector hears speech begin in it. Silero hears too

@@ -53,7 +53,9 @@ pub async fn run(load: &Load, script: Arc<Script>, mut progress: impl FnMut(usiz
         let (begin, word) = (start + load.ramp.mul_f64(share), talk + length.mul_f64(share));
         // frames of different devices fall between each other, as they do in life
         let phase = Duration::from_millis(u64::from(FRAME_MS)).mul_f64(at as f64 / devices.max(1) as f64);
-        tasks.spawn(async move { one(&login, &load, &script, [begin, word + phase], (at, done_tx)).await });
+        tasks.spawn(async move {
+            one(&login, &load, &script, [begin, word + phase], (at, done_tx)).await;
+        });
     }
     drop(done_tx);
     let mut results = Vec::with_capacity(all);

@@ -54,9 +54,9 @@ impl ChatModel for FixedChat {
         let (pieces, delay) = (self.pieces.clone(), self.delay);
         let first = stream::once(async move {
             pause(delay).await;
-            Ok(String::new())
+            Ok(String::new().into())
         });
-        first.chain(stream::iter(pieces.into_iter().map(Ok))).boxed()
+        first.chain(stream::iter(pieces.into_iter().map(|piece| Ok(piece.into())))).boxed()
     }
 }
 

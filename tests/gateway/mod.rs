@@ -1,4 +1,11 @@
 //! A whole gateway in this process, and the devices that connect to it.
+#![allow(dead_code, reason = "each test file uses its part of this")]
+
+pub mod answer;
+pub mod binary;
+pub mod metrics;
+pub mod peer;
+pub mod tmpfs;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,8 +14,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use serde_json::Value;
 use tempfile::TempDir;
-use voxgate::admin::{Admin, LifelogQuery};
-use voxgate::app::{Gateway, Operators, Outside};
+use voxgate::admin::{Admin, LifelogQuery, NewDevice, NewOperator, Role};
+use voxgate::app::{Addrs, Gateway, Operators, Outside};
 use voxgate::config::Config;
 use voxgate::domain::{ByteSize, DeviceId, Downlink, ListenMode};
 use voxgate::observe::Notifier;
@@ -19,12 +26,16 @@ use voxgate::sim::device::{Device, Login};
 use voxgate::sim::providers::{FixedChat, FixedTranscriber, ToneSynthesizer};
 use voxgate::sim::script::Script;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use peer::{Peer, Version};
+
+/// How long anything may take before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running gateway and its folder.
 pub struct Running {
     gateway: Gateway,
     dir: Arc<TempDir>,
+    config: Config,
     providers: Providers,
 }
 
@@ -48,7 +59,8 @@ pub fn broken_chat() -> Providers {
     with_chat(Arc::new(Broken))
 }
 
-fn with_chat(chat: Arc<dyn ChatModel>) -> Providers {
+/// Providers that answer at once, but for this chat model.
+pub fn with_chat(chat: Arc<dyn ChatModel>) -> Providers {
     Providers {
         transcriber: Arc::new(FixedTranscriber { words: "why is the sky blue".into(), delay: Duration::ZERO }),
         chat,
@@ -71,39 +83,80 @@ pub async fn until(device: &mut Device, wanted: impl Fn(&Downlink) -> bool) -> D
     }
 }
 
-fn config(dir: &Path) -> Config {
+/// A configuration for a gateway in `dir`, on ports that are free.
+pub fn config(dir: &Path) -> Config {
     let mut config = Config::default();
     config.gateway.data_dir = dir.join("data");
     config.mqtt.listen = "127.0.0.1:0".parse().unwrap();
-    config.http.enabled = false;
+    config.http.listen = "127.0.0.1:0".parse().unwrap();
     config.control.socket = dir.join("control.sock");
     config.store.reserve = ByteSize(0);
     config
 }
 
+/// What comes from outside, with these providers.
+pub fn outside(providers: &Providers) -> Outside {
+    Outside { providers: Some(providers.clone()), notifier: Notifier::default(), ..Outside::default() }
+}
+
 impl Running {
     /// Starts a gateway in a fresh folder.
     pub async fn start(providers: Providers) -> Self {
-        Self::start_in(Arc::new(TempDir::new().unwrap()), providers).await
+        Self::start_with(providers, |_| {}).await
     }
 
-    async fn start_in(dir: Arc<TempDir>, providers: Providers) -> Self {
-        let outside =
-            Outside { providers: Some(providers.clone()), notifier: Notifier::default(), ..Outside::default() };
-        let gateway = Gateway::start(config(dir.path()), outside).await.unwrap();
-        Self { gateway, dir, providers }
+    /// The same with another configuration.
+    pub async fn start_with(providers: Providers, change: impl FnOnce(&mut Config)) -> Self {
+        let dir = Arc::new(TempDir::new().unwrap());
+        let mut config = config(dir.path());
+        change(&mut config);
+        assert_eq!(config.check(""), [], "a test's own configuration");
+        Self::start_in(dir, config, providers).await
+    }
+
+    async fn start_in(dir: Arc<TempDir>, config: Config, providers: Providers) -> Self {
+        let gateway = Gateway::start(config.clone(), outside(&providers)).await.unwrap();
+        Self { gateway, dir, config, providers }
     }
 
     /// Stops it and starts another on the same folder.
     pub async fn restart(self) -> Self {
-        let Self { gateway, dir, providers } = self;
+        let Self { gateway, dir, config, providers } = self;
         gateway.stop(Duration::from_secs(10)).await;
-        Self::start_in(dir, providers).await
+        Self::start_in(dir, config, providers).await
+    }
+
+    /// The same with another configuration.
+    pub async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self.restart().await
+    }
+
+    /// Stops it; gives its folder, which is there as long as this is held, and its configuration.
+    pub async fn put_away(self) -> (Arc<TempDir>, Config) {
+        let Self { gateway, dir, config, .. } = self;
+        gateway.stop(Duration::from_secs(10)).await;
+        (dir, config)
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where it listens.
+    pub fn addrs(&self) -> &Addrs {
+        self.gateway.addrs()
     }
 
     /// Stops it.
     pub async fn stop(self) {
         self.gateway.stop(Duration::from_secs(10)).await;
+    }
+
+    /// What the watchdog looks at.
+    pub async fn alive(&self) -> Result<(), String> {
+        self.gateway.alive().await
     }
 
     /// The operators' operations.
@@ -113,16 +166,47 @@ impl Running {
 
     /// Makes a device and connects it.
     pub async fn device(&self, id: &str) -> Device {
+        let secret = self.add(id, false).await;
+        self.connect_as(DeviceId::parse(id).unwrap(), secret).await
+    }
+
+    /// Makes a device; gives its secret.
+    pub async fn add(&self, id: &str, device_text: bool) -> String {
         let id = DeviceId::parse(id).unwrap();
-        let login = self.gateway.login(&id, ListenMode::Auto).await.unwrap();
-        std::fs::write(self.dir.path().join(format!("{id}.secret")), &login.secret).unwrap();
-        Device::connect(&login, PATIENCE).await.unwrap()
+        let new = NewDevice {
+            id: id.clone(),
+            password: None,
+            mode: ListenMode::Auto,
+            device_text,
+            language: None,
+            replace: true,
+        };
+        let secret = self.operators().device_add(new).await.unwrap().secret.unwrap().0;
+        std::fs::write(self.dir.path().join(format!("{id}.secret")), &secret).unwrap();
+        secret
+    }
+
+    /// Makes a device that speaks raw MQTT and connects it.
+    pub async fn peer(&self, version: Version, id: &str) -> Peer {
+        let secret = self.add(id, false).await;
+        Peer::connect(self.addrs().mqtt, version, id, &secret).await
+    }
+
+    /// Makes an operator who may watch, and connects him with a window that is soon full.
+    pub async fn watcher(&self, name: &str) -> Peer {
+        let new = NewOperator { name: name.to_owned(), role: Role::Operator, password: None };
+        let secret = self.operators().operator_add(new).await.unwrap().secret.unwrap().0;
+        Peer::narrow(self.addrs().mqtt, name, &secret).await
     }
 
     /// Connects a device that was made before.
     pub async fn connect(&self, id: &str) -> Device {
-        let secret = std::fs::read_to_string(self.dir.path().join(format!("{id}.secret"))).unwrap();
-        self.connect_as(DeviceId::parse(id).unwrap(), secret).await
+        self.connect_as(DeviceId::parse(id).unwrap(), self.secret(id)).await
+    }
+
+    /// The secret of a device that was made before.
+    pub fn secret(&self, id: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(format!("{id}.secret"))).unwrap()
     }
 
     async fn connect_as(&self, id: DeviceId, secret: String) -> Device {
@@ -133,17 +217,23 @@ impl Running {
 
     /// The record of the last turn of a device; waits for it.
     pub async fn last_turn(&self, id: &str) -> Value {
+        self.turns(id, 1).await.pop().unwrap()
+    }
+
+    /// The records of a device's turns, oldest first; waits until there are `least`.
+    pub async fn turns(&self, id: &str, least: usize) -> Vec<Value> {
         let query = LifelogQuery {
             device: Some(DeviceId::parse(id).unwrap()),
             kind: Some("turn".into()),
-            limit: 1,
+            limit: 1_000,
             ..LifelogQuery::default()
         };
         let operators = self.operators();
         tokio::time::timeout(PATIENCE, async {
             loop {
-                if let Some(row) = operators.lifelog_list(query.clone()).await.unwrap().pop() {
-                    return row.detail;
+                let rows = operators.lifelog_list(query.clone()).await.unwrap();
+                if rows.len() >= least {
+                    return rows.into_iter().map(|row| row.detail).collect();
                 }
                 tokio::task::yield_now().await;
             }

@@ -23,6 +23,8 @@ use crate::topics::Who;
 
 /// Waits so long after an accept error that is not one connection's own.
 const RECOVER: Duration = Duration::from_millis(50);
+/// How often the loop shows that it goes round, also when nobody comes.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// Accepts until `stop`, then ends all connections within the grace.
 pub(super) async fn run(gate: Arc<Gate>, listener: std::net::TcpListener, stop: CancellationToken) -> io::Result<()> {
@@ -30,10 +32,15 @@ pub(super) async fn run(gate: Arc<Gate>, listener: std::net::TcpListener, stop: 
     let mut spare = Spare::new();
     let mut tasks = JoinSet::new();
     let strangers = Arc::new(AtomicUsize::new(0));
+    let mut pulse = tokio::time::interval(PULSE);
     let mut rate = Rate { left: gate.settings.limits.connects_per_second, since: Instant::now() };
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
+            _ = pulse.tick() => {
+                gate.accepting();
+                continue;
+            }
             Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                 reap(&gate, ended);
                 continue;

@@ -40,6 +40,8 @@ pub(super) struct Gate {
     links: AtomicU64,
     arrivals: AtomicU64,
     quiet_until: Mutex<Option<Instant>>,
+    /// When the accept loop last went round.
+    accepted: Mutex<Instant>,
 }
 
 impl Gate {
@@ -61,7 +63,18 @@ impl Gate {
             links,
             arrivals,
             quiet_until,
+            accepted: Mutex::new(Instant::now()),
         }
+    }
+
+    /// The accept loop goes round.
+    pub fn accepting(&self) {
+        *self.accepted.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Since when it did not.
+    pub fn not_accepting_for(&self) -> Duration {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// The number of a new connection.

@@ -24,6 +24,7 @@ mod socket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -117,6 +118,11 @@ impl DoorControl {
     /// Open connections.
     pub fn connections(&self) -> usize {
         self.0.registry.len()
+    }
+
+    /// How long the accept loop has not gone round; up to a second when it is well.
+    pub fn not_accepting_for(&self) -> Duration {
+        self.0.not_accepting_for()
     }
 
     /// Ends all connections of a device, as when it is removed.

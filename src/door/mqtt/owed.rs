@@ -38,12 +38,9 @@ pub(super) struct Due {
     pub kind: AckKind,
     /// A reason code of MQTT 5.
     pub code: u8,
-    /// The store could not take it: sending it again may help.
+    /// The store could not take it, or it was lost on its way there: sending it again may help.
     pub retry: bool,
 }
-
-/// Stands for "the store cannot now" inside the FIFO; on the wire it is the quota's code.
-const RETRY: u8 = 0xFF;
 
 impl Owed {
     pub fn new(metrics: Metrics) -> Self {
@@ -84,34 +81,31 @@ impl Owed {
     /// The next one that is due; pending (and woken later) while the oldest is not settled, or there is none.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
         let Some(head) = self.entries.front_mut() else { return Poll::Pending };
-        let code = match &mut head.state {
-            State::Done(code) => *code,
+        let (code, retry) = match &mut head.state {
+            State::Done(code) => (*code, false),
             State::Waiting(waiting) => match Pin::new(waiting).poll(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(settled) => code(settled.unwrap_or(Settled::Refused(Refusal::Internal))),
             },
         };
-        let due = Due {
-            id: head.id,
-            kind: head.kind,
-            code: if code == RETRY { reason::QUOTA } else { code },
-            retry: code == RETRY,
-        };
+        let due = Due { id: head.id, kind: head.kind, code, retry };
         self.entries.pop_front();
         self.metrics.owed.dec();
         Poll::Ready(due)
     }
 }
 
-fn code(settled: Settled) -> u8 {
+/// The reason code of MQTT 5, and whether nobody has the message: of 3.1.1, where an acknowledgement can only say
+/// yes, it is withheld then.
+fn code(settled: Settled) -> (u8, bool) {
     match settled {
-        Settled::Durable | Settled::Taken => reason::SUCCESS,
+        Settled::Durable | Settled::Taken => (reason::SUCCESS, false),
         Settled::Refused(refusal) => match refusal {
-            Refusal::Malformed => reason::BAD_PAYLOAD,
-            Refusal::NotAllowed => reason::NOT_AUTHORIZED,
-            Refusal::Quota => reason::QUOTA,
-            Refusal::Storage => RETRY,
-            Refusal::Internal => reason::IMPLEMENTATION,
+            Refusal::Malformed => (reason::BAD_PAYLOAD, false),
+            Refusal::NotAllowed => (reason::NOT_AUTHORIZED, false),
+            Refusal::Quota => (reason::QUOTA, false),
+            Refusal::Storage => (reason::QUOTA, true),
+            Refusal::Internal => (reason::IMPLEMENTATION, true),
         },
     }
 }

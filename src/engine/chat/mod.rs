@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 pub use model::Llama;
-pub use template::{Role, Turn};
+pub use template::{Manner, Role, Turn};
 
 use self::memory::Memory;
 use self::words::Words;
@@ -81,16 +81,16 @@ pub enum Piece {
 pub struct Chat {
     llama: Llama,
     memory: Memory,
-    examples: bool,
+    manner: Manner,
 }
 
 impl Chat {
-    /// Loads a GGUF file, and reads the examples once so that the first question need not.
-    pub fn load(file: &std::path::Path, examples: bool, cache: usize) -> Result<Self, EngineError> {
+    /// Loads a GGUF file, and reads instructions and examples once so that the first question need not.
+    pub fn load(file: &std::path::Path, manner: Manner, cache: usize) -> Result<Self, EngineError> {
         let llama = Llama::load(file)?;
-        let chat = Self { llama, memory: Memory::new(cache), examples };
+        let chat = Self { llama, memory: Memory::new(cache), manner };
         let turns = [Turn { role: Role::User, content: "hi".into() }];
-        let prompt = template::prompt(&chat.llama, &turns, examples)?;
+        let prompt = template::prompt(&chat.llama, &turns, &chat.manner)?;
         let mut state = chat.llama.fresh();
         state.read(&prompt.tokens[..prompt.stable])?;
         chat.memory.keep(&prompt.tokens[..prompt.stable], &state, true);
@@ -123,7 +123,7 @@ impl Chat {
         out: &mpsc::Sender<Piece>,
         desk: &Desk,
     ) -> Result<Option<Piece>, EngineError> {
-        let prompt = template::prompt(&self.llama, &request.turns, self.examples)?;
+        let prompt = template::prompt(&self.llama, &request.turns, &self.manner)?;
         if prompt.tokens.len() >= CONTEXT {
             let text = format!("the conversation has {} tokens, and {CONTEXT} are the most", prompt.tokens.len());
             return Err(EngineError::Request(text));

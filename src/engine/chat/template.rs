@@ -33,8 +33,16 @@ pub struct Turn {
     pub content: String,
 }
 
-/// What is said when the conversation has no instructions of its own.
-pub const SYSTEM: &str = "You are a helpful voice assistant. Answer in one or two short sentences.";
+/// How conversations begin.
+#[derive(Debug, Clone, Default)]
+pub struct Manner {
+    /// The instructions of a conversation that has none of its own; empty: a common sentence.
+    pub instructions: String,
+    /// Two worked examples come before each conversation.
+    pub examples: bool,
+}
+
+const SYSTEM: &str = "You are a helpful voice assistant. Answer in one or two short sentences.";
 /// Shown before each conversation: with them a model of this size answers to the point, without it rambles.
 const EXAMPLES: [(&str, &str); 2] = [
     ("What is the largest planet?", "The largest planet in our solar system is Jupiter."),
@@ -50,12 +58,13 @@ pub struct Prompt {
 }
 
 /// The tokens of a conversation.
-pub fn prompt(llama: &Llama, turns: &[Turn], examples: bool) -> Result<Prompt, EngineError> {
+pub fn prompt(llama: &Llama, turns: &[Turn], manner: &Manner) -> Result<Prompt, EngineError> {
     let instructed = turns.first().filter(|turn| turn.role == Role::System);
     let rest = if instructed.is_some() { &turns[1..] } else { turns };
     let mut tokens = Vec::new();
-    message(llama, &mut tokens, Role::System, instructed.map_or(SYSTEM, |turn| &turn.content))?;
-    if examples {
+    let own = if manner.instructions.is_empty() { SYSTEM } else { &manner.instructions };
+    message(llama, &mut tokens, Role::System, instructed.map_or(own, |turn| &turn.content))?;
+    if manner.examples {
         for (question, answer) in EXAMPLES {
             message(llama, &mut tokens, Role::User, question)?;
             message(llama, &mut tokens, Role::Assistant, answer)?;

@@ -1,29 +1,8 @@
 //! Number words of American English ("one hundred twenty three", no "and", no hyphens), from strings of digits of any
 //! length: a text may hold more digits than a machine word, and none of them may stop the voice.
 
-const ONES: [&str; 20] = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-];
-const TENS: [&str; 10] = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+use crate::domain::english::{ONES, TENS};
+
 const SCALES: [&str; 7] = ["", "thousand", "million", "billion", "trillion", "quadrillion", "quintillion"];
 
 /// "1234" as "one thousand two hundred thirty four". Longer than 21 digits, or starting with a zero that

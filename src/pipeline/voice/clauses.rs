@@ -13,6 +13,8 @@ const LONGEST: usize = 240;
 pub struct Clauses {
     pending: String,
     started: bool,
+    /// The last clause given ends a sentence.
+    whole: bool,
 }
 
 impl Clauses {
@@ -41,10 +43,18 @@ impl Clauses {
         ready.pop()
     }
 
+    /// The reply was cut off by its limit: the half sentence at its end is left out, if what was said before it is
+    /// whole. Returns the bytes left out.
+    pub fn drop_half_sentence(&mut self) -> usize {
+        let ended = self.pending.trim_end().chars().next_back().is_some_and(|c| ends(c) || wide_end(c));
+        if self.whole && !ended { std::mem::take(&mut self.pending).len() } else { 0 }
+    }
+
     fn give(&mut self, clause: &str, ready: &mut Vec<String>) {
         let clause = speakable(clause);
         if clause.chars().any(char::is_alphanumeric) {
             self.started = true;
+            self.whole = clause.chars().next_back().is_some_and(|c| ends(c) || wide_end(c));
             ready.push(clause);
         }
     }
@@ -178,6 +188,20 @@ mod tests {
     #[test]
     fn markdown_and_pictures_are_not_spoken() {
         assert_eq!(all(&["**Hello** 😀 `world`\n\n# 🎉\n"]), ["Hello world"]);
+    }
+
+    #[test]
+    fn a_reply_cut_by_its_limit_loses_its_half_sentence_but_only_after_a_whole_one() {
+        let cut = |text: &str| {
+            let mut clauses = Clauses::new();
+            let mut said = clauses.push(text);
+            let dropped = clauses.drop_half_sentence();
+            said.extend(clauses.finish());
+            (said.join(" "), dropped)
+        };
+        assert_eq!(cut("It is blue. That is bec"), ("It is blue.".into(), 12));
+        assert_eq!(cut("It is blue. It is big."), ("It is blue. It is big.".into(), 0));
+        assert_eq!(cut("Well, it is bl"), ("Well, it is bl".into(), 0), "half a sentence is better than one word");
     }
 
     proptest! {

@@ -15,7 +15,7 @@ use super::{Failed, Inner, since};
 use crate::audio::opus::Encoding;
 use crate::audio::{Pacer, SpeechEncoder};
 use crate::domain::{DOWN_FRAME_MS, OpusFrame, StopReason};
-use crate::provider::{ErrorKind, PcmChunk, ProviderError, SpeechRequest, SpeechStream};
+use crate::provider::{ChatPiece, ErrorKind, PcmChunk, ProviderError, SpeechRequest, SpeechStream};
 use crate::session::{Outcome, SharedReport, TtsMode, Turn, stage};
 
 /// Clauses that wait for the synthesizer.
@@ -84,7 +84,11 @@ impl Inner {
         let result = loop {
             let piece = match timeout(wait, pieces.next()).await {
                 Ok(None) => break Ok(()),
-                Ok(Some(Ok(piece))) => piece,
+                Ok(Some(Ok(ChatPiece::Text(piece)))) => piece,
+                Ok(Some(Ok(ChatPiece::Cut))) => {
+                    reply.truncate(reply.len() - splitter.drop_half_sentence());
+                    continue;
+                }
                 Ok(Some(Err(error))) => break Err(Failed::at("chat", &turn.device, &error)),
                 Err(_) => {
                     let error = ProviderError::new(ErrorKind::Timeout, "chat", "no further piece of reply in time");

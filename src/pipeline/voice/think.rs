@@ -5,15 +5,15 @@ use futures::stream::{self, BoxStream};
 use jiff::Timestamp;
 
 use super::{Inner, intents};
-use crate::provider::{ChatMessage, ChatRequest, ProviderError, Role};
+use crate::provider::{ChatMessage, ChatPiece, ChatRequest, ProviderError, Role};
 use crate::session::{Line, SharedReport, Speaker, Turn};
 
 /// The pieces of a reply.
-pub(super) type Pieces = BoxStream<'static, Result<String, ProviderError>>;
+pub(super) type Pieces = BoxStream<'static, Result<ChatPiece, ProviderError>>;
 
 /// A reply that is given as it is.
 pub(super) fn exactly(text: &str) -> Pieces {
-    stream::iter([Ok(text.to_owned())]).boxed()
+    stream::iter([Ok(text.into())]).boxed()
 }
 
 impl Inner {

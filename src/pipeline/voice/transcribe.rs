@@ -17,6 +17,11 @@ impl Inner {
     ) -> Result<Option<String>, Failed> {
         note_what_was_heard(utterance, report);
         if utterance.voiced_ms < u32::try_from(self.settings.min_speech.0.as_millis()).unwrap_or(u32::MAX) {
+            if utterance.stats.undecodable * 2 > utterance.stats.packets {
+                // a wrong codec or header is no silence: whoever builds the device should learn of it
+                turn.voice
+                    .error("audio_undecodable", "most of the audio could not be decoded: send Opus at 16 kHz mono");
+            }
             turn.voice.transcript("");
             return Ok(None);
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::sse::Events;
 use super::{Target, kind_of, problem};
 use crate::provider::http::ByteStream;
-use crate::provider::{ChatModel, ChatRequest, ChatStream, ErrorKind, ProviderError};
+use crate::provider::{ChatModel, ChatPiece, ChatRequest, ChatStream, ErrorKind, ProviderError};
 
 /// The largest answer in one piece, from servers that do not stream.
 const WHOLE: usize = 4 << 20;
@@ -42,7 +42,7 @@ impl ChatModel for OpenAiChat {
 struct Answer {
     target: Target,
     stage: Stage,
-    ready: VecDeque<String>,
+    ready: VecDeque<ChatPiece>,
     /// Said after the words that came before it.
     failed: Option<ProviderError>,
 }
@@ -65,10 +65,10 @@ enum Form {
 }
 
 impl Answer {
-    async fn next(&mut self) -> Option<Result<String, ProviderError>> {
+    async fn next(&mut self) -> Option<Result<ChatPiece, ProviderError>> {
         loop {
-            if let Some(text) = self.ready.pop_front() {
-                return Some(Ok(text));
+            if let Some(piece) = self.ready.pop_front() {
+                return Some(Ok(piece));
             }
             if let Some(error) = self.failed.take() {
                 return Some(Err(error));
@@ -154,7 +154,7 @@ impl Answer {
 }
 
 /// Takes the words out of a chunk (or a whole answer); true when it says that the answer is finished.
-fn take(target: &Target, data: &str, ready: &mut VecDeque<String>) -> Result<bool, ProviderError> {
+fn take(target: &Target, data: &str, ready: &mut VecDeque<ChatPiece>) -> Result<bool, ProviderError> {
     let value: Value = serde_json::from_str(data)
         .map_err(|e| target.error(ErrorKind::BadAnswer, format!("a piece of the answer is not json: {e}")))?;
     if let Some((message, code)) = problem(&value) {
@@ -167,8 +167,12 @@ fn take(target: &Target, data: &str, ready: &mut VecDeque<String>) -> Result<boo
     let Some(choice) = choices.first() else { return Ok(false) };
     let message = choice.get("delta").or_else(|| choice.get("message"));
     let text = message.and_then(|message| message.get("content")).and_then(Value::as_str);
-    ready.extend(text.filter(|text| !text.is_empty()).map(str::to_owned));
-    Ok(choice.get("finish_reason").is_some_and(|reason| !reason.is_null()))
+    ready.extend(text.filter(|text| !text.is_empty()).map(ChatPiece::from));
+    let reason = choice.get("finish_reason").filter(|reason| !reason.is_null());
+    if reason.and_then(Value::as_str) == Some("length") {
+        ready.push_back(ChatPiece::Cut);
+    }
+    Ok(reason.is_some())
 }
 
 fn body(target: &Target, request: &ChatRequest) -> Value {

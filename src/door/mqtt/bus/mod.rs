@@ -303,5 +303,26 @@ impl Bulletins for Bus {
     }
 }
 
+/// What tests do to a bus.
+#[cfg(test)]
+impl Bus {
+    /// Makes the Router's thread panic, as it does on its own faults.
+    pub(crate) fn sabotage(&self) {
+        if let Some(crossing) = &self.state().crossing {
+            crossing.order(Order::Sabotage);
+        }
+    }
+
+    /// What comes across is not read any more, or is again.
+    pub(crate) fn deafen(&self, deaf: bool) {
+        self.deaf.store(deaf, Ordering::Release);
+    }
+
+    /// How often it was restarted, and how many copies were dropped.
+    pub(crate) fn trouble(&self) -> (u64, u64) {
+        (self.metrics.bus_restarts.get(), self.metrics.drops("bus_copy"))
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -48,17 +48,13 @@ async fn next(client: &Client) -> String {
     tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("nothing came over the bus")
 }
 
-fn sabotage(bus: &Bus) {
-    bus.state().crossing.as_ref().unwrap().order(Order::Sabotage);
-}
-
 #[tokio::test]
 async fn a_panic_of_the_router_thread_loses_nothing_that_was_accepted() {
     let rig = rig(quick());
     for n in 0..500 {
         rig.bus.carry(message(n)).await.unwrap();
     }
-    sabotage(&rig.bus);
+    rig.bus.sabotage();
     for n in 500..1_000 {
         rig.bus.carry(message(n)).await.unwrap();
     }
@@ -79,13 +75,13 @@ async fn a_panic_of_the_router_thread_loses_nothing_that_was_accepted() {
 #[tokio::test]
 async fn a_bus_that_stands_still_is_replaced_when_its_canary_is_overdue() {
     let rig = rig(quick());
-    rig.bus.deaf.store(true, Ordering::Release);
+    rig.bus.deafen(true);
     rig.bus.carry(message(1)).await.unwrap();
     while rig.bus.metrics.bus_restarts.get() == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(rig.bus.degraded());
-    rig.bus.deaf.store(false, Ordering::Release);
+    rig.bus.deafen(false);
     assert_eq!(next(&rig.client).await, "t/1", "what was under way is sent again");
     rig.stop.cancel();
 }
@@ -94,7 +90,7 @@ async fn a_bus_that_stands_still_is_replaced_when_its_canary_is_overdue() {
 async fn after_too_many_restarts_it_is_off_and_says_so_and_stops_nobody() {
     let rig = rig(BusSettings { restarts: 2, ..quick() });
     for wanted in 1..=3 {
-        sabotage(&rig.bus);
+        rig.bus.sabotage();
         while rig.bus.metrics.bus_restarts.get() < wanted.min(2)
             || (wanted == 3 && !rig.bus.off.load(Ordering::Acquire))
         {
@@ -113,7 +109,7 @@ async fn after_too_many_restarts_it_is_off_and_says_so_and_stops_nobody() {
 async fn copies_are_dropped_and_told_while_publishes_wait() {
     let settings = BusSettings { slots: 16, bytes: ByteSize::mb(1), canary_deadline: Span::secs(60), ..quick() };
     let rig = rig(settings);
-    rig.bus.deaf.store(true, Ordering::Release);
+    rig.bus.deafen(true);
     for n in 0..20 {
         rig.bus.copy(message(n));
     }
@@ -123,9 +119,9 @@ async fn copies_are_dropped_and_told_while_publishes_wait() {
     let bus = rig.bus.clone();
     let mut third = std::pin::pin!(async move { bus.carry(message(102)).await });
     assert!(tokio::time::timeout(Duration::from_millis(50), &mut third).await.is_err(), "it waits for credit");
-    rig.bus.deaf.store(false, Ordering::Release);
+    rig.bus.deafen(false);
     // what was swallowed while deaf comes again with a new Router
-    sabotage(&rig.bus);
+    rig.bus.sabotage();
     third.await.unwrap();
     let mut topics = Vec::new();
     while topics.len() < 16 {

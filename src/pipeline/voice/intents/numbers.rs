@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::domain::english::{ONES, TENS};
+
 /// Reads a number at the start of `words`; gives it and how many words it took.
 pub fn read(words: &[&str]) -> Option<(f64, usize)> {
     let first = words.first()?;
@@ -77,34 +79,11 @@ fn scale(word: &str) -> Option<f64> {
 }
 
 fn unit(word: &str) -> Option<f64> {
-    const WORDS: [&str; 20] = [
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-        "seventeen",
-        "eighteen",
-        "nineteen",
-    ];
-    WORDS.iter().position(|known| *known == word).map(|value| value as f64)
+    ONES.iter().position(|known| *known == word).map(|value| value as f64)
 }
 
 fn ten(word: &str) -> Option<f64> {
-    const WORDS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
-    WORDS.iter().position(|known| *known == word).map(|value| (value + 2) as f64 * 10.0)
+    TENS.iter().position(|known| !known.is_empty() && *known == word).map(|value| value as f64 * 10.0)
 }
 
 #[cfg(test)]

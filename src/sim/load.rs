@@ -74,7 +74,7 @@ pub async fn run(load: &Load, script: Arc<Script>, mut progress: impl FnMut(usiz
     (Report { seconds, generator_cpu_s, generator_rss: resident, ..report }, turns)
 }
 
-/// One device: connects at `begin`, speaks from `talk` on.
+/// One device: connects at `begin`, says its first word at `talk`.
 async fn one(
     login: &Login,
     load: &Load,

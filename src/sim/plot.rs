@@ -36,13 +36,16 @@ where
     B::ErrorType: 'static,
 {
     area.fill(&WHITE)?;
-    let longest = stages.iter().flat_map(|(_, values)| values.iter().copied()).fold(1.0, f64::max);
+    let all = || stages.iter().flat_map(|(_, values)| values.iter().copied());
+    let (least, longest) = (all().fold(f64::MAX, f64::min), all().fold(1.0, f64::max));
+    // a hang-over that all turns have would leave nothing to see of what they differ in
+    let from = if least > longest / 2.0 { least - (longest - least).max(1.0) / 4.0 } else { 0.0 };
     let mut chart = ChartBuilder::on(area)
         .caption(title, (FONT, 20))
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(56)
-        .build_cartesian_2d(0.0..longest * 1.05, 0.0..1.0)?;
+        .build_cartesian_2d(from..longest + (longest - from) * 0.05, 0.0..1.0)?;
     chart
         .configure_mesh()
         .bold_line_style(MESH[0])
@@ -66,7 +69,7 @@ where
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
+        .position(SeriesLabelPosition::UpperLeft)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK)
         .draw()?;

@@ -84,6 +84,7 @@ async fn the_spare_room_is_given_up_when_somebody_else_fills_the_disk_and_taken_
     let mut batch = Batch::new();
     batch.delete(key("a"));
     store.commit(batch).await.unwrap();
+    drop(file);
     std::fs::remove_file(&ballast).unwrap();
     until(true).await;
 }

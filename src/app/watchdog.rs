@@ -12,7 +12,7 @@ use crate::audio::Workers;
 use crate::door::mqtt::DoorControl;
 use crate::observe::Notifier;
 use crate::router::Router;
-use crate::store::{Batch, SledStore, Store};
+use crate::store::{Batch, SledStore, Store, StoreError};
 
 /// What voice needs must have worked within this.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -38,6 +38,7 @@ impl Watchdog {
             }
             match self.look().await {
                 Ok(()) => notifier.alive(),
+                Err(_) if stop.is_cancelled() => return,
                 Err(why) => tracing::error!(why, "the watchdog is not fed"),
             }
         }
@@ -48,22 +49,36 @@ impl Watchdog {
         if self.door.not_accepting_for() > LIMIT {
             return Err("the door does not accept".into());
         }
-        let late = |what: &'static str| move |_| format!("{what}: nothing within {} s", LIMIT.as_secs());
-        let canary = tokio::time::timeout(LIMIT, self.router.canary()).await.map_err(late("a session"))?;
-        if !canary {
-            return Err("a session ended at once".into());
-        }
-        let job = tokio::time::timeout(LIMIT, self.workers.run(|| ())).await.map_err(late("the codec threads"))?;
-        job.map_err(|error| error.to_string())?;
-        let health = self.store.health();
-        if !health.writer {
+        if !self.store.health().writer {
             return Err("the store's writer has died".into());
         }
-        // a full disk is no reason to restart: voice goes on in memory
-        if health.broken.is_none() && !health.low {
-            let commit = tokio::time::timeout(LIMIT, self.store.commit(Batch::new()));
-            commit.await.map_err(late("a commit"))?.map_err(|error| error.to_string())?;
+        let (session, codec, commit) = tokio::join!(
+            within("a session", self.router.canary()),
+            within("the codec threads", self.workers.run(|| ())),
+            within("a commit", self.commit()),
+        );
+        if !session? {
+            return Err("a session ended at once".into());
         }
-        Ok(())
+        codec?.map_err(|error| error.to_string())?;
+        commit?
     }
+
+    async fn commit(&self) -> Result<(), String> {
+        let health = self.store.health();
+        if health.broken.is_some() || health.low {
+            // a full disk is no reason to restart: voice goes on in memory
+            return Ok(());
+        }
+        match self.store.commit(Batch::new()).await {
+            // a full queue is much work, not a fault
+            Ok(_) | Err(StoreError::Busy) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+async fn within<T>(what: &str, work: impl Future<Output = T>) -> Result<T, String> {
+    let done = tokio::time::timeout(LIMIT, work).await;
+    done.map_err(|_| format!("{what}: nothing within {} s", LIMIT.as_secs()))
 }

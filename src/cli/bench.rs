@@ -126,8 +126,10 @@ fn one(args: &Args, context: &Context<'_>, devices: u32) -> anyhow::Result<Found
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let found =
         runtime.block_on(Bench { args, dir: &dir, config_file: config_file.as_deref(), devices }.measure(config));
-    std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
-    found
+    let removed = std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()));
+    let found = found?;
+    removed?;
+    Ok(found)
 }
 
 fn scratch(below: Option<&Path>, devices: u32) -> anyhow::Result<PathBuf> {

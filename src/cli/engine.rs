@@ -7,20 +7,18 @@ use super::context::Context;
 /// The gateway starts it by itself (`engine.start = "spawn"`); systemd does in its place where it is installed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// End when standard input ends, and say on standard output where it listens: how the gateway starts it
+    /// Take `[engine]` from the first line of standard input, as JSON, end when standard input ends, and say on
+    /// standard output where it listens: how the gateway starts it
     #[arg(long, hide = true)]
     die_with_parent: bool,
-    /// Take `[engine]` from this JSON instead of from the configuration file
-    #[arg(long, hide = true, value_name = "JSON")]
-    settings: Option<String>,
-    /// Take `[log]` from this JSON, likewise
+    /// Take `[log]` from this JSON instead of from the configuration file
     #[arg(long, hide = true, value_name = "JSON")]
     log: Option<String>,
 }
 
 #[cfg(not(feature = "engine"))]
 pub(super) fn run(args: &Args, _: &mut Context<'_>) -> anyhow::Result<()> {
-    let _ = (args.die_with_parent, &args.settings, &args.log);
+    let _ = (args.die_with_parent, &args.log);
     anyhow::bail!(
         "this voxgate was built without the local engines (cargo feature \"engine\"): configure other providers"
     )
@@ -36,9 +34,12 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
     use tokio_util::sync::CancellationToken;
 
     crate::engine::settle(&std::env::current_exe()?, std::env::args_os().skip(1))?;
-    let settings = match &args.settings {
-        Some(json) => serde_json::from_str(json).context("--settings is not [engine] as JSON")?,
-        None => context.config()?.engine(),
+    let settings = if args.die_with_parent {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).context("standard input")?;
+        serde_json::from_str(&line).context("the first line of standard input is not [engine] as JSON")?
+    } else {
+        context.config()?.engine()
     };
     let log = match &args.log {
         Some(json) => serde_json::from_str(json).context("--log is not [log] as JSON")?,

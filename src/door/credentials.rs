@@ -322,9 +322,13 @@ fn open_key(path: &Path, fresh: bool) -> Result<[u8; 32], CredentialsError> {
             }
             let mut key = [0_u8; 32];
             rand::rngs::OsRng.unwrap_err().fill_bytes(&mut key);
+            // half a key must never stand under the real name
+            let unfinished = path.with_extension("new");
             let mut options = std::fs::OpenOptions::new();
-            let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+            let mut file =
+                options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished).map_err(failed)?;
             file.write_all(&key).and_then(|()| file.sync_all()).map_err(failed)?;
+            std::fs::rename(&unfinished, path).map_err(failed)?;
             let folder = path.parent().unwrap_or(Path::new("."));
             std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
             Ok(key)

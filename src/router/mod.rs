@@ -86,6 +86,8 @@ impl Router {
     /// store and leaves nothing behind.
     pub async fn canary(&self) -> bool {
         let Ok(device) = DeviceId::parse(CANARY) else { return false };
+        // nobody must hold the sessions' map for long
+        drop(self.inner.sessions());
         let (notices_tx, notices) = mpsc::channel(1);
         let (handle, actor) = start(device, Arc::clone(&self.inner.parts), notices_tx, notices, false);
         let stop = self.inner.stop.child_token();
@@ -96,7 +98,7 @@ impl Router {
             stop.cancel();
             heard
         };
-        let (ended, heard) = tokio::join!(actor.run(stop.clone()), ask);
+        let (ended, heard) = tokio::join!(Box::pin(actor.run(stop.clone())), ask);
         ended.is_ok() && heard
     }
 
@@ -135,7 +137,6 @@ impl Inner {
             router.parts.metrics.ended(ended.is_err());
             if ended.is_err() {
                 tracing::error!(%device, "a session ended by a fault of ours; the next message opens a new one");
-                router.tell_the_fault(&device);
             }
             // what still waits is refused by dropping its receipts
             drop(lanes.close());
@@ -143,12 +144,17 @@ impl Inner {
             if sessions.get(&device).is_some_and(|known| Arc::ptr_eq(&known.lanes, &lanes)) {
                 sessions.remove(&device);
             }
+            drop(sessions);
+            if ended.is_err() {
+                router.tell_the_fault(&device);
+            }
         });
         handle
     }
 
     /// What the session was doing is lost: a device that waits for an answer should know.
     fn tell_the_fault(&self, device: &DeviceId) {
+        self.parts.sink.clear_audio(device);
         let text = "the gateway lost this session: your next message begins another".to_owned();
         let lost = Downlink::Control {
             session: None,

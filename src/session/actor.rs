@@ -95,6 +95,7 @@ pub(super) struct Running {
     pub(super) report: SharedReport,
     /// Its record in the inbox.
     pub(super) inbox: Option<u64>,
+    pub(super) counted: super::metrics::RunningTurn,
 }
 
 pub(super) struct Actor {

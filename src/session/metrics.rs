@@ -150,6 +150,10 @@ impl Metrics {
         for why in ["too_long", "no_speech", "stalled"] {
             drop(self.listening.get_or_create(&Why { why }));
         }
+        let refusals = [Refusal::Malformed, Refusal::NotAllowed, Refusal::Quota, Refusal::Storage, Refusal::Internal];
+        for why in refusals.map(Refusal::name) {
+            drop(self.refused_images.get_or_create(&Why { why }));
+        }
     }
 
     pub(super) fn sequence(&self, stream: Stream, verdict: Verdict) {
@@ -196,12 +200,13 @@ impl Metrics {
         self.failed_commits.inc();
     }
 
-    pub(super) fn turn_started(&self) {
+    /// Counts a turn that runs, until the guard is dropped.
+    pub(super) fn turn_started(&self) -> RunningTurn {
         self.running.inc();
+        RunningTurn(self.running.clone())
     }
 
     pub(super) fn turn_ended(&self, outcome: Outcome, report: &TurnReport) {
-        self.running.dec();
         let input = match report.input.as_str() {
             "speech" => "speech",
             "text" => "text",
@@ -221,6 +226,15 @@ impl Metrics {
         if panicked {
             self.panics.inc();
         }
+    }
+}
+
+/// A turn that runs; it ends with its session too, however that ends.
+pub(super) struct RunningTurn(Gauge);
+
+impl Drop for RunningTurn {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

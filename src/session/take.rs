@@ -113,7 +113,15 @@ impl Actor {
         if !self.hears() {
             return;
         }
-        let Some(utterance) = self.ears.finish() else { return };
+        if self.turn.is_some() || !self.online {
+            // too little to interrupt an answer with, or nobody left to answer
+            self.ears.reset(self.live.mode, true);
+            return self.parts.metrics.listening_ended("stalled");
+        }
+        let Some(utterance) = self.ears.finish() else {
+            self.ears.reset(self.live.mode, true);
+            return self.nobody_spoke();
+        };
         self.parts.metrics.listening_ended("stalled");
         tracing::info!(device = %self.device, "audio stopped in mid-utterance: what was heard is answered");
         self.start_turn(Input::Speech(utterance), Instant::now(), None);
@@ -187,6 +195,7 @@ impl Actor {
             ControlKind::Abort { reason } => {
                 tracing::debug!(device = %self.device, ?reason, "abort");
                 self.interrupt(StopReason::Abort);
+                self.stalls_at = None;
                 self.ears.reset(self.live.mode, self.live.mode != ListenMode::Manual);
             }
             ControlKind::Goodbye => self.goodbye(),
@@ -200,7 +209,7 @@ impl Actor {
         self.live.mode = mode.unwrap_or(self.live.mode);
         self.live.listen = n.map_or(0, |n| u8::try_from(n % 16).unwrap_or(0));
         self.live.last_flag = false;
-        self.live.announced = true;
+        (self.stalls_at, self.live.announced) = (None, true);
         self.ears.reset(self.live.mode, true);
     }
 
@@ -208,6 +217,7 @@ impl Actor {
         if !self.ears.open() {
             return;
         }
+        self.stalls_at = None;
         if let Some(utterance) = self.ears.finish() {
             self.start_turn(Input::Speech(utterance), arrived, None);
         }
@@ -309,7 +319,6 @@ impl Actor {
             }
             Notice::Offline => {
                 self.online = false;
-                self.stalls_at = None;
                 self.rest_at = Some(Instant::now() + self.parts.settings.rest_after.0);
                 if self.live.boot_id.is_none() {
                     // without a hello nothing tells whether the device comes back the same: it gets a new session
@@ -336,6 +345,7 @@ impl Actor {
         self.interrupt(StopReason::Closed);
         self.close_session("goodbye");
         self.live.stale = true;
+        self.stalls_at = None;
         self.ears.reset(self.live.mode, false);
         self.ears.rest();
     }

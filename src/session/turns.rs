@@ -29,9 +29,9 @@ impl Actor {
             decided,
             voice: TurnVoice::new(id, self.out.clone()),
         };
-        self.parts.metrics.turn_started();
+        let counted = self.parts.metrics.turn_started();
         let future = self.parts.runner.run(turn, report.clone());
-        self.turn = Some(Running { id, future, report, inbox });
+        self.turn = Some(Running { id, future, report, inbox, counted });
     }
 
     /// The turn ran to its end.
@@ -55,8 +55,8 @@ impl Actor {
 
     /// Writes down what a turn was; its inbox record goes in the same batch.
     fn record(&mut self, running: Running, interrupted: Option<StopReason>) {
-        let Running { id, future, report, inbox } = running;
-        drop(future);
+        let Running { id, future, report, inbox, counted } = running;
+        drop((future, counted));
         self.out.end(StopReason::Done);
         let mut report = report.read();
         if let Some(reason) = interrupted {

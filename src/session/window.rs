@@ -139,9 +139,13 @@ impl Window {
         self.pending.retain(|p| p.number != number);
         if let Some(far) = self.far.as_mut().filter(|f| f.number == number) {
             far.durable = true;
-        } else {
-            self.set(number);
+            return;
         }
+        // the window passed it while its commit was under way: it was given up too early
+        let given_up = self.gone.len();
+        self.gone.retain(|gone| *gone != number);
+        self.lost = self.lost.saturating_sub((given_up - self.gone.len()) as u64);
+        self.set(number);
     }
 
     /// The number's commit failed: it was never seen.

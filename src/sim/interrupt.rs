@@ -98,6 +98,8 @@ pub async fn run(device: &mut Device, script: &Script, how: How, into: Duration)
     device.control(None, ControlKind::ListenStart { mode: Some(mode), n: None }).await?;
     let mut ear = Ear::default();
     let (start, question) = (Instant::now(), script.frames.len());
+    // not moved on by what the device says: an answer that never comes is noticed
+    let asked = start + Duration::from_millis(u64::try_from(question).unwrap_or(0) * u64::from(FRAME_MS));
     let mut sent = 0;
     // the frame with which the intruding speech begins
     let mut intrusion = None;
@@ -106,7 +108,7 @@ pub async fn run(device: &mut Device, script: &Script, how: How, into: Duration)
         let speaking = sent < question || (how == How::Voice && ear.stopped.is_none());
         let breaks = ear.first.map(|at| at + into).filter(|_| ear.broken.is_none() && intrusion.is_none());
         let over = ear.stopped.map(|at| at + WATCH);
-        let patience = ear.heard.unwrap_or(due).max(due) + PATIENCE;
+        let patience = ear.heard.unwrap_or(asked).max(asked) + PATIENCE;
         tokio::select! {
             biased;
             arrived = device.next(LONGEST, "answer") => {

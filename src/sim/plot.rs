@@ -37,9 +37,11 @@ where
 {
     area.fill(&WHITE)?;
     let all = || stages.iter().flat_map(|(_, values)| values.iter().copied());
-    let (least, longest) = (all().fold(f64::MAX, f64::min), all().fold(1.0, f64::max));
+    let longest = all().fold(1.0, f64::max);
+    let least = all().fold(longest, f64::min);
     // a hang-over that all turns have would leave nothing to see of what they differ in
-    let from = if least > longest / 2.0 { least - (longest - least).max(1.0) / 4.0 } else { 0.0 };
+    let from =
+        if least > longest / 2.0 && all().next().is_some() { least - (longest - least).max(1.0) / 4.0 } else { 0.0 };
     let mut chart = ChartBuilder::on(area)
         .caption(title, (FONT, 20))
         .margin(12)

@@ -14,6 +14,7 @@ pub(crate) const SPARE_FILE: &str = "spare";
 pub(crate) fn run(shared: &Shared) {
     while !ended_within_pause(shared) {
         look_at_space(shared);
+        keep_spare(shared, shared.free.load(Ordering::Relaxed));
         sync(shared);
     }
 }
@@ -40,7 +41,6 @@ pub(crate) fn look_at_space(shared: &Shared) {
             tracing::info!(free, reserve, "there is room on the disk again");
         }
     }
-    keep_spare(shared, free);
 }
 
 /// A file that is given up when somebody else fills the disk all the same, so that deletions, and what was accepted
@@ -48,18 +48,16 @@ pub(crate) fn look_at_space(shared: &Shared) {
 fn keep_spare(shared: &Shared, free: u64) {
     let reserve = shared.settings.reserve.0;
     let spare = SPARE.min(reserve / 4);
-    if spare == 0 {
-        return;
-    }
     let path = shared.dir.join(SPARE_FILE);
-    let there = path.exists();
-    let done = if there && free < spare / 4 {
-        tracing::error!(free, spare, "the disk is full: the spare room is given up");
-        shared.disk.remove(&path)
-    } else if !there && free > reserve.saturating_add(2 * spare) {
-        shared.disk.create(&path, spare).map(drop)
-    } else {
-        Ok(())
+    let there = std::fs::metadata(&path).ok().map(|file| file.len());
+    let done = match there {
+        Some(length) if length != spare => shared.disk.remove(&path), // half made, or of other settings
+        Some(_) if free < spare / 4 => {
+            tracing::error!(free, spare, "the disk is full: the spare room is given up");
+            shared.disk.remove(&path)
+        }
+        None if spare > 0 && free > reserve.saturating_add(2 * spare) => shared.disk.create(&path, spare).map(drop),
+        _ => Ok(()),
     };
     if let Err(error) = done {
         tracing::warn!(%error, path = %path.display(), "the spare room on the disk could not be changed");

@@ -112,6 +112,25 @@ async fn a_device_that_speaks_without_end_is_answered_again_and_again_and_starve
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_abort_forgets_audio_that_stalled_and_the_next_question_is_heard() {
+    let gateway = Running::start_with(chat(&["Fine."]), |config| config.session.audio_stall = Span::ms(100)).await;
+    let (mut device, mut other) = (gateway.device("cane-1").await, gateway.device("other").await);
+    let script = speech();
+    listen(&mut device, ListenMode::Manual).await;
+    frames(&mut device, &script, 5).await;
+    device.control(None, ControlKind::Abort { reason: None }).await.unwrap();
+    listen(&mut device, ListenMode::Manual).await;
+    // a stall that began later has ended: one that was left over would have closed the microphone by now
+    listen(&mut other, ListenMode::Manual).await;
+    frames(&mut other, &script, script.frames.len()).await;
+    gateway.counted(ENDS, &[("why", "stalled")], 1).await;
+    frames(&mut device, &script, script.frames.len()).await;
+    device.control(None, ControlKind::ListenStop).await.unwrap();
+    answer(&mut device).await.must_be("Fine.");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_comes_while_the_answer_is_spoken_is_no_question() {
     let long = "so many words. ".repeat(8);
     let gateway = Running::start(chat(&[&long])).await;

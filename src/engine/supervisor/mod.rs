@@ -15,7 +15,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -49,7 +49,7 @@ pub enum State {
 pub struct Launch {
     /// The program: mostly `current_exe()`.
     pub program: PathBuf,
-    /// What comes before `--die-with-parent --settings JSON`: mostly `engine`.
+    /// What comes before `--die-with-parent`: mostly `engine`.
     pub args: Vec<OsString>,
 }
 
@@ -279,10 +279,19 @@ impl Supervisor {
             Ok(child) => child,
             Err(error) => return End::Exited(format!("cannot start {}: {error}", self.launch.program.display())),
         };
-        let stdin = child.stdin.take();
+        let mut stdin = child.stdin.take();
+        let orders = self.orders();
+        let attend = async {
+            if let Some(stdin) = &mut stdin
+                && !matches!(timeout(self.pace.answer, stdin.write_all(&orders)).await, Ok(Ok(())))
+            {
+                tracing::debug!("the engine process did not take its settings");
+            }
+            self.attend(&mut child).await
+        };
         let end = tokio::select! {
             () = stop.cancelled() => End::Stopped,
-            end = self.attend(&mut child) => end,
+            end = attend => end,
         };
         match end {
             End::Stopped => farewell(&mut child, stdin, self.pace.farewell).await,
@@ -293,20 +302,26 @@ impl Supervisor {
     }
 
     fn spawn(&self) -> std::io::Result<Child> {
+        Command::new(&self.launch.program)
+            .args(&self.launch.args)
+            .arg("--die-with-parent")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+    }
+
+    /// What the child reads first: `[engine]` as one line of JSON. Not on its command line, where everybody could
+    /// read the instructions, and which has an end.
+    fn orders(&self) -> Vec<u8> {
         let mut settings = self.settings.clone();
         // A restart comes back to where the first start was.
         if let Some(addrs) = &*self.addrs.borrow() {
             (settings.listen_wyoming, settings.listen_http) = (addrs.wyoming, addrs.http);
         }
-        Command::new(&self.launch.program)
-            .args(&self.launch.args)
-            .arg("--die-with-parent")
-            .arg("--settings")
-            .arg(serde_json::to_string(&settings).unwrap_or_default())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
+        let mut line = serde_json::to_vec(&settings).unwrap_or_default();
+        line.push(b'\n');
+        line
     }
 
     /// Waits for its addresses, then looks after it.

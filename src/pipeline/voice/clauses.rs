@@ -46,15 +46,14 @@ impl Clauses {
     /// The reply was cut off by its limit: the half sentence at its end is left out, if what was said before it is
     /// whole. Returns the bytes left out.
     pub fn drop_half_sentence(&mut self) -> usize {
-        let ended = self.pending.trim_end().chars().next_back().is_some_and(|c| ends(c) || wide_end(c));
-        if self.whole && !ended { std::mem::take(&mut self.pending).len() } else { 0 }
+        if self.whole && !whole(&self.pending) { std::mem::take(&mut self.pending).len() } else { 0 }
     }
 
     fn give(&mut self, clause: &str, ready: &mut Vec<String>) {
         let clause = speakable(clause);
         if clause.chars().any(char::is_alphanumeric) {
             self.started = true;
-            self.whole = clause.chars().next_back().is_some_and(|c| ends(c) || wide_end(c));
+            self.whole = whole(&clause);
             ready.push(clause);
         }
     }
@@ -93,6 +92,13 @@ impl Clauses {
         }
         None
     }
+}
+
+/// The text ends a sentence; quotes and brackets may close after its mark.
+fn whole(text: &str) -> bool {
+    let text = text
+        .trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ')' | ']' | '”' | '’' | '」' | '）'));
+    text.chars().next_back().is_some_and(|c| ends(c) || wide_end(c))
 }
 
 fn ends(c: char) -> bool {

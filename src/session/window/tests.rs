@@ -232,6 +232,18 @@ fn the_first_layout_stays_readable() {
     assert_eq!(windows.encode(), bytes);
 }
 
+#[test]
+fn a_number_that_the_window_passed_while_its_commit_was_under_way_is_not_lost() {
+    let mut window = Window::new(Stream::Telemetry);
+    assert_eq!(window.accept(1, SURE), Verdict::New);
+    assert_eq!(window.accept(70, SURE), Verdict::New);
+    window.committed(70);
+    window.committed(1);
+    assert_eq!(window.accept(1, SURE), Verdict::Duplicate);
+    assert_eq!(window.accept(2, SURE), Verdict::Late);
+    assert_eq!(window.take_lost(), 5, "2 to 6");
+}
+
 /// What is done with a number.
 #[derive(Debug, Clone, Copy)]
 enum Step {

@@ -6,12 +6,12 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a bench may panic, and criterion's macros write no docs")]
 #![allow(clippy::cast_possible_truncation, reason = "made-up samples and counts are in range")]
 
+mod cpu;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use nix::time::{ClockId, clock_gettime};
 use rten::{Model, ValueView};
 use voxgate::audio::opus::{Decoder, Encoder, Encoding};
 use voxgate::audio::resample::Resampler;
@@ -19,41 +19,7 @@ use voxgate::audio::vad::{self, FRAME, Vad as _};
 use voxgate::audio::{Hearing, Settings, VadModel};
 use voxgate::domain::{AudioPacket, Codec, ListenMode};
 
-/// CPU time of the whole process.
-struct CpuTime;
-
-fn cpu() -> Duration {
-    Duration::from(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap())
-}
-
-impl Measurement for CpuTime {
-    type Intermediate = Duration;
-    type Value = Duration;
-
-    fn start(&self) -> Duration {
-        cpu()
-    }
-
-    fn end(&self, start: Duration) -> Duration {
-        cpu().checked_sub(start).unwrap()
-    }
-
-    fn add(&self, a: &Duration, b: &Duration) -> Duration {
-        *a + *b
-    }
-
-    fn zero(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn to_f64(&self, value: &Duration) -> f64 {
-        value.as_nanos() as f64
-    }
-
-    fn formatter(&self) -> &dyn ValueFormatter {
-        WallTime.formatter()
-    }
-}
+use cpu::CpuTime;
 
 fn speech() -> Vec<i16> {
     let file = "/usr/share/pocketsphinx/test/data/librivox/sense_and_sensibility_01_austen_64kb-0880.wav";

@@ -15,15 +15,15 @@
     reason = "a bench may panic and speaks to a person, and criterion's macros write no docs"
 )]
 
+mod cpu;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures::future::BoxFuture;
-use nix::time::{ClockId, clock_gettime};
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep_until};
@@ -48,6 +48,8 @@ use voxgate::topics::Table;
 use voxgate::wire::{self, native::client};
 use voxgate::{audio, store as store_room};
 
+use cpu::{CpuTime, cpu};
+
 const NATIVE: &str = "native";
 /// Frames of one session in a row.
 const BURST: usize = 16;
@@ -56,42 +58,6 @@ const SEQ: std::ops::Range<usize> = 4..8;
 /// How long the frames of "in life" go on.
 const IN_LIFE: Duration = Duration::from_secs(12);
 const FRAME: Duration = Duration::from_millis(60);
-
-/// CPU time of the whole process.
-struct CpuTime;
-
-fn cpu() -> Duration {
-    Duration::from(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap())
-}
-
-impl Measurement for CpuTime {
-    type Intermediate = Duration;
-    type Value = Duration;
-
-    fn start(&self) -> Duration {
-        cpu()
-    }
-
-    fn end(&self, start: Duration) -> Duration {
-        cpu().checked_sub(start).unwrap()
-    }
-
-    fn add(&self, a: &Duration, b: &Duration) -> Duration {
-        *a + *b
-    }
-
-    fn zero(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn to_f64(&self, value: &Duration) -> f64 {
-        value.as_nanos() as f64
-    }
-
-    fn formatter(&self) -> &dyn ValueFormatter {
-        WallTime.formatter()
-    }
-}
 
 /// A turn that is over at once: a minute of speech without a pause is cut, and then nobody answers.
 struct Nobody;

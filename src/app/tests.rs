@@ -8,11 +8,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::admin::{Admin, NewDevice, NewOperator, Role};
+use crate::admin::{Admin, NewOperator, Role};
 use crate::config::Config;
 use crate::domain::{Bulletins, ByteSize, DeviceId, Downlink, ListenMode, Span};
 use crate::sim::bench;
-use crate::sim::device::{Device, Login};
+use crate::sim::device::Device;
 use crate::sim::providers::Delays;
 use crate::sim::turn;
 
@@ -63,17 +63,7 @@ impl Fleet {
         let mut devices = Vec::new();
         for n in 0..DEVICES {
             let id = DeviceId::parse(&format!("cane-{n}")).unwrap();
-            let new = NewDevice {
-                id: id.clone(),
-                password: None,
-                mode: ListenMode::Auto,
-                device_text: false,
-                language: None,
-                replace: false,
-            };
-            let secret = gateway.operators().device_add(new).await.unwrap().secret.unwrap().0;
-            let mqtt = gateway.addrs().mqtt;
-            let login = Login { host: mqtt.ip().to_string(), port: mqtt.port(), id, secret };
+            let login = gateway.login(&id, ListenMode::Auto).await.unwrap();
             devices.push(Device::connect(&login, PATIENCE).await.unwrap());
         }
         let watcher = watch(&gateway).await;

@@ -27,12 +27,12 @@ pub(super) enum Effect {
 impl Actor {
     pub(super) async fn take(&mut self, next: Next) {
         match next {
-            Next::Audio(origin, packets) => self.take_audio(&origin, packets),
+            Next::Audio(_, packets) => self.take_audio(packets),
             Next::Message(uplink) | Next::Urgent(uplink) => self.take_message(uplink).await,
         }
     }
 
-    fn take_audio(&mut self, _origin: &Origin, mut packets: Vec<AudioPacket>) {
+    fn take_audio(&mut self, mut packets: Vec<AudioPacket>) {
         // every door of today proves who sends: a device that restarts its count is believed
         let rule = Rule::Audio { restart: true };
         for packet in &packets {
@@ -140,7 +140,7 @@ impl Actor {
             Body::Telemetry(telemetry) => self.take_telemetry(telemetry, receipt),
             Body::Image(image) => self.take_image(image, receipt),
             // audio has its own lane; a door that sends it here loses nothing
-            Body::Audio(packet) => self.take_audio(&origin, vec![packet]),
+            Body::Audio(packet) => self.take_audio(vec![packet]),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use plotters::coord::CoordTranslate;
 use plotters::prelude::*;
 
 use super::report::LATE_MS;
@@ -67,16 +68,24 @@ where
         chart
             .draw_series(LineSeries::new(points, color.stroke_width(2)))?
             .label(stage)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2)));
+            .legend(move |at| key(at, color.stroke_width(2)));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK)
-        .draw()?;
+    legend(&mut chart, SeriesLabelPosition::UpperLeft)?;
     area.present()?;
     Ok(())
+}
+
+/// A line in the legend as it is drawn.
+fn key(at: (i32, i32), style: ShapeStyle) -> PathElement<(i32, i32)> {
+    PathElement::new([at, (at.0 + 20, at.1)], style)
+}
+
+/// Draws the names of the lines over them.
+fn legend<'a, 'b: 'a, B: DrawingBackend + 'b, C: CoordTranslate>(
+    chart: &mut ChartContext<'b, B, C>,
+    at: SeriesLabelPosition,
+) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+    chart.configure_series_labels().position(at).background_style(WHITE.mix(0.8)).border_style(BLACK).draw()
 }
 
 /// What changes with the number of devices.
@@ -132,7 +141,7 @@ where
     chart
         .draw_series(DashedLineSeries::new(bar, 6, 4, BLACK.stroke_width(1)))?
         .label("late: more than 20 ms")
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], BLACK.stroke_width(1)));
+        .legend(|at| key(at, BLACK.stroke_width(1)));
     for (at, (name, points)) in curves.ms.iter().enumerate() {
         let color = COLORS[at % COLORS.len()];
         // a logarithm of nothing cannot be drawn
@@ -140,14 +149,9 @@ where
         chart
             .draw_series(LineSeries::new(points, color.filled().stroke_width(2)).point_size(3))?
             .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2)));
+            .legend(move |at| key(at, color.stroke_width(2)));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK)
-        .draw()?;
+    legend(&mut chart, SeriesLabelPosition::LowerRight)?;
 
     let most_cores = most(&curves.cores, |point| point.1).max(0.1) * 1.25;
     let mut chart = ChartBuilder::on(&lower)
@@ -169,14 +173,9 @@ where
         chart
             .draw_series(LineSeries::new(points.iter().copied(), color.filled().stroke_width(2)).point_size(3))?
             .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2)));
+            .legend(move |at| key(at, color.stroke_width(2)));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK)
-        .draw()?;
+    legend(&mut chart, SeriesLabelPosition::UpperLeft)?;
     area.present()?;
     Ok(())
 }

@@ -173,14 +173,7 @@ impl Running {
     /// Makes a device; gives its secret.
     pub async fn add(&self, id: &str, device_text: bool) -> String {
         let id = DeviceId::parse(id).unwrap();
-        let new = NewDevice {
-            id: id.clone(),
-            password: None,
-            mode: ListenMode::Auto,
-            device_text,
-            language: None,
-            replace: true,
-        };
+        let new = NewDevice { device_text, ..NewDevice::anew(id.clone(), ListenMode::Auto) };
         let secret = self.operators().device_add(new).await.unwrap().secret.unwrap().0;
         std::fs::write(self.dir.path().join(format!("{id}.secret")), &secret).unwrap();
         secret

@@ -56,6 +56,8 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let table = Arc::new(Table::builtin(&config.gateway.name)?);
     let bus = Bus::start(
         config.mqtt.bus.clone(),
+        &config.mqtt.limits,
+        Arc::clone(&shared),
         Arc::clone(&table),
         Arc::clone(&clock),
         metrics.mqtt.clone(),
@@ -121,6 +123,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let router = Router::new(Arc::clone(&delivery), Arc::new(parts), stop.clone());
     let ingress: Arc<dyn Ingress> = Arc::new(router.clone());
 
+    bus.load(&*shared, &config.mqtt.limits).await?;
     housekeeping::devices_are_offline(&credentials, &table, &*bus);
     let door = Door::bind(
         config.mqtt.clone(),

@@ -12,12 +12,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::codec::Connect;
 use super::connection::Connection;
 use super::ending::Ending;
 use super::gate::Gate;
-use super::handshake::handshake;
-use super::seat::Seat;
+use super::handshake::{Admitted, handshake};
 use super::socket;
 use crate::topics::Who;
 
@@ -104,13 +102,14 @@ async fn serve(gate: Arc<Gate>, mut stream: TcpStream, peer: SocketAddr, strange
             gate.metrics.connect(result);
             tracing::debug!(%peer, result, "connection refused");
         }
-        Ok((seat, connect)) => {
+        Ok(admitted) => {
             gate.metrics.connect("ok");
-            note(&seat, &connect);
+            note(&admitted);
+            let seat = &admitted.seat;
             if stop.is_cancelled() {
                 seat.client().end(Ending::Shutdown);
             }
-            let (client, connection) = (seat.client().clone(), Box::new(Connection::new(stream, seat, connect, inbox)));
+            let (client, connection) = (seat.client().clone(), Box::new(Connection::new(stream, admitted, inbox)));
             let ending = connection.run().await;
             gate.metrics.ended(ending.name());
             tracing::debug!(link = client.link.0, reason = ending.name(), "connection ended");
@@ -118,7 +117,7 @@ async fn serve(gate: Arc<Gate>, mut stream: TcpStream, peer: SocketAddr, strange
     }
 }
 
-fn note(seat: &Seat, connect: &Connect) {
+fn note(Admitted { seat, connect, .. }: &Admitted) {
     let client = seat.client();
     let who: &str = match &client.who {
         Who::Device(device) => device.as_str(),

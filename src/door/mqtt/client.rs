@@ -12,48 +12,23 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::ending::Ending;
-use super::message::Message;
+use super::hub::QueueLimits;
 use super::metrics::Metrics;
 use crate::domain::{Link, LinkId, LinkPacket, PacketKind, SendError};
 use crate::topics::Who;
 
-/// Something to write to the connection.
+/// A packet for the device itself.
 #[derive(Debug)]
-pub(super) enum Outgoing {
-    /// For the device itself.
-    Downlink {
-        /// The packet.
-        packet: LinkPacket,
-        /// When it was queued.
-        at: Instant,
-    },
-    /// A copy from the bus.
-    Copy(Copy),
-}
-
-/// A bus message for one subscriber.
-#[derive(Debug, Clone)]
-pub(super) struct Copy {
-    pub message: Arc<Message>,
-    pub qos: u8,
-    pub retain: bool,
-    pub subscriptions: Vec<u32>,
-    /// Retained, brought by a SUBSCRIBE: it does not count against the queue.
-    pub from_store: bool,
-}
-
-/// How much may wait.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct QueueLimits {
-    pub packets: usize,
-    pub bytes: usize,
+pub(super) struct Downlink {
+    /// The packet.
+    pub packet: LinkPacket,
+    /// When it was queued.
+    pub at: Instant,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    packets: VecDeque<Outgoing>,
-    /// Live copies and downlinks, without the retained messages that a SUBSCRIBE brought.
-    live: usize,
+    packets: VecDeque<Downlink>,
     bytes: usize,
     /// Counts `clear_audio` calls: a frame that is encoded but not begun knows that it is void.
     audio_epoch: u64,
@@ -65,7 +40,7 @@ struct Queue {
 pub(super) struct Client {
     pub link: LinkId,
     pub who: Who,
-    /// User name and client id: what a takeover compares.
+    /// User name and client id: what a takeover compares, and a session is found by.
     pub key: Arc<str>,
     pub peer: SocketAddr,
     /// Cancelled when the connection has left the registry.
@@ -117,44 +92,23 @@ impl Client {
         let mut queue = self.queue();
         queue.gone = true;
         queue.packets = VecDeque::new();
-        (queue.live, queue.bytes) = (0, 0);
+        queue.bytes = 0;
     }
 
-    /// Queues a copy from the bus. A watcher that does not keep up is disconnected, never served with a gap.
-    pub fn offer(&self, copy: Copy) {
-        let from_store = copy.from_store;
-        let mut queue = self.queue();
-        if queue.gone || queue.ending.is_some() {
-            return;
-        }
-        let cost = copy.message.cost();
-        if !from_store && (queue.live >= self.limits.packets || queue.bytes + cost > self.limits.bytes) {
-            queue.ending = Some(Ending::TooSlow);
-        } else {
-            queue.live += usize::from(!from_store);
-            queue.bytes += if from_store { 0 } else { cost };
-            queue.packets.push_back(Outgoing::Copy(copy));
-        }
-        drop(queue);
+    /// Something waits for it in its session.
+    pub fn wake(&self) {
         self.waker.wake();
     }
 
     /// Takes the next packet, with the audio epoch in which it was taken. A frame of speech leaves alone, so it
-    /// waits while others are `alone == false`; a copy that needs a packet id waits for `room`.
-    pub fn take(&self, alone: bool, room: bool) -> Option<(Outgoing, u64)> {
+    /// waits while others are `alone == false`.
+    pub fn take(&self, alone: bool) -> Option<(Downlink, u64)> {
         let mut queue = self.queue();
-        let waits = match queue.packets.front()? {
-            Outgoing::Copy(copy) => copy.qos > 0 && !room,
-            packet @ Outgoing::Downlink { .. } => is_audio(packet) && !alone,
-        };
-        if waits {
+        if is_audio(queue.packets.front()?) && !alone {
             return None;
         }
         let next = queue.packets.pop_front()?;
-        if !from_store(&next) {
-            queue.live = queue.live.saturating_sub(1);
-            queue.bytes = queue.bytes.saturating_sub(cost(&next));
-        }
+        queue.bytes = queue.bytes.saturating_sub(cost(&next));
         if queue.packets.is_empty() {
             queue.packets = VecDeque::new();
         }
@@ -168,19 +122,12 @@ impl Client {
     }
 }
 
-fn cost(packet: &Outgoing) -> usize {
-    match packet {
-        Outgoing::Downlink { packet, .. } => 160 + packet.payload.len(),
-        Outgoing::Copy(copy) => copy.message.cost(),
-    }
+fn cost(downlink: &Downlink) -> usize {
+    160 + downlink.packet.payload.len()
 }
 
-fn from_store(packet: &Outgoing) -> bool {
-    matches!(packet, Outgoing::Copy(Copy { from_store: true, .. }))
-}
-
-fn is_audio(packet: &Outgoing) -> bool {
-    matches!(packet, Outgoing::Downlink { packet, .. } if packet.kind == PacketKind::Audio)
+fn is_audio(downlink: &Downlink) -> bool {
+    downlink.packet.kind == PacketKind::Audio
 }
 
 impl Link for Client {
@@ -193,12 +140,11 @@ impl Link for Client {
         if queue.gone || queue.ending.is_some() {
             return Err(SendError::Gone);
         }
-        let packet = Outgoing::Downlink { packet, at: Instant::now() };
-        if queue.live >= self.limits.packets || queue.bytes + cost(&packet) > self.limits.bytes {
+        let packet = Downlink { packet, at: Instant::now() };
+        if queue.packets.len() >= self.limits.packets || queue.bytes + cost(&packet) > self.limits.bytes {
             self.metrics.dropped("downlink_queue_full");
             return Err(SendError::Full);
         }
-        queue.live += 1;
         queue.bytes += cost(&packet);
         queue.packets.push_back(packet);
         drop(queue);
@@ -211,8 +157,7 @@ impl Link for Client {
         let before = queue.packets.len();
         queue.packets.retain(|p| !is_audio(p));
         let cleared = before - queue.packets.len();
-        queue.live = queue.live.saturating_sub(cleared);
-        queue.bytes = queue.packets.iter().filter(|p| !from_store(p)).map(cost).sum();
+        queue.bytes = queue.packets.iter().map(cost).sum();
         queue.audio_epoch += 1;
         cleared
     }

@@ -3,9 +3,11 @@
 //! It reads only while it can hand on what it reads, writes one frame of speech at a time, answers in order
 //! of arrival, and holds no buffer while nothing happens.
 
+mod aliases;
 mod inbound;
 mod outbound;
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,16 +15,18 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::future::BoxFuture;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::client::Outgoing;
-use super::codec::{self, Connect, Version, Will};
+use super::client::Downlink;
+use super::codec::{self, Version, Will};
 use super::ending::Ending;
-use super::inflight::Inflight;
+use super::handshake::Admitted;
+use super::hub::Flight;
 use super::owed::Owed;
 use super::seat::Seat;
 use super::socket::Transport;
+use aliases::Aliases;
 
 /// Most unacknowledged publishes to one client, whatever it offers.
 const MAX_INFLIGHT: usize = 64;
@@ -46,9 +50,13 @@ pub(super) struct Connection<T> {
     out: BytesMut,
     speaking: Option<Speaking>,
     owed: Owed,
-    /// QoS 2 packet ids between PUBLISH and PUBREL.
-    received: Vec<u16>,
-    inflight: Inflight,
+    /// What its client did not answer on an earlier connection: goes first.
+    resend: VecDeque<Flight>,
+    /// Most publishes with QoS 1 and 2 that may be on their way to it.
+    room: usize,
+    /// Seconds that its session outlives it.
+    session_expiry: u32,
+    aliases: Aliases,
     pending: Option<Pending>,
     pace: Pace,
     clocks: Clocks,
@@ -56,7 +64,17 @@ pub(super) struct Connection<T> {
 }
 
 /// Work that must be done before the next packet is read.
-struct Pending(BoxFuture<'static, ()>);
+struct Pending(BoxFuture<'static, Done>);
+
+/// What came of it.
+enum Done {
+    /// Nothing to add.
+    Quietly,
+    /// An answer for the client.
+    Answer(BytesMut),
+    /// It cannot go on.
+    Failed(Ending),
+}
 
 impl std::fmt::Debug for Pending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -67,8 +85,9 @@ impl std::fmt::Debug for Pending {
 /// The frame of speech that `out` holds.
 #[derive(Debug)]
 struct Speaking {
-    packet: Outgoing,
+    downlink: Downlink,
     epoch: u64,
+    alias: Option<(u16, bool)>,
     begun: bool,
 }
 
@@ -91,12 +110,13 @@ struct Pace {
 }
 
 impl<T: Transport> Connection<T> {
-    pub fn new(socket: T, seat: Seat, connect: Connect, inbox: BytesMut) -> Self {
+    pub fn new(socket: T, admitted: Admitted, inbox: BytesMut) -> Self {
+        let Admitted { seat, connect, resend } = admitted;
         let gate = seat.gate().clone();
         let limits = &gate.settings.limits;
         let now = Instant::now();
         let patience = (connect.keep_alive > 0).then(|| Duration::from_millis(u64::from(connect.keep_alive) * 1_500));
-        let max = usize::from(connect.receive_maximum).min(MAX_INFLIGHT);
+        let aliases = Aliases::new(limits.topic_aliases, connect.alias_maximum);
         Self {
             socket,
             version: connect.version,
@@ -107,8 +127,10 @@ impl<T: Transport> Connection<T> {
             out: BytesMut::new(),
             speaking: None,
             owed: Owed::new(gate.metrics.clone()),
-            received: Vec::new(),
-            inflight: Inflight::new(max),
+            resend,
+            room: usize::from(connect.receive_maximum).min(MAX_INFLIGHT),
+            session_expiry: connect.session_expiry,
+            aliases,
             pending: None,
             pace: Pace {
                 messages: limits.messages_per_second as f32,
@@ -130,8 +152,14 @@ impl<T: Transport> Connection<T> {
             let _ = tokio::time::timeout(GOODBYE, last).await;
         }
         // the device may be back at once: it must not be told of its own will by a later task
-        if ending.wills() {
-            self.publish_will().await;
+        match self.will.take() {
+            Some(will) if ending.wills() && will.delay > 0 && self.session_expiry > 0 => self.seat.delay_will(will),
+            Some(will) if ending.wills() => {
+                let (session, link) = (self.seat.session(), self.seat.client().link);
+                let from = Some((link, session.number));
+                self.seat.gate().publish_will(&session.owner, from, *will).await;
+            }
+            _ => {}
         }
         let _ = tokio::time::timeout(GOODBYE, self.say_goodbye(ending)).await;
         ending
@@ -162,11 +190,14 @@ impl<T: Transport> Connection<T> {
 
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(Pending(work)) = &mut self.pending else { return false };
-        let done = work.as_mut().poll(cx).is_ready();
-        if done {
-            self.pending = None;
+        let Poll::Ready(done) = work.as_mut().poll(cx) else { return false };
+        self.pending = None;
+        match done {
+            Done::Quietly => {}
+            Done::Answer(packet) => self.replies.extend_from_slice(&packet),
+            Done::Failed(ending) => self.seat.client().end(ending),
         }
-        done
+        true
     }
 
     fn may_read(&self) -> bool {
@@ -220,9 +251,13 @@ impl<T: Transport> Connection<T> {
         if let Some(reason) = ending.reason() {
             codec::disconnect(&mut self.out, self.version, reason);
         }
-        if ending != Ending::PeerGone && self.socket.write_all(&self.out).await.is_ok() {
-            // the peer may be gone: there is nobody to tell
-            let _ = self.socket.shutdown().await;
+        if ending == Ending::PeerGone || self.socket.write_all(&self.out).await.is_err() {
+            return;
         }
+        // the peer may be gone: there is nobody to tell
+        let _ = self.socket.shutdown().await;
+        // to close with something unread would reset the connection, and the reason might never be read
+        let mut rest = [0; 1 << 10];
+        while ending.reason().is_some() && matches!(self.socket.read(&mut rest).await, Ok(n) if n > 0) {}
     }
 }

@@ -9,10 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 
 use super::Parts;
 use super::bus::Bus;
+use super::codec::Will;
+use super::hub::Owner;
 use super::message::Message;
 use super::metrics::Metrics;
 use super::registry::Registry;
@@ -22,8 +25,14 @@ use crate::domain::{
     Settled, Stream, Uplink,
 };
 use crate::door::credentials::Credentials;
+use crate::door::rights::{self, Destination};
 use crate::topics::Table;
 use crate::wire;
+
+/// How long a will may take to be handed on.
+const WILL: Duration = Duration::from_secs(1);
+/// How often the house is kept.
+const HOUSE: Duration = Duration::from_millis(500);
 
 /// Shared by all connections of one door.
 pub(super) struct Gate {
@@ -100,9 +109,9 @@ impl Gate {
     }
 
     /// Shows watchers what a device said or heard, when there are any.
-    pub fn mirror(&self, topic: &str, payload: &Bytes, link: LinkId, downlink: bool) {
-        if self.bus.hub().watched(topic, Some(link)) {
-            let (from, direct) = if downlink { (None, Some(link)) } else { (Some(link), None) };
+    pub fn mirror(&self, topic: &str, payload: &Bytes, session: u64, downlink: bool) {
+        if self.bus.hub().watched(topic, Some(session)) {
+            let (from, direct) = if downlink { (None, Some(session)) } else { (Some(session), None) };
             self.bus.copy(Message { from, direct, ..Message::new(topic, payload.clone(), 0, false) });
         }
     }
@@ -137,6 +146,52 @@ impl Gate {
         }
         let ingress = self.ingress.clone();
         Some(Box::pin(async move { ingress.deliver(Uplink { origin, body, receipt }).await }))
+    }
+
+    /// A will, as if its client published it now. Its rights are asked again: they may have changed.
+    pub async fn publish_will(&self, owner: &Owner, from: Option<(LinkId, u64)>, will: Will) {
+        let topic = will.topic.as_str();
+        if rights::is_own_status(&self.table, &owner.who, topic) {
+            return; // the door writes it from the connection itself
+        }
+        let work: Option<BoxFuture<'static, ()>> = match rights::destination(&self.table, &owner.who, topic) {
+            Some(Destination::Uplink { dialect, stream, device }) => {
+                let (link, session) = from.unwrap_or((LinkId(0), 0));
+                self.mirror(topic, &will.payload, session, false);
+                self.uplink(link, device, (dialect, stream), &will.payload, Receipt::none())
+            }
+            Some(Destination::Bus) => {
+                let Will { qos, retain, props, payload, .. } = &will;
+                let mut message = Message::new(topic, Bytes::copy_from_slice(payload), *qos, *retain);
+                (message.props, message.from) = (props.clone(), from.map(|(_, session)| session));
+                message.wall = self.clock.wall();
+                let bus = self.bus.clone();
+                // a bus that is off has nobody to tell
+                Some(Box::pin(async move { bus.carry(message, Receipt::none()).await }))
+            }
+            Some(Destination::Command { .. }) | None => None,
+        };
+        if let Some(work) = work
+            && tokio::time::timeout(WILL, work).await.is_err()
+        {
+            self.metrics.dropped("will");
+        }
+    }
+
+    /// Once a second until `stop`: what is due is done, what is expired is forgotten.
+    pub async fn keep_house(self: Arc<Self>, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(HOUSE);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            for (owner, will) in self.bus.hub().due(Instant::now()) {
+                self.publish_will(&owner, None, will).await;
+            }
+            self.metrics.figures(&self.bus.hub().figures());
+        }
     }
 
     /// At most one line a second about bad input.

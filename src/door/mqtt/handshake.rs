@@ -1,5 +1,6 @@
 //! CONNECT to CONNACK: who is it, may it come in.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +8,12 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::client::{Client, QueueLimits};
+use super::client::Client;
 use super::codec::{self, CodecError, ConnackProps, Connect, Version, reason};
 use super::gate::Gate;
+use super::hub::{self, Flight, NEVER, Opened, Owner};
 use super::registry::Refused;
-use super::seat::Seat;
+use super::seat::{Entry, Seat};
 use super::socket::Transport;
 use crate::domain::DeviceId;
 use crate::door::rights;
@@ -25,15 +27,24 @@ const TAKEOVER: Duration = Duration::from_secs(2);
 /// A refusal: the reason code of MQTT 5 and the label in metrics.
 type Denied = (u8, &'static str);
 
+/// An admitted connection.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub seat: Seat,
+    pub connect: Connect,
+    /// What the client did not answer on its last connection.
+    pub resend: VecDeque<Flight>,
+}
+
 /// Reads CONNECT, decides, answers. Leaves in `inbox` what came behind it.
 pub(super) async fn handshake<T: Transport>(
     gate: &Arc<Gate>,
     socket: &mut T,
     peer: SocketAddr,
     inbox: &mut BytesMut,
-) -> Result<(Seat, Connect), &'static str> {
+) -> Result<Admitted, &'static str> {
     let limit = gate.settings.limits.connect_time.0;
-    let connect = match tokio::time::timeout(limit, read_connect(gate, socket, inbox)).await {
+    let mut connect = match tokio::time::timeout(limit, read_connect(gate, socket, inbox)).await {
         Err(_) => return Err("no_connect"),
         Ok(Err(CodecError::Version(level))) => {
             let version = if level == 3 { Version::V4 } else { Version::V5 };
@@ -44,20 +55,27 @@ pub(super) async fn handshake<T: Transport>(
         Ok(Ok(connect)) => connect,
     };
     match admit(gate, &connect, peer).await {
-        Ok((seat, assigned)) => {
+        Ok(Place { seat, assigned, present, expiry, resend }) => {
             if let Who::Device(_) = seat.client().who {
                 socket.keep_little_unsent();
             }
+            let keep_alive = server_keep_alive(gate, &connect);
+            let limits = &gate.settings.limits;
             let props = ConnackProps {
                 assigned_id: assigned.as_deref(),
-                receive_maximum: gate.settings.limits.in_flight,
-                max_packet: u32::try_from(gate.settings.limits.packet.0).unwrap_or(u32::MAX),
-                no_session_expiry: connect.session_expiry > 0,
+                receive_maximum: limits.in_flight,
+                max_packet: u32::try_from(limits.packet.0).unwrap_or(u32::MAX),
+                session_present: present,
+                session_expiry: (expiry != connect.session_expiry).then_some(expiry),
+                alias_maximum: limits.topic_aliases,
+                server_keep_alive: keep_alive,
             };
             if !answer(socket, connect.version, reason::SUCCESS, &props).await {
                 return Err("gone");
             }
-            Ok((seat, connect))
+            connect.keep_alive = keep_alive.unwrap_or(connect.keep_alive);
+            connect.session_expiry = expiry;
+            Ok(Admitted { seat, connect, resend })
         }
         Err((code, name)) => {
             if code == reason::BAD_CREDENTIALS {
@@ -88,7 +106,24 @@ async fn read_connect<T: Transport>(gate: &Gate, socket: &mut T, inbox: &mut Byt
     }
 }
 
-async fn admit(gate: &Arc<Gate>, connect: &Connect, peer: SocketAddr) -> Result<(Seat, Option<String>), Denied> {
+/// Seconds of keep-alive that MQTT 5 clients are told to use instead of their own.
+fn server_keep_alive(gate: &Gate, connect: &Connect) -> Option<u16> {
+    let most = u16::try_from(gate.settings.keep_alive_max.0.as_secs()).unwrap_or(u16::MAX);
+    let too_long = connect.keep_alive == 0 || connect.keep_alive > most;
+    (connect.version == Version::V5 && most > 0 && too_long).then_some(most)
+}
+
+/// What an admission gives.
+struct Place {
+    seat: Seat,
+    assigned: Option<String>,
+    present: bool,
+    /// Seconds that the session outlives the connection.
+    expiry: u32,
+    resend: VecDeque<Flight>,
+}
+
+async fn admit(gate: &Arc<Gate>, connect: &Connect, peer: SocketAddr) -> Result<Place, Denied> {
     if connect.extended_auth {
         return Err((reason::BAD_AUTH_METHOD, "auth_method"));
     }
@@ -102,24 +137,43 @@ async fn admit(gate: &Arc<Gate>, connect: &Connect, peer: SocketAddr) -> Result<
     }
     let user = connect.login.as_ref().map(|l| l.user.as_str()).unwrap_or_default();
     let limits = &gate.settings.limits;
-    let queue = match &who {
-        Who::Device(_) => QueueLimits { packets: limits.downlink_packets, bytes: limits.downlink_bytes.len() },
-        _ => QueueLimits { packets: limits.watcher_packets, bytes: limits.watcher_bytes.len() },
-    };
-    // a client id counts within its user: nobody throws another user off
-    let key = Arc::from(format!("{user}\0{id}"));
-    let client = Arc::new(Client::new(link, who, key, peer, queue, gate.metrics.clone()));
+    let queue = limits.queue(&who);
+    let key = hub::key(user, &id);
+    let client = Arc::new(Client::new(link, who.clone(), key, peer, queue, gate.metrics.clone()));
     let online = |device: &DeviceId| gate.status(device, true);
     let admission = gate
         .registry
         .admit(&client, limits.links_per_device, limits.takeovers, online)
         .map_err(|refused| deny(gate, &client, refused))?;
-    let seat = Seat::new(gate.clone(), client);
+    let entry = Entry::new(gate.clone(), client.clone());
     if let Some(old) = admission.replaces {
         // what it still has under way must be handed on before the newcomer's; it is given up after a while
         let _ = tokio::time::timeout(TAKEOVER, old.left.cancelled()).await;
     }
-    Ok((seat, assigned))
+    let expiry = session_expiry(gate, connect, assigned.is_some());
+    let owner = Owner { user: user.into(), client_id: id.into(), who };
+    let opened = gate.bus.hub().open(owner, connect.clean, expiry, queue, &client);
+    let Opened { session, present, resend, will, writes } =
+        opened.map_err(|_| (reason::QUOTA, "too_many_sessions"))?;
+    let seat = Seat::new(entry, session);
+    if let Some((owner, will)) = will {
+        gate.publish_will(&owner, None, will).await;
+    }
+    if !gate.bus.keeper().write(writes).await {
+        return Err((reason::SERVER_BUSY, "storage"));
+    }
+    Ok(Place { seat, assigned, present, expiry, resend })
+}
+
+/// How long a session outlives its connection, in seconds. 3.1.1 says only whether it does.
+fn session_expiry(gate: &Gate, connect: &Connect, assigned: bool) -> u32 {
+    let asked = match connect.version {
+        Version::V5 => connect.session_expiry,
+        Version::V4 if connect.clean || assigned => 0,
+        Version::V4 => NEVER,
+    };
+    let most = u32::try_from(gate.settings.limits.session_expiry.0.as_secs()).unwrap_or(NEVER);
+    asked.min(most)
 }
 
 fn deny(gate: &Gate, client: &Client, refused: Refused) -> Denied {

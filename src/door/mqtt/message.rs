@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::codec::PublishProps;
-use crate::domain::LinkId;
+use crate::domain::Wall;
 
 /// One published message.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,19 +21,24 @@ pub struct Message {
     pub retain: bool,
     /// MQTT 5 properties that travel with it.
     pub props: Option<Box<PublishProps>>,
-    /// The connection that published it (no-local).
-    pub from: Option<LinkId>,
-    /// The connection that already got it directly: a downlink's copy does not go there again.
-    pub direct: Option<LinkId>,
+    /// The number of the session that published it (no-local).
+    pub from: Option<u64>,
+    /// The session whose connection already got it directly: a downlink's copy does not go there again.
+    pub direct: Option<u64>,
     /// When it was published.
     pub at: Instant,
+    /// The same as wall time, for what is written down; 0 is not known.
+    pub wall: Wall,
+    /// The gateway's own: it is made anew at each start, so that it is not kept over a restart.
+    pub own: bool,
 }
 
 impl Message {
     /// A plain message of the gateway's own.
     pub fn new(topic: impl Into<Arc<str>>, payload: Bytes, qos: u8, retain: bool) -> Self {
         let at = Instant::now();
-        Self { topic: topic.into(), payload, qos, retain, props: None, from: None, direct: None, at }
+        let (props, from, direct) = (None, None, None);
+        Self { topic: topic.into(), payload, qos, retain, props, from, direct, at, wall: Wall(0), own: false }
     }
 
     /// What it costs in memory, roughly, in bytes.

@@ -8,6 +8,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::hub::Figures;
+
 /// Open connections.
 pub const CONNECTIONS: &str = "voxgate_mqtt_connections";
 /// Connection attempts by result.
@@ -20,6 +22,20 @@ pub const PACKETS: &str = "voxgate_mqtt_packets";
 pub const DROPS: &str = "voxgate_mqtt_drops";
 /// Acknowledgements that are owed to publishers.
 pub const OWED: &str = "voxgate_mqtt_owed_acks";
+/// Sessions that outlive their connections.
+pub const SESSIONS: &str = "voxgate_mqtt_sessions";
+/// Such sessions that ended, by reason.
+pub const SESSIONS_ENDED: &str = "voxgate_mqtt_sessions_ended";
+/// Subscriptions.
+pub const SUBSCRIPTIONS: &str = "voxgate_mqtt_subscriptions";
+/// Messages that wait for subscribers.
+pub const QUEUED: &str = "voxgate_mqtt_queued_messages";
+/// Bytes that wait for subscribers.
+pub const QUEUED_BYTES: &str = "voxgate_mqtt_queued_bytes";
+/// Retained messages.
+pub const RETAINED: &str = "voxgate_mqtt_retained_messages";
+/// Bytes by direction.
+pub const BYTES: &str = "voxgate_mqtt_bytes";
 /// From `Link::send` to the socket write of an audio frame, seconds.
 pub const LATENESS: &str = "voxgate_mqtt_audio_write_lateness_seconds";
 /// Messages on the bus that are not yet read back.
@@ -32,7 +48,7 @@ pub const BUS_RESTARTS: &str = "voxgate_bus_restarts";
 pub const BUS_DEGRADED: &str = "voxgate_bus_degraded";
 
 /// What a connection attempt comes to.
-pub const RESULTS: [&str; 16] = [
+pub const RESULTS: [&str; 18] = [
     "ok",
     "limit",
     "accept_error",
@@ -49,9 +65,13 @@ pub const RESULTS: [&str; 16] = [
     "will",
     "too_many_links",
     "duplicate",
+    "too_many_sessions",
+    "storage",
 ];
+/// Why sessions end.
+pub const SESSION_ENDS: [&str; 5] = ["expired", "left", "replaced", "overflow", "revoked"];
 /// Why connections end.
-pub const REASONS: [&str; 16] = [
+pub const REASONS: [&str; 18] = [
     "left",
     "peer_gone",
     "keep_alive",
@@ -67,10 +87,12 @@ pub const REASONS: [&str; 16] = [
     "topic_alias",
     "bad_topic",
     "no_pubrel",
+    "internal",
+    "storage",
     "panic",
 ];
 /// Why something is dropped or refused.
-pub const CAUSES: [&str; 13] = [
+pub const CAUSES: [&str; 15] = [
     "malformed",
     "not_allowed",
     "retained_command",
@@ -84,6 +106,8 @@ pub const CAUSES: [&str; 13] = [
     "bus_token",
     "bus_own",
     "retained_quota",
+    "shared",
+    "storage",
 ];
 /// Types of packets.
 const TYPES: [&str; 9] =
@@ -99,6 +123,16 @@ pub struct Metrics {
     pub connections: Gauge<i64, AtomicI64>,
     /// Owed acknowledgements.
     pub owed: Gauge<i64, AtomicI64>,
+    /// Bytes that came.
+    pub bytes_in: Counter,
+    /// Bytes that went.
+    pub bytes_out: Counter,
+    sessions: Gauge<i64, AtomicI64>,
+    sessions_ended: Family<Labels, Counter>,
+    subscriptions: Gauge<i64, AtomicI64>,
+    queued: Gauge<i64, AtomicI64>,
+    queued_bytes: Gauge<i64, AtomicI64>,
+    retained: Gauge<i64, AtomicI64>,
     /// Lateness of audio frames, seconds.
     pub lateness: Histogram,
     /// Messages on the bus.
@@ -125,7 +159,19 @@ impl Metrics {
     /// Registers the families.
     pub fn register(registry: &mut Registry) -> Self {
         let buckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
+        let bytes = Family::<Labels, Counter>::default();
+        // one after the other: each lookup holds the family's lock to the end of its statement
+        let bytes_in = bytes.get_or_create(&[("direction", "in")]).clone();
+        let bytes_out = bytes.get_or_create(&[("direction", "out")]).clone();
         let metrics = Self {
+            bytes_in,
+            bytes_out,
+            sessions: Gauge::default(),
+            sessions_ended: Family::default(),
+            subscriptions: Gauge::default(),
+            queued: Gauge::default(),
+            queued_bytes: Gauge::default(),
+            retained: Gauge::default(),
             connections: Gauge::default(),
             owed: Gauge::default(),
             lateness: Histogram::new(buckets),
@@ -152,6 +198,17 @@ impl Metrics {
             metrics.drops.clone(),
         );
         registry.register(OWED, "Acknowledgements that are owed to publishers", metrics.owed.clone());
+        registry.register(BYTES, "Bytes after CONNECT, by direction", bytes);
+        registry.register(SESSIONS, "Sessions that outlive their connections", metrics.sessions.clone());
+        registry.register(
+            SESSIONS_ENDED,
+            "Sessions that outlived their connections and ended, by reason",
+            metrics.sessions_ended.clone(),
+        );
+        registry.register(SUBSCRIPTIONS, "Subscriptions of all sessions", metrics.subscriptions.clone());
+        registry.register(QUEUED, "Messages that wait for subscribers", metrics.queued.clone());
+        registry.register(QUEUED_BYTES, "Bytes that wait for subscribers", metrics.queued_bytes.clone());
+        registry.register(RETAINED, "Retained messages", metrics.retained.clone());
         registry.register(
             LATENESS,
             "Time from the queueing of a downlink audio frame to its write to the socket",
@@ -176,6 +233,9 @@ impl Metrics {
         for reason in REASONS {
             drop(self.endings.get_or_create(&[("reason", reason)]));
         }
+        for reason in SESSION_ENDS {
+            drop(self.sessions_ended.get_or_create(&[("reason", reason)]));
+        }
         for cause in CAUSES {
             drop(self.drops.get_or_create(&[("cause", cause)]));
         }
@@ -195,6 +255,29 @@ impl Metrics {
     pub fn ended(&self, reason: &'static str) {
         debug_assert!(REASONS.contains(&reason), "{reason} is missing in REASONS");
         self.endings.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// Counts a kept session that ended; the reason is one of [`SESSION_ENDS`].
+    pub fn session_ended(&self, reason: &'static str) {
+        debug_assert!(SESSION_ENDS.contains(&reason), "{reason} is missing in SESSION_ENDS");
+        self.sessions_ended.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// How many kept sessions ended for this reason.
+    pub fn sessions_ended(&self, reason: &'static str) -> u64 {
+        self.sessions_ended.get_or_create(&[("reason", reason)]).get()
+    }
+
+    /// Sets what is counted now and then only.
+    pub(super) fn figures(&self, figures: &Figures) {
+        let set = |gauge: &Gauge<i64, AtomicI64>, n: usize| {
+            gauge.set(i64::try_from(n).unwrap_or(i64::MAX));
+        };
+        set(&self.sessions, figures.kept);
+        set(&self.subscriptions, figures.subscriptions);
+        set(&self.queued, figures.waiting);
+        set(&self.queued_bytes, figures.waiting_bytes);
+        set(&self.retained, figures.retained);
     }
 
     /// Counts a packet that came.

@@ -12,12 +12,10 @@ mod ending;
 mod gate;
 mod handshake;
 mod hub;
-mod inflight;
 mod message;
 mod metrics;
 mod owed;
 mod registry;
-mod retained;
 mod seat;
 mod settings;
 mod socket;
@@ -28,11 +26,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-pub use bus::{Bus, BusOff};
+pub use bus::Bus;
 pub use ending::Ending;
 pub use message::Message;
 pub use metrics::Metrics;
-pub use retained::{MemoryRetained, Retained};
 pub use settings::{BusSettings, Limits, Settings};
 
 use crate::domain::{Clock, Commands, DeviceId, Ingress};
@@ -106,7 +103,9 @@ impl Door {
     /// Serves until `stop`; returns when all connections have ended, or after the grace. The bus must outlive it.
     pub async fn run(self, stop: CancellationToken) -> Result<(), DoorError> {
         let addr = self.addr;
-        accept::run(self.gate, self.listener, stop).await.map_err(|source| DoorError::Listen { addr, source })
+        let house = self.gate.clone().keep_house(stop.clone());
+        let (ended, ()) = tokio::join!(accept::run(self.gate, self.listener, stop), house);
+        ended.map_err(|source| DoorError::Listen { addr, source })
     }
 }
 
@@ -127,11 +126,13 @@ impl DoorControl {
 
     /// Ends all connections of a device, as when it is removed.
     pub fn end_device(&self, device: &DeviceId, reason: &'static str) {
+        self.0.bus.hub().forget_user(device.as_str());
         self.0.registry.end_device(device, Ending::Closed(reason));
     }
 
     /// Ends all connections of an operator, as when he is removed.
     pub fn end_operator(&self, name: &str, reason: &'static str) {
+        self.0.bus.hub().forget_user(name);
         self.0.registry.end_user(name, Ending::Closed(reason));
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Due {
     pub code: u8,
     /// The store could not take it, or it was lost on its way there: sending it again may help.
     pub retry: bool,
+    /// It was lost by a fault of ours: a client of 3.1.1 sends it again only on a new connection.
+    pub lost: bool,
 }
 
 impl Owed {
@@ -81,31 +83,31 @@ impl Owed {
     /// The next one that is due; pending (and woken later) while the oldest is not settled, or there is none.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
         let Some(head) = self.entries.front_mut() else { return Poll::Pending };
-        let (code, retry) = match &mut head.state {
-            State::Done(code) => (*code, false),
+        let (code, retry, lost) = match &mut head.state {
+            State::Done(code) => (*code, false, false),
             State::Waiting(waiting) => match Pin::new(waiting).poll(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(settled) => code(settled.unwrap_or(Settled::Refused(Refusal::Internal))),
             },
         };
-        let due = Due { id: head.id, kind: head.kind, code, retry };
+        let due = Due { id: head.id, kind: head.kind, code, retry, lost };
         self.entries.pop_front();
         self.metrics.owed.dec();
         Poll::Ready(due)
     }
 }
 
-/// The reason code of MQTT 5, and whether nobody has the message: of 3.1.1, where an acknowledgement can only say
+/// The reason code of MQTT 5, whether nobody has the message, and whether that is our fault: of 3.1.1, where an acknowledgement can only say
 /// yes, it is withheld then.
-fn code(settled: Settled) -> (u8, bool) {
+fn code(settled: Settled) -> (u8, bool, bool) {
     match settled {
-        Settled::Durable | Settled::Taken => (reason::SUCCESS, false),
+        Settled::Durable | Settled::Taken => (reason::SUCCESS, false, false),
         Settled::Refused(refusal) => match refusal {
-            Refusal::Malformed => (reason::BAD_PAYLOAD, false),
-            Refusal::NotAllowed => (reason::NOT_AUTHORIZED, false),
-            Refusal::Quota => (reason::QUOTA, false),
-            Refusal::Storage => (reason::QUOTA, true),
-            Refusal::Internal => (reason::IMPLEMENTATION, true),
+            Refusal::Malformed => (reason::BAD_PAYLOAD, false, false),
+            Refusal::NotAllowed => (reason::NOT_AUTHORIZED, false, false),
+            Refusal::Quota => (reason::QUOTA, false, false),
+            Refusal::Storage => (reason::QUOTA, true, false),
+            Refusal::Internal => (reason::IMPLEMENTATION, true, true),
         },
     }
 }

@@ -3,19 +3,11 @@
 use std::sync::Arc;
 
 use super::client::Client;
+use super::codec::Will;
 use super::gate::Gate;
+use super::hub::Session;
 use crate::domain::Link;
 use crate::topics::Who;
-
-/// Held by the connection's task.
-#[derive(Debug)]
-pub(super) struct Seat {
-    gate: Arc<Gate>,
-    client: Arc<Client>,
-    up: bool,
-    /// What it subscribes to.
-    pub filters: Vec<Box<str>>,
-}
 
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -23,40 +15,76 @@ impl std::fmt::Debug for Gate {
     }
 }
 
-impl Seat {
+/// The entry in the registry, from the moment of admission.
+#[derive(Debug)]
+pub(super) struct Entry {
+    gate: Arc<Gate>,
+    client: Arc<Client>,
+    up: bool,
+}
+
+impl Entry {
     pub fn new(gate: Arc<Gate>, client: Arc<Client>) -> Self {
         gate.metrics.connections.inc();
-        Self { gate, client, up: false, filters: Vec::new() }
-    }
-
-    pub fn client(&self) -> &Arc<Client> {
-        &self.client
-    }
-
-    pub fn gate(&self) -> &Arc<Gate> {
-        &self.gate
-    }
-
-    /// Offers the connection for downlinks.
-    pub fn link_up(&mut self) {
-        if let Who::Device(device) = &self.client.who {
-            self.up = true;
-            let link: Arc<dyn Link> = self.client.clone();
-            self.gate.ingress.link_up(device, link);
-        }
+        Self { gate, client, up: false }
     }
 }
 
-impl Drop for Seat {
+impl Drop for Entry {
     fn drop(&mut self) {
-        for filter in &self.filters {
-            self.gate.bus.hub().unsubscribe(filter, self.client.link);
-        }
         self.client.close_queue();
         if let (true, Who::Device(device)) = (self.up, &self.client.who) {
             self.gate.ingress.link_down(device, self.client.link);
         }
         self.gate.registry.leave(&self.client, |device| self.gate.status(device, false));
         self.gate.metrics.connections.dec();
+    }
+}
+
+/// Held by the connection's task.
+#[derive(Debug)]
+pub(super) struct Seat {
+    entry: Entry,
+    session: Arc<Session>,
+    /// The will, when it waits for its delay.
+    will: Option<Box<Will>>,
+}
+
+impl Seat {
+    pub fn new(entry: Entry, session: Arc<Session>) -> Self {
+        Self { entry, session, will: None }
+    }
+
+    pub fn client(&self) -> &Arc<Client> {
+        &self.entry.client
+    }
+
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.entry.gate
+    }
+
+    /// The will waits for its delay, or for the end of the session.
+    pub fn delay_will(&mut self, will: Box<Will>) {
+        self.will = Some(will);
+    }
+
+    /// Offers the connection for downlinks.
+    pub fn link_up(&mut self) {
+        if let Who::Device(device) = &self.entry.client.who {
+            self.entry.up = true;
+            let link: Arc<dyn Link> = self.entry.client.clone();
+            self.entry.gate.ingress.link_up(device, link);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let (hub, link) = (self.entry.gate.bus.hub(), self.entry.client.link);
+        hub.leave(&self.session, link, self.will.take().map(|will| *will));
     }
 }

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::hub::QueueLimits;
 use crate::domain::{ByteSize, Problem, Span};
+use crate::topics::Who;
 
 /// The MQTT door.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +20,11 @@ pub struct Settings {
     pub bring_up: bool,
     /// Bring-up mode from every address, not only from loopback (default false): anybody in reach may be any device.
     pub bring_up_anywhere: bool,
+    /// MQTT 5 clients that ask for a longer keep-alive, or for none, are told to use this (default "0s": they may
+    /// have what they want; a 3.1.1 client cannot be told).
+    pub keep_alive_max: Span,
+    /// How often the figures below `$SYS/broker` are published (default "10s"; "0s" never).
+    pub sys_interval: Span,
     /// Limits.
     pub limits: Limits,
     /// The bus to operators' clients.
@@ -28,7 +35,8 @@ impl Default for Settings {
     fn default() -> Self {
         let listen = SocketAddr::from(([0, 0, 0, 0], 1883));
         let (limits, bus) = (Limits::default(), BusSettings::default());
-        Self { listen, bring_up: false, bring_up_anywhere: false, limits, bus }
+        let (keep_alive_max, sys_interval) = (Span::secs(0), Span::secs(10));
+        Self { listen, bring_up: false, bring_up_anywhere: false, keep_alive_max, sys_interval, limits, bus }
     }
 }
 
@@ -59,15 +67,25 @@ pub struct Limits {
     pub links_per_device: usize,
     /// Takeovers of one device in 60 s before newcomers are refused for 60 s (default 5).
     pub takeovers: usize,
+    /// Topic aliases that an MQTT 5 client may use, and that it is sent at most; 0 is none (default 16).
+    pub topic_aliases: u16,
+    /// How long a session may outlive its connection; a client that asks for more gets this, 3.1.1 clients that
+    /// keep their session too (default "7d"; "0s" keeps none).
+    pub session_expiry: Span,
+    /// Sessions that outlive their connections, all clients together (default 10000).
+    pub sessions: usize,
+    /// The same of one user (default 16).
+    pub sessions_per_user: usize,
     /// Filters that one client may subscribe to (default 64).
     pub subscriptions: usize,
     /// Packets that may wait for a device (default 512).
     pub downlink_packets: usize,
     /// Bytes that may wait for a device (default "1MB").
     pub downlink_bytes: ByteSize,
-    /// Messages that may wait for a watcher before it is disconnected (default 4096).
+    /// Messages that may wait for a watcher, at most 30000: beyond it the watcher is disconnected, and a session
+    /// that has nobody connected is dropped (default 4096).
     pub watcher_packets: usize,
-    /// Bytes that may wait for a watcher before it is disconnected (default "16MB").
+    /// Bytes that may wait for a watcher, likewise (default "16MB").
     pub watcher_bytes: ByteSize,
     /// How long a client may go unread because the gateway cannot take what it sends (default "60s").
     pub stuck: Span,
@@ -89,6 +107,10 @@ impl Default for Limits {
             in_flight: 64,
             links_per_device: 4,
             takeovers: 5,
+            topic_aliases: 16,
+            session_expiry: Span::secs(7 * 86_400),
+            sessions: 10_000,
+            sessions_per_user: 16,
             subscriptions: 64,
             downlink_packets: 512,
             downlink_bytes: ByteSize::mb(1),
@@ -116,9 +138,9 @@ pub struct BusSettings {
     pub restarts: usize,
     /// See `restarts` (default "10m").
     pub restart_window: Span,
-    /// Retained messages (default 10000).
+    /// Retained messages of clients; the gateway's own do not count (default 10000).
     pub retained: usize,
-    /// Bytes of retained messages (default "16MB").
+    /// Bytes of clients' retained messages (default "16MB").
     pub retained_bytes: ByteSize,
 }
 
@@ -133,6 +155,19 @@ impl Default for BusSettings {
             restart_window: Span::secs(600),
             retained: 10_000,
             retained_bytes: ByteSize::mb(16),
+        }
+    }
+}
+
+/// Most messages that may wait for one session.
+const MAX_QUEUE: usize = 30_000;
+
+impl Limits {
+    /// What may wait for a client.
+    pub(super) fn queue(&self, who: &Who) -> QueueLimits {
+        match who {
+            Who::Device(_) => QueueLimits { packets: self.downlink_packets, bytes: self.downlink_bytes.len() },
+            _ => QueueLimits { packets: self.watcher_packets, bytes: self.watcher_bytes.len() },
         }
     }
 }
@@ -157,6 +192,10 @@ impl Settings {
         positive("limits.subscriptions", limits.subscriptions as u64);
         positive("limits.downlink_packets", limits.downlink_packets as u64);
         positive("limits.watcher_packets", limits.watcher_packets as u64);
+        if limits.watcher_packets > MAX_QUEUE {
+            let key = format!("{path}.limits.watcher_packets");
+            problems.push(Problem::new(key, "is more than 30000", "give less: a message that waits has a packet id"));
+        }
         if !(16..=4_096).contains(&self.bus.slots) {
             problems.push(Problem::new(format!("{path}.bus.slots"), "is not in 16 to 4096", "leave it out: 4096"));
         }

@@ -94,7 +94,10 @@ pub(super) struct Fixture {
     seen: mpsc::Receiver<Seen>,
     stop: CancellationToken,
     tracker: TaskTracker,
-    _dir: tempfile::TempDir,
+    settings: Settings,
+    store: Arc<MapStore>,
+    credentials: Arc<Credentials>,
+    dir: tempfile::TempDir,
 }
 
 pub(super) fn local() -> Settings {
@@ -115,7 +118,7 @@ impl Fixture {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(SystemClock);
         let store = Arc::new(MapStore::default());
-        let credentials = Credentials::open(store, dir.path(), clock.clone()).await.unwrap();
+        let credentials = Credentials::open(store.clone(), dir.path(), clock.clone()).await.unwrap();
         let mut secrets = HashMap::new();
         for id in ["dev1", "dev2"] {
             secrets.insert(id, credentials.add_device(&device(id)).await.unwrap());
@@ -123,10 +126,37 @@ impl Fixture {
         for (name, role) in [("viewer", Role::Viewer), ("operator", Role::Operator), ("admin", Role::Admin)] {
             secrets.insert(name, credentials.add_operator(name, role).await.unwrap());
         }
+        Self::over(settings, store, credentials, secrets, dir).await
+    }
+
+    /// Stops and starts again over the same store, as a restart of the process does.
+    pub async fn restart(self) -> Self {
+        let Self { settings, store, credentials, secrets, stop, tracker, dir, .. } = self;
+        finish(&stop, &tracker).await;
+        Self::over(settings, store, credentials, secrets, dir).await
+    }
+
+    async fn over(
+        settings: Settings,
+        store: Arc<MapStore>,
+        credentials: Arc<Credentials>,
+        secrets: HashMap<&'static str, Secret>,
+        dir: tempfile::TempDir,
+    ) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (stop, tracker, metrics) = (CancellationToken::new(), TaskTracker::new(), Metrics::default());
         let table = table();
-        let bus =
-            Bus::start(settings.bus.clone(), table.clone(), clock.clone(), metrics.clone(), &tracker, stop.clone());
+        let bus = Bus::start(
+            settings.bus.clone(),
+            &settings.limits,
+            store.clone(),
+            table.clone(),
+            clock.clone(),
+            metrics.clone(),
+            &tracker,
+            stop.clone(),
+        );
+        bus.load(&*store, &settings.limits).await.unwrap();
         let (tx, seen) = mpsc::channel(100_000);
         let lane = Semaphore::new(Semaphore::MAX_PERMITS >> 1);
         let recorder = Arc::new(Recorder { seen: tx, lane, audio: AtomicUsize::new(0) });
@@ -134,17 +164,17 @@ impl Fixture {
         let parts = Parts {
             ingress: recorder.clone(),
             commands: commands.clone(),
-            credentials,
+            credentials: credentials.clone(),
             table,
             bus: bus.clone(),
             clock,
             metrics: metrics.clone(),
         };
-        let door = Door::bind(settings, parts).unwrap();
+        let door = Door::bind(settings.clone(), parts).unwrap();
         let addr = door.addr();
         let run = door.run(stop.clone());
         tracker.spawn(async move { run.await.unwrap() });
-        Self { addr, recorder, commands, bus, metrics, secrets, seen, stop, tracker, _dir: dir }
+        Self { addr, recorder, commands, bus, metrics, secrets, seen, stop, tracker, settings, store, credentials, dir }
     }
 
     /// The next thing that the ingress saw.
@@ -201,10 +231,14 @@ impl Fixture {
     }
 
     pub async fn stop(self) {
-        self.stop.cancel();
-        self.tracker.close();
-        tokio::time::timeout(Duration::from_secs(5), self.tracker.wait()).await.expect("the door did not stop");
+        finish(&self.stop, &self.tracker).await;
     }
+}
+
+async fn finish(stop: &CancellationToken, tracker: &TaskTracker) {
+    stop.cancel();
+    tracker.close();
+    tokio::time::timeout(Duration::from_secs(5), tracker.wait()).await.expect("the door did not stop");
 }
 
 /// A raw client: bytes out, packets in.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::domain::Receipt;
 use crate::door::mqtt::message::Message;
 
 /// Slot and generation of a message; 16 bytes on the bus.
@@ -61,8 +62,15 @@ impl Class {
 }
 
 #[derive(Debug)]
+struct Entry {
+    generation: u64,
+    message: Arc<Message>,
+    receipt: Receipt,
+}
+
+#[derive(Debug)]
 pub(super) struct Slab {
-    entries: Vec<Option<(u64, Arc<Message>)>>,
+    entries: Vec<Option<Entry>>,
     free: Vec<usize>,
     bytes: usize,
     generation: u64,
@@ -84,15 +92,20 @@ impl Slab {
     }
 
     /// Gives the message back when credit is short. One message is always allowed, however large.
-    pub fn admit(&mut self, message: Arc<Message>, class: Class) -> Result<Token, Arc<Message>> {
+    pub fn admit(
+        &mut self,
+        message: Arc<Message>,
+        receipt: Receipt,
+        class: Class,
+    ) -> Result<Token, (Arc<Message>, Receipt)> {
         let full = self.live() >= class.share(self.max_slots)
             || (self.bytes > 0 && self.bytes + message.cost() > class.share(self.max_bytes));
         if full {
-            return Err(message);
+            return Err((message, receipt));
         }
         self.generation += 1;
         self.bytes += message.cost();
-        let entry = Some((self.generation, message));
+        let entry = Some(Entry { generation: self.generation, message, receipt });
         let at = self.free.pop().unwrap_or(self.entries.len());
         match self.entries.get_mut(at) {
             Some(slot) => *slot = entry,
@@ -102,17 +115,17 @@ impl Slab {
     }
 
     /// The message of a token, once; none for a token that is unknown or stale.
-    pub fn take(&mut self, token: Token) -> Option<Arc<Message>> {
+    pub fn take(&mut self, token: Token) -> Option<(Arc<Message>, Receipt)> {
         let at = usize::try_from(token.slot).ok()?;
         let slot = self.entries.get_mut(at)?;
-        let (_, message) = slot.take_if(|(generation, _)| *generation == token.generation)?;
+        let Entry { message, receipt, .. } = slot.take_if(|entry| entry.generation == token.generation)?;
         self.bytes -= message.cost();
         self.free.push(at);
         if self.free.len() == self.entries.len() {
             // all is quiet: a burst's memory is not kept
             (self.entries, self.free) = (Vec::new(), Vec::new());
         }
-        Some(message)
+        Some((message, receipt))
     }
 
     /// The number of the last message that was admitted.
@@ -122,7 +135,7 @@ impl Slab {
 
     /// The number of the oldest message that is still under way.
     pub fn oldest(&self) -> Option<u64> {
-        self.entries.iter().flatten().map(|(generation, _)| *generation).min()
+        self.entries.iter().flatten().map(|entry| entry.generation).min()
     }
 
     /// All live tokens, oldest first.
@@ -131,7 +144,7 @@ impl Slab {
             .entries
             .iter()
             .enumerate()
-            .filter_map(|(at, e)| e.as_ref().map(|(generation, _)| Token { slot: at as u64, generation: *generation }))
+            .filter_map(|(at, e)| e.as_ref().map(|e| Token { slot: at as u64, generation: e.generation }))
             .collect();
         tokens.sort_by_key(|t| t.generation);
         tokens
@@ -150,7 +163,7 @@ mod tests {
     #[test]
     fn a_token_is_good_once_and_a_stranger_never() {
         let mut slab = Slab::new(8, 1 << 20);
-        let token = slab.admit(message(1), Class::Own).unwrap();
+        let token = slab.admit(message(1), Receipt::none(), Class::Own).unwrap();
         assert!(slab.take(Token { slot: 99, ..token }).is_none());
         assert!(slab.take(Token { generation: 99, ..token }).is_none());
         assert!(slab.take(token).is_some());
@@ -163,12 +176,12 @@ mod tests {
     #[test]
     fn copies_stop_before_publishes_and_publishes_before_the_gateway() {
         let mut slab = Slab::new(16, 1 << 20);
-        let count = |class, slab: &mut Slab| std::iter::from_fn(|| slab.admit(message(1), class).ok()).count();
+        let count = |class, slab: &mut Slab| std::iter::from_fn(|| slab.admit(message(1), Receipt::none(), class).ok()).count();
         assert_eq!(count(Class::Copy, &mut slab), 12);
         assert_eq!(count(Class::Publish, &mut slab), 2);
         assert_eq!(count(Class::Own, &mut slab), 2);
         let mut bytes = Slab::new(100, 4_096);
-        assert!(bytes.admit(message(1_000_000), Class::Copy).is_ok(), "one message is always allowed");
-        assert!(bytes.admit(message(1), Class::Own).is_err());
+        assert!(bytes.admit(message(1_000_000), Receipt::none(), Class::Copy).is_ok(), "one message is always allowed");
+        assert!(bytes.admit(message(1), Receipt::none(), Class::Own).is_err());
     }
 }

@@ -19,20 +19,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::hub::Hub;
+use super::hub::{Hub, HubLimits, Keeper};
 use super::message::Message;
 use super::metrics::Metrics;
-use super::retained::MemoryRetained;
-use super::settings::BusSettings;
-use crate::domain::{Bulletins, Clock, Event, EventKind, QoS};
+use super::settings::{BusSettings, Limits};
+use crate::domain::{Bulletins, Clock, Event, EventKind, QoS, Receipt, Refusal, Settled};
+use crate::store::{Store, StoreError};
 use crate::topics::Table;
 use credit::{Class, Slab, Token};
 use router::{Crossing, Order};
-
-/// The bus was given up after too many restarts, or the gateway stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the bus is off")]
-pub struct BusOff;
 
 /// The bus. Share it as an `Arc`.
 #[derive(Debug)]
@@ -42,6 +37,7 @@ pub struct Bus {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     hub: Hub,
+    keeper: Keeper,
     state: Mutex<State>,
     /// Signalled when credit comes back, and when the bus goes off.
     credit: Notify,
@@ -66,6 +62,8 @@ impl Bus {
     /// Starts the Router, its two links and the supervisor (on `tracker`, until `cancel`).
     pub fn start(
         settings: BusSettings,
+        limits: &Limits,
+        store: Arc<dyn Store>,
         table: Arc<Table>,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
@@ -73,14 +71,22 @@ impl Bus {
         cancel: CancellationToken,
     ) -> Arc<Self> {
         let (failures, failed) = mpsc::channel(8);
-        let retained = MemoryRetained::new(settings.retained, settings.retained_bytes.len());
+        let (keeper, keeping) = Keeper::new(store, metrics.clone());
+        let quotas = HubLimits {
+            sessions: limits.sessions,
+            sessions_per_user: limits.sessions_per_user,
+            retained: settings.retained,
+            retained_bytes: settings.retained_bytes.len(),
+        };
+        let hub = Hub::new(quotas, keeper.clone(), clock.clone(), metrics.clone());
         let slab = Slab::new(settings.slots, settings.bytes.len());
         let bus = Arc::new(Self {
             settings,
             table,
             clock,
             metrics,
-            hub: Hub::new(Box::new(retained)),
+            hub,
+            keeper,
             state: Mutex::new(State { slab, crossing: None }),
             credit: Notify::new(),
             off: AtomicBool::new(false),
@@ -91,7 +97,13 @@ impl Bus {
             deaf: AtomicBool::new(false),
         });
         bus.cross(1);
-        tracker.spawn(bus.clone().supervise(failed, cancel));
+        let supervising = bus.clone().supervise(failed, cancel);
+        tracker.spawn(async move {
+            tokio::select! {
+                () = keeping => {}
+                () = supervising => {}
+            }
+        });
         bus
     }
 
@@ -102,24 +114,34 @@ impl Bus {
 
     /// A copy of what a device said or heard, for watchers: dropped and counted when credit is short, never waits.
     pub(super) fn copy(&self, message: Message) {
-        if self.admit(Arc::new(message), Class::Copy).is_err() {
+        if self.admit(Arc::new(message), Receipt::none(), Class::Copy).is_err() {
             self.metrics.dropped("bus_copy");
             self.gap.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// A client's own publish: waits for credit, which stops that client and nobody else.
-    pub(super) async fn carry(&self, message: Message) -> Result<(), BusOff> {
+    /// The same without waiting; gives both back when there is no credit.
+    pub(super) fn try_carry(&self, message: Message, receipt: Receipt) -> Result<(), (Message, Receipt)> {
+        let message = Arc::new(message);
+        self.admit(message, receipt, Class::Publish).map_err(|(message, receipt)| {
+            // nobody else has it yet
+            (Arc::unwrap_or_clone(message), receipt)
+        })
+    }
+
+    /// A client's own publish: waits for credit, which stops that client and nobody else. The receipt is settled
+    /// when everybody who subscribes has it in his queue, and what must survive is durable.
+    pub(super) async fn carry(&self, message: Message, mut receipt: Receipt) {
         let mut message = Arc::new(message);
         loop {
             let mut credit = std::pin::pin!(self.credit.notified());
             credit.as_mut().enable();
             if self.off.load(Ordering::Acquire) {
-                return Err(BusOff);
+                return receipt.settle(Settled::Refused(Refusal::Quota));
             }
-            match self.admit(message, Class::Publish) {
-                Ok(()) => return Ok(()),
-                Err(back) => message = back,
+            match self.admit(message, receipt, Class::Publish) {
+                Ok(()) => return,
+                Err(back) => (message, receipt) = back,
             }
             credit.await;
         }
@@ -129,16 +151,25 @@ impl Bus {
         &self.hub
     }
 
+    pub(super) fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// Reads the sessions and retained messages that were kept. Before the doors open.
+    pub async fn load(&self, store: &dyn Store, limits: &Limits) -> Result<(), StoreError> {
+        self.hub.load(store, |owner| limits.queue(&owner.who)).await
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn admit(&self, message: Arc<Message>, class: Class) -> Result<(), Arc<Message>> {
+    fn admit(&self, message: Arc<Message>, receipt: Receipt, class: Class) -> Result<(), (Arc<Message>, Receipt)> {
         if self.off.load(Ordering::Acquire) {
-            return Err(message);
+            return Err((message, receipt));
         }
         let mut state = self.state();
-        let token = state.slab.admit(message, class)?;
+        let token = state.slab.admit(message, receipt, class)?;
         if let Some(crossing) = &state.crossing {
             crossing.carry(token);
         }
@@ -173,8 +204,7 @@ impl Bus {
         };
         self.credit.notify_waiters();
         match taken {
-            Some(message) if self.hub.dispatch(&message) => {}
-            Some(_) => self.metrics.dropped("retained_quota"),
+            Some((message, receipt)) => self.hub.dispatch(&message, receipt),
             None => self.metrics.dropped("bus_token"),
         }
     }
@@ -289,11 +319,12 @@ impl Bulletins for Bus {
         if !retain && !self.watched(topic) {
             return;
         }
-        if let Err(message) = self.admit(Arc::new(Message::new(topic, payload, qos as u8, retain)), Class::Own) {
+        let message = Message { own: true, ..Message::new(topic, payload, qos as u8, retain) };
+        if let Err((message, _)) = self.admit(Arc::new(message), Receipt::none(), Class::Own) {
             self.metrics.dropped("bus_own");
             // what is retained must be right even when nobody can be told now
-            if retain && !self.hub.keep(&message) {
-                self.metrics.dropped("retained_quota");
+            if retain {
+                self.hub.keep(&message);
             }
         }
     }

@@ -3,13 +3,15 @@
 
 use super::*;
 use crate::domain::{ByteSize, LinkId, Span, SystemClock};
-use crate::door::mqtt::client::{Client, Outgoing, QueueLimits};
-use crate::door::mqtt::hub::Subscription;
+use crate::door::credentials::tests::MapStore;
+use crate::door::mqtt::client::Client;
+use crate::door::mqtt::hub::{Options, Owner, QueueLimits, Session};
 use crate::topics::{Role, Who};
 
 struct Rig {
     bus: Arc<Bus>,
     client: Arc<Client>,
+    session: Arc<Session>,
     stop: CancellationToken,
     tracker: TaskTracker,
 }
@@ -18,14 +20,14 @@ fn rig(settings: BusSettings) -> Rig {
     let (tracker, stop, metrics) = (TaskTracker::new(), CancellationToken::new(), Metrics::default());
     let table = Arc::new(Table::builtin("gw").unwrap());
     let clock = Arc::new(SystemClock);
-    let bus = Bus::start(settings, table, clock, metrics.clone(), &tracker, stop.clone());
+    let bus = Bus::start(settings, &Limits::default(), Arc::new(MapStore::default()), table, clock, metrics.clone(), &tracker, stop.clone());
     let limits = QueueLimits { packets: 100_000, bytes: 1 << 30 };
     let (who, peer) = (Who::Operator(Role::Viewer), std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
-    let client = Arc::new(Client::new(LinkId(1), who, "k".into(), peer, limits, metrics));
-    let subscription =
-        Subscription { client: client.clone(), qos: 2, no_local: false, retain_as_published: false, id: None };
-    bus.hub.subscribe("#", &subscription, 0);
-    Rig { bus, client, stop, tracker }
+    let client = Arc::new(Client::new(LinkId(1), who.clone(), "k".into(), peer, limits, metrics));
+    let owner = Owner { user: "u".into(), client_id: "c".into(), who };
+    let session = bus.hub.open(owner, true, 0, limits, &client).unwrap().session;
+    bus.hub.subscribe(&session, "#", Options { qos: 2, no_local: false, retain_as_published: false, id: None }, 0);
+    Rig { bus, client, session, stop, tracker }
 }
 
 fn quick() -> BusSettings {
@@ -36,10 +38,10 @@ fn message(n: u32) -> Message {
     Message::new(format!("t/{n}"), Bytes::new(), 0, false)
 }
 
-async fn next(client: &Client) -> String {
+async fn next(session: &Session) -> String {
     let waiting = async {
         loop {
-            if let Some((Outgoing::Copy(copy), _)) = client.take(true, true) {
+            if let Some((copy, _)) = session.take(LinkId(1), 64) {
                 return copy.message.topic.to_string();
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -52,14 +54,14 @@ async fn next(client: &Client) -> String {
 async fn a_panic_of_the_router_thread_loses_nothing_that_was_accepted() {
     let rig = rig(quick());
     for n in 0..500 {
-        rig.bus.carry(message(n)).await.unwrap();
+        rig.bus.carry(message(n), Receipt::none()).await;
     }
     rig.bus.sabotage();
     for n in 500..1_000 {
-        rig.bus.carry(message(n)).await.unwrap();
+        rig.bus.carry(message(n), Receipt::none()).await;
     }
     for n in 0..1_000 {
-        assert_eq!(next(&rig.client).await, format!("t/{n}"));
+        assert_eq!(next(&rig.session).await, format!("t/{n}"));
     }
     assert_eq!(rig.bus.metrics.bus_restarts.get(), 1);
     let bus = rig.bus.clone();
@@ -76,13 +78,13 @@ async fn a_panic_of_the_router_thread_loses_nothing_that_was_accepted() {
 async fn a_bus_that_stands_still_is_replaced_when_its_canary_is_overdue() {
     let rig = rig(quick());
     rig.bus.deafen(true);
-    rig.bus.carry(message(1)).await.unwrap();
+    rig.bus.carry(message(1), Receipt::none()).await;
     while rig.bus.metrics.bus_restarts.get() == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(rig.bus.degraded());
     rig.bus.deafen(false);
-    assert_eq!(next(&rig.client).await, "t/1", "what was under way is sent again");
+    assert_eq!(next(&rig.session).await, "t/1", "what was under way is sent again");
     rig.stop.cancel();
 }
 
@@ -98,7 +100,9 @@ async fn after_too_many_restarts_it_is_off_and_says_so_and_stops_nobody() {
         }
     }
     assert!(rig.bus.degraded());
-    assert_eq!(rig.bus.carry(message(1)).await, Err(BusOff));
+    let (receipt, told) = Receipt::new();
+    rig.bus.carry(message(1), receipt).await;
+    assert_eq!(told.await.unwrap(), Settled::Refused(Refusal::Quota));
     rig.bus.copy(message(2));
     Bulletins::publish(&*rig.bus, "gateway/gw/status", Bytes::from_static(b"x"), QoS::AtLeastOnce, true);
     rig.tracker.close();
@@ -114,18 +118,18 @@ async fn copies_are_dropped_and_told_while_publishes_wait() {
         rig.bus.copy(message(n));
     }
     assert_eq!(rig.bus.metrics.drops("bus_copy"), 8, "three quarters of 16 slots for copies");
-    rig.bus.carry(message(100)).await.unwrap();
-    rig.bus.carry(message(101)).await.unwrap();
+    rig.bus.carry(message(100), Receipt::none()).await;
+    rig.bus.carry(message(101), Receipt::none()).await;
     let bus = rig.bus.clone();
-    let mut third = std::pin::pin!(async move { bus.carry(message(102)).await });
+    let mut third = std::pin::pin!(async move { bus.carry(message(102), Receipt::none()).await });
     assert!(tokio::time::timeout(Duration::from_millis(50), &mut third).await.is_err(), "it waits for credit");
     rig.bus.deafen(false);
     // what was swallowed while deaf comes again with a new Router
     rig.bus.sabotage();
-    third.await.unwrap();
+    third.await;
     let mut topics = Vec::new();
     while topics.len() < 16 {
-        topics.push(next(&rig.client).await);
+        topics.push(next(&rig.session).await);
     }
     assert_eq!(topics.iter().filter(|t| t.starts_with("t/")).count(), 15);
     assert!(topics.iter().any(|t| t == "gateway/gw/event/-/gap"), "{topics:?}");

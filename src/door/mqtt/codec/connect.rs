@@ -36,7 +36,7 @@ pub struct Will {
     pub retain: bool,
     /// Properties (MQTT 5).
     pub props: Option<Box<PublishProps>>,
-    /// Seconds to wait (MQTT 5); at most the life of the session, which ends with the connection here.
+    /// Seconds to wait (MQTT 5); at most the life of the session.
     pub delay: u32,
 }
 
@@ -61,6 +61,8 @@ pub struct Connect {
     pub receive_maximum: u16,
     /// Largest packet that the client takes.
     pub max_packet: u32,
+    /// Topic aliases that the client takes.
+    pub alias_maximum: u16,
     /// The client asks for extended authentication.
     pub extended_auth: bool,
 }
@@ -87,6 +89,7 @@ pub(super) fn read(r: &mut Reader) -> Result<Connect, CodecError> {
         session_expiry: props.session_expiry.unwrap_or(0),
         receive_maximum: props.receive_maximum.unwrap_or(u16::MAX),
         max_packet: props.max_packet.unwrap_or(u32::MAX),
+        alias_maximum: props.alias_maximum.unwrap_or(0),
         extended_auth: props.auth_method.is_some(),
     })
 }

@@ -141,13 +141,13 @@ fn unsubscribe(version: Version, r: &mut Reader) -> Result<Unsubscribe, CodecErr
 }
 
 fn disconnect(version: Version, r: &mut Reader) -> Result<Packet, CodecError> {
-    let mut reason = 0;
+    let (mut reason, mut expiry) = (0, None);
     if version == Version::V5 && r.left() > 0 {
         reason = r.u8()?;
         if r.left() > 0 {
-            Props::read(r, Place::Disconnect)?;
+            expiry = Props::read(r, Place::Disconnect)?.session_expiry;
         }
     }
     r.end()?;
-    Ok(Packet::Disconnect(reason))
+    Ok(Packet::Disconnect { reason, expiry })
 }

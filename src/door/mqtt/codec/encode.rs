@@ -20,8 +20,9 @@ pub enum AckKind {
 
 /// CONNACK. `code` is a return code of 3.1.1 or a reason code of 5.
 pub fn connack(out: &mut BytesMut, version: Version, code: u8, props: &ConnackProps<'_>) {
+    let present = u8::from(code == 0 && props.session_present);
     if version == Version::V4 {
-        out.put_slice(&[0x20, 2, 0, code]);
+        out.put_slice(&[0x20, 2, present, code]);
         return;
     }
     let mut p = BytesMut::new();
@@ -30,18 +31,26 @@ pub fn connack(out: &mut BytesMut, version: Version, code: u8, props: &ConnackPr
         p.put_u16(props.receive_maximum);
         p.put_u8(0x27);
         p.put_u32(props.max_packet);
-        p.put_slice(&[0x2A, 0]); // no shared subscriptions
+        if props.alias_maximum > 0 {
+            p.put_u8(0x22);
+            p.put_u16(props.alias_maximum);
+        }
         if let Some(id) = props.assigned_id {
             p.put_u8(0x12);
             put_binary(&mut p, id.as_bytes());
         }
-        if props.no_session_expiry {
-            p.put_slice(&[0x11, 0, 0, 0, 0]);
+        if let Some(expiry) = props.session_expiry {
+            p.put_u8(0x11);
+            p.put_u32(expiry);
+        }
+        if let Some(seconds) = props.server_keep_alive {
+            p.put_u8(0x13);
+            p.put_u16(seconds);
         }
     }
     out.put_u8(0x20);
     put_varint(out, 2 + varint_len(p.len()) + p.len());
-    out.put_slice(&[0, code]);
+    out.put_slice(&[present, code]);
     put_varint(out, p.len());
     out.put_slice(&p);
 }
@@ -63,13 +72,21 @@ pub struct PublishHead<'a> {
     pub expiry: Option<u32>,
     /// Subscription identifiers that matched.
     pub subscriptions: &'a [u32],
+    /// A topic alias (MQTT 5), and whether the client knows it: then the topic is left out.
+    pub alias: Option<(u16, bool)>,
 }
 
 /// PUBLISH. Returns the number of bytes that it took.
 pub fn publish(out: &mut BytesMut, version: Version, head: PublishHead<'_>, topic: &str, payload: &[u8]) -> usize {
     let before = out.len();
     let mut p = BytesMut::new();
+    let mut name = topic;
     if version == Version::V5 {
+        if let Some((alias, known)) = head.alias {
+            p.put_u8(0x23);
+            p.put_u16(alias);
+            name = if known { "" } else { topic };
+        }
         if let Some(props) = head.props {
             props.put(&mut p, head.expiry);
         }
@@ -80,11 +97,11 @@ pub fn publish(out: &mut BytesMut, version: Version, head: PublishHead<'_>, topi
     }
     let id_len = if head.qos > 0 { 2 } else { 0 };
     let props_len = if version == Version::V5 { varint_len(p.len()) + p.len() } else { 0 };
-    let body = 2 + topic.len() + id_len + props_len + payload.len();
+    let body = 2 + name.len() + id_len + props_len + payload.len();
     out.reserve(5 + body);
     out.put_u8(0x30 | u8::from(head.dup) << 3 | head.qos << 1 | u8::from(head.retain));
     put_varint(out, body);
-    put_binary(out, topic.as_bytes());
+    put_binary(out, name.as_bytes());
     if head.qos > 0 {
         out.put_u16(head.id);
     }

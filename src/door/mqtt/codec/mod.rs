@@ -64,7 +64,9 @@ pub mod reason {
     pub const BAD_TOPIC: u8 = 0x90;
     /// PUBREL or PUBCOMP for an unknown packet id.
     pub const NO_SUCH_ID: u8 = 0x92;
-    /// A topic alias was used, none is allowed.
+    /// More publishes are on their way than the receive maximum allows.
+    pub const RECEIVE_MAXIMUM: u8 = 0x93;
+    /// A topic alias that is 0, too large or not set.
     pub const BAD_ALIAS: u8 = 0x94;
     /// Larger than the limit.
     pub const TOO_LARGE: u8 = 0x95;
@@ -76,8 +78,6 @@ pub mod reason {
     pub const BAD_PAYLOAD: u8 = 0x99;
     /// Retained messages are not accepted here.
     pub const NO_RETAIN: u8 = 0x9A;
-    /// Shared subscriptions are not spoken here.
-    pub const NO_SHARED: u8 = 0x9E;
 }
 
 /// Why bytes are no packet.
@@ -164,8 +164,13 @@ pub enum Packet {
     Unsubscribe(Unsubscribe),
     /// PINGREQ.
     PingReq,
-    /// DISCONNECT with its reason code (0 in 3.1.1).
-    Disconnect(u8),
+    /// DISCONNECT.
+    Disconnect {
+        /// The reason code (0 in 3.1.1).
+        reason: u8,
+        /// A new session expiry, seconds (MQTT 5).
+        expiry: Option<u32>,
+    },
 }
 
 impl Packet {
@@ -180,7 +185,7 @@ impl Packet {
             Packet::Subscribe(_) => "subscribe",
             Packet::Unsubscribe(_) => "unsubscribe",
             Packet::PingReq => "pingreq",
-            Packet::Disconnect(_) => "disconnect",
+            Packet::Disconnect { .. } => "disconnect",
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct PublishProps {
     pub correlation: Option<Bytes>,
     /// Free pairs, in order.
     pub user: Vec<(Text, Text)>,
-    /// A topic alias: none is allowed by this gateway, kept to say so.
+    /// A topic alias: it belongs to one connection and does not travel on.
     pub alias: Option<u16>,
 }
 
@@ -33,8 +33,14 @@ pub struct ConnackProps<'a> {
     pub receive_maximum: u16,
     /// Largest packet that is accepted.
     pub max_packet: u32,
-    /// The client asked for a session that outlives the connection; it does not get one.
-    pub no_session_expiry: bool,
+    /// The session was there before.
+    pub session_present: bool,
+    /// Seconds that the session is kept, when that is not what the client asked for.
+    pub session_expiry: Option<u32>,
+    /// Topic aliases that the client may use.
+    pub alias_maximum: u16,
+    /// Seconds of keep-alive, when the client's own do not count.
+    pub server_keep_alive: Option<u16>,
 }
 
 /// Every property that a client may send, whatever the packet.

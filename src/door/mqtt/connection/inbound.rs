@@ -2,22 +2,27 @@
 
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
-use super::{Connection, Pending};
-use crate::domain::{Receipt, Refusal, Settled};
+use super::{Connection, Done, Pending};
+use crate::domain::{Receipt, Refusal, Settled, Wall};
 use crate::door::mqtt::codec::{self, Ack, AckKind, Frame, Packet, Publish, Subscribe, Unsubscribe, Version, reason};
 use crate::door::mqtt::ending::Ending;
-use crate::door::mqtt::hub::Subscription;
+use crate::door::mqtt::hub::{Answer, Options};
 use crate::door::mqtt::message::Message;
 use crate::door::mqtt::socket::Transport;
 use crate::door::rights::{self, Destination};
+use crate::store::Batch;
+use crate::topics;
 
 /// Read at once while no packet is half there; on the stack, so that an idle connection holds nothing.
 const SCRATCH: usize = 8 << 10;
@@ -45,7 +50,10 @@ impl<T: Transport> Connection<T> {
                 Some(frame) if self.inbox.len() >= frame.header + frame.body => self.take(frame)?,
                 _ => match self.poll_fill(cx, frame) {
                     Poll::Pending => return Ok(moved),
-                    Poll::Ready(Ok(n)) if n > 0 => self.clocks.last_received = Instant::now(),
+                    Poll::Ready(Ok(n)) if n > 0 => {
+                        self.clocks.last_received = Instant::now();
+                        self.seat.gate().metrics.bytes_in.inc_by(n as u64);
+                    }
                     Poll::Ready(_) => return Err(Ending::PeerGone),
                 },
             }
@@ -79,20 +87,12 @@ impl<T: Transport> Connection<T> {
             Packet::Publish(publish) => self.on_publish(publish),
             Packet::Subscribe(subscribe) => self.on_subscribe(&subscribe),
             Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(&unsubscribe),
-            Packet::PubAck(Ack { id, .. }) => self.inflight.acked(id),
-            Packet::PubComp(Ack { id, .. }) => self.inflight.completed(id),
+            Packet::PubAck(Ack { id, .. }) => self.on_answer(id, Answer::Ack),
+            Packet::PubComp(Ack { id, .. }) => self.on_answer(id, Answer::Comp),
             Packet::PubRec(ack) => self.on_pubrec(ack),
             Packet::PubRel(ack) => self.on_pubrel(ack),
             Packet::PingReq => codec::pingresp(&mut self.replies),
-            Packet::Disconnect(0x04) => return Err(Ending::LeftWithWill),
-            Packet::Disconnect(_) => return Err(Ending::Left),
-        }
-        self.received_too_much()
-    }
-
-    fn received_too_much(&self) -> Result<(), Ending> {
-        if self.received.len() > MAX_RECEIVED {
-            return Err(Ending::Broke(reason::QUOTA, "no_pubrel"));
+            Packet::Disconnect { reason, expiry } => return Err(self.on_disconnect(reason, expiry)),
         }
         Ok(())
     }
@@ -116,50 +116,74 @@ impl<T: Transport> Connection<T> {
     }
 
     fn on_publish(&mut self, publish: Publish) {
-        if publish.props.as_ref().is_some_and(|p| p.alias.is_some()) {
+        let Some(topic) = self.topic_of(&publish) else {
             return self.break_off(reason::BAD_ALIAS, "topic_alias");
-        }
-        if !rights::sound_topic(publish.topic.as_str()) {
+        };
+        if !rights::sound_topic(&topic) {
             return self.break_off(reason::BAD_TOPIC, "bad_topic");
         }
-        if publish.qos == 2 && self.received.contains(&publish.id) {
-            // sent before: it is answered again, not handed on again
-            if !self.owed.holds(publish.id) {
-                self.owed.known(2, publish.id, reason::SUCCESS);
-            }
+        if publish.qos == 2 && !self.begin_receiving(publish.id) {
             return;
         }
-        if publish.qos == 2 {
-            self.received.push(publish.id);
-        }
         let gate = self.seat.gate().clone();
-        let client = self.seat.client().clone();
-        let topic = publish.topic.as_str();
-        match rights::destination(&gate.table, &client.who, topic) {
+        let (client, session) = (self.seat.client().clone(), self.seat.session().number);
+        match rights::destination(&gate.table, &client.who, &topic) {
             None => self.refuse(&publish, reason::NOT_AUTHORIZED, "not_allowed"),
             Some(Destination::Uplink { dialect, stream, device }) => {
-                gate.mirror(topic, &publish.payload, client.link, false);
+                gate.mirror(&topic, &publish.payload, session, false);
                 let receipt = self.owed.receipt(publish.qos, publish.id);
                 let work = gate.uplink(client.link, device, (dialect, stream), &publish.payload, receipt);
-                self.pending = work.map(Pending);
+                self.pending = work.map(quietly);
             }
             Some(Destination::Command { .. }) if publish.retain => {
                 self.refuse(&publish, reason::NO_RETAIN, "retained_command");
             }
             Some(Destination::Command { device, name }) => {
-                gate.mirror(topic, &publish.payload, client.link, false);
+                gate.mirror(&topic, &publish.payload, session, false);
                 let receipt = self.owed.receipt(publish.qos, publish.id);
                 let doing = gate.commands.command(device, name, publish.payload.clone());
-                self.pending = Some(Pending(Box::pin(async move { settle(receipt, doing.await) })));
+                self.pending = Some(quietly(Box::pin(async move { settle(receipt, doing.await) })));
             }
             Some(Destination::Bus) => {
                 let receipt = self.owed.receipt(publish.qos, publish.id);
-                let (bus, message) = (gate.bus.clone(), message(publish, Some(client.link)));
-                self.pending = Some(Pending(Box::pin(async move {
-                    settle(receipt, bus.carry(message).await.map_err(|_| Refusal::Quota));
-                })));
+                let message = message(publish, topic, session, gate.clock.wall());
+                let bus = gate.bus.clone();
+                if let Err((message, receipt)) = bus.try_carry(message, receipt) {
+                    let carrying = async move { bus.carry(message, receipt).await };
+                    self.pending = Some(quietly(Box::pin(carrying)));
+                }
             }
         }
+    }
+
+    /// The topic, also when the publish names it by an alias.
+    fn topic_of(&mut self, publish: &Publish) -> Option<Arc<str>> {
+        match publish.props.as_ref().and_then(|p| p.alias) {
+            None => Some(publish.topic.as_str().into()),
+            Some(alias) => self.aliases.topic(alias, publish.topic.as_str()),
+        }
+    }
+
+    /// Notes a QoS 2 packet id; false when the message was handed on before, or must not be.
+    fn begin_receiving(&mut self, id: u16) -> bool {
+        let most = match self.version {
+            Version::V4 => MAX_RECEIVED,
+            Version::V5 => usize::from(self.seat.gate().settings.limits.in_flight),
+        };
+        let session = self.seat.session();
+        let Some(writes) = session.begin_receiving(id) else {
+            // sent before: it is answered again, not handed on again
+            if !self.owed.holds(id) {
+                self.owed.known(2, id, reason::SUCCESS);
+            }
+            return false;
+        };
+        if session.receiving() > most {
+            self.break_off(reason::RECEIVE_MAXIMUM, "no_pubrel");
+            return false;
+        }
+        self.seat.gate().bus.keeper().note(writes);
+        true
     }
 
     fn refuse(&mut self, publish: &Publish, code: u8, cause: &'static str) {
@@ -168,121 +192,121 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Ends the connection for a broken rule, at the next step.
-    fn break_off(&self, code: u8, name: &'static str) {
+    pub(super) fn break_off(&self, code: u8, name: &'static str) {
         self.seat.client().end(Ending::Broke(code, name));
     }
 
     fn on_subscribe(&mut self, subscribe: &Subscribe) {
         let gate = self.seat.gate().clone();
-        let client = self.seat.client().clone();
+        let session = self.seat.session().clone();
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         for wanted in &subscribe.filters {
             let filter = wanted.filter.as_str();
-            let known = self.seat.filters.iter().any(|f| **f == *filter);
-            if let Some(code) = self.denied(filter, known) {
+            if wanted.no_local && topics::shared(filter).is_some() {
+                return self.break_off(reason::PROTOCOL_ERROR, "protocol_error");
+            }
+            if let Some(code) = self.denied(filter) {
                 gate.metrics.dropped("subscription");
                 codes.push(code);
                 continue;
             }
-            if !known {
-                self.seat.filters.push(filter.into());
-            }
-            let subscription = Subscription {
-                client: client.clone(),
+            let options = Options {
                 qos: wanted.qos,
                 no_local: wanted.no_local,
                 retain_as_published: wanted.retain_as_published,
                 id: subscribe.subscription_id,
             };
-            gate.bus.hub().subscribe(filter, &subscription, wanted.retain_handling);
+            gate.bus.hub().subscribe(&session, filter, options, wanted.retain_handling);
             codes.push(wanted.qos);
         }
-        codec::suback(&mut self.replies, self.version, subscribe.id, &codes);
+        let mut answer = BytesMut::new();
+        codec::suback(&mut answer, self.version, subscribe.id, &codes);
+        self.answer_when_written(gate.bus.hub().changed(&session), answer);
     }
 
-    fn denied(&self, filter: &str, known: bool) -> Option<u8> {
+    /// What a kept session promises is durable before its client is told.
+    fn answer_when_written(&mut self, writes: Batch, answer: BytesMut) {
+        if writes.is_empty() {
+            return self.replies.extend_from_slice(&answer);
+        }
+        let keeper = self.seat.gate().bus.keeper().clone();
+        self.pending = Some(Pending(Box::pin(async move {
+            match keeper.write(writes).await {
+                true => Done::Answer(answer),
+                false => Done::Failed(Ending::Broke(reason::SERVER_BUSY, "storage")),
+            }
+        })));
+    }
+
+    fn denied(&self, filter: &str) -> Option<u8> {
         let gate = self.seat.gate();
         let who = &self.seat.client().who;
         if !rights::sound_filter(filter) {
             return Some(reason::BAD_FILTER);
         }
-        if filter.starts_with("$share/") {
-            return Some(reason::NO_SHARED);
-        }
-        if !known && self.seat.filters.len() >= gate.settings.limits.subscriptions {
+        let (count, known) = self.seat.session().subscribed(filter);
+        if !known && count >= gate.settings.limits.subscriptions {
             return Some(reason::QUOTA);
         }
         (!gate.table.may_subscribe(who, filter)).then_some(reason::NOT_AUTHORIZED)
     }
 
     fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
-        let (gate, link) = (self.seat.gate().clone(), self.seat.client().link);
+        let (gate, session) = (self.seat.gate().clone(), self.seat.session().clone());
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
         for filter in &unsubscribe.filters {
-            let filter = filter.as_str();
-            let known = gate.bus.hub().unsubscribe(filter, link);
-            self.seat.filters.retain(|f| **f != *filter);
+            let known = gate.bus.hub().unsubscribe(&session, filter.as_str());
             codes.push(if known { reason::SUCCESS } else { reason::NO_SUBSCRIPTION });
         }
-        codec::unsuback(&mut self.replies, self.version, unsubscribe.id, &codes);
+        let mut answer = BytesMut::new();
+        codec::unsuback(&mut answer, self.version, unsubscribe.id, &codes);
+        self.answer_when_written(gate.bus.hub().changed(&session), answer);
+    }
+
+    fn on_answer(&self, id: u16, answer: Answer) {
+        let writes = self.seat.session().answered(id, answer);
+        self.seat.gate().bus.keeper().note(writes);
     }
 
     fn on_pubrec(&mut self, Ack { id, reason: code }: Ack) {
-        if self.inflight.received(id, code >= 0x80) {
-            codec::ack(&mut self.replies, self.version, AckKind::PubRel, id, reason::SUCCESS);
-        } else if code < 0x80 {
-            codec::ack(&mut self.replies, self.version, AckKind::PubRel, id, reason::NO_SUCH_ID);
+        if code >= 0x80 {
+            return self.on_answer(id, Answer::Refused);
         }
+        let (writes, code) = match self.seat.session().received_by_client(id) {
+            Some(writes) => (writes, reason::SUCCESS),
+            None => (Batch::new(), reason::NO_SUCH_ID),
+        };
+        let mut answer = BytesMut::new();
+        codec::ack(&mut answer, self.version, AckKind::PubRel, id, code);
+        self.answer_when_written(writes, answer);
     }
 
     fn on_pubrel(&mut self, Ack { id, .. }: Ack) {
-        let known = self.received.contains(&id);
-        self.received.retain(|r| *r != id);
-        if self.received.is_empty() {
-            self.received = Vec::new();
-        }
+        let known = self.forget_received(id);
         let code = if known || self.version == Version::V4 { reason::SUCCESS } else { reason::NO_SUCH_ID };
         codec::ack(&mut self.replies, self.version, AckKind::PubComp, id, code);
     }
 
-    /// The will, as if the client had published it now. Its rights were checked at CONNECT.
-    pub(super) async fn publish_will(&mut self) {
-        let Some(will) = self.will.take() else { return };
-        let (gate, client) = (self.seat.gate().clone(), self.seat.client().clone());
-        let topic = will.topic.as_str();
-        if rights::is_own_status(&gate.table, &client.who, topic) {
-            return; // the door writes it from the connection itself
+    fn on_disconnect(&mut self, code: u8, expiry: Option<u32>) -> Ending {
+        let most = u32::try_from(self.seat.gate().settings.limits.session_expiry.0.as_secs()).unwrap_or(u32::MAX);
+        match expiry {
+            // a session that was to end with its connection cannot be kept after all
+            Some(expiry) if expiry > 0 && self.session_expiry == 0 => {
+                return Ending::Broke(reason::PROTOCOL_ERROR, "protocol_error");
+            }
+            Some(expiry) => {
+                self.session_expiry = expiry.min(most);
+                self.seat.session().set_expiry(self.session_expiry);
+            }
+            None => {}
         }
-        let work: Option<futures::future::BoxFuture<'static, ()>> =
-            match rights::destination(&gate.table, &client.who, topic) {
-                Some(Destination::Uplink { dialect, stream, device }) => {
-                    gate.mirror(topic, &will.payload, client.link, false);
-                    gate.uplink(client.link, device, (dialect, stream), &will.payload, Receipt::none())
-                }
-                Some(Destination::Bus) => {
-                    let publish = Publish {
-                        dup: false,
-                        qos: will.qos,
-                        retain: will.retain,
-                        topic: will.topic.clone(),
-                        id: 0,
-                        props: will.props.clone(),
-                        payload: will.payload.clone(),
-                    };
-                    let (bus, message) = (gate.bus.clone(), message(publish, Some(client.link)));
-                    Some(Box::pin(async move {
-                        // a bus that is off has nobody to tell
-                        let _ = bus.carry(message).await;
-                    }))
-                }
-                Some(Destination::Command { .. }) | None => None,
-            };
-        if let Some(work) = work
-            && tokio::time::timeout(super::GOODBYE, work).await.is_err()
-        {
-            gate.metrics.dropped("will");
-        }
+        if code == 0x04 { Ending::LeftWithWill } else { Ending::Left }
     }
+}
+
+/// Work that leaves nothing to say.
+fn quietly(work: BoxFuture<'static, ()>) -> Pending {
+    Pending(Box::pin(work.map(|()| Done::Quietly)))
 }
 
 fn settle(receipt: Receipt, done: Result<(), Refusal>) {
@@ -292,9 +316,11 @@ fn settle(receipt: Receipt, done: Result<(), Refusal>) {
     });
 }
 
-fn message(publish: Publish, from: Option<crate::domain::LinkId>) -> Message {
-    let Publish { qos, retain, topic, props, payload, .. } = publish;
-    // the payload is a view of the read buffer: a retained message must not keep that alive
-    let payload = if retain { Bytes::copy_from_slice(&payload) } else { payload };
-    Message { props, from, ..Message::new(topic.as_str(), payload, qos, retain) }
+/// Payloads up to this are copied: as a view each would keep a whole read buffer alive while it waits.
+const COPIED: usize = 4 << 10;
+
+fn message(publish: Publish, topic: Arc<str>, session: u64, wall: Wall) -> Message {
+    let Publish { qos, retain, props, payload, .. } = publish;
+    let payload = if retain || payload.len() <= COPIED { Bytes::copy_from_slice(&payload) } else { payload };
+    Message { props, from: Some(session), wall, ..Message::new(topic, payload, qos, retain) }
 }

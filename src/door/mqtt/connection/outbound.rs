@@ -1,6 +1,7 @@
-//! To the client: answers first, then its queue.
+//! To the client: answers first, then what it did not answer before, then its queues.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
@@ -8,9 +9,9 @@ use tokio::time::Instant;
 
 use super::{Connection, Speaking};
 use crate::domain::{LinkPacket, PacketKind};
-use crate::door::mqtt::client::{Copy, Outgoing};
-use crate::door::mqtt::codec::{self, AckKind, PublishHead, Version};
+use crate::door::mqtt::codec::{self, AckKind, PublishHead, Version, reason};
 use crate::door::mqtt::ending::Ending;
+use crate::door::mqtt::hub::{Answer, Copy, Flight, Session, Stage};
 use crate::door::mqtt::socket::Transport;
 
 /// How much is encoded at once for a watcher.
@@ -23,11 +24,14 @@ impl<T: Transport> Connection<T> {
         while let Poll::Ready(due) = self.owed.poll(cx) {
             moved = true;
             if due.code >= 0x80 && due.kind == AckKind::PubRec {
-                self.received.retain(|id| *id != due.id);
+                self.forget_received(due.id);
             }
             if self.version == Version::V4 && due.retry {
                 // not acknowledged: the client sends it again
                 self.seat.gate().metrics.dropped("withheld");
+                if due.lost {
+                    self.break_off(reason::IMPLEMENTATION, "internal");
+                }
                 continue;
             }
             let code = if self.version == Version::V4 { 0 } else { due.code };
@@ -35,6 +39,13 @@ impl<T: Transport> Connection<T> {
             self.seat.gate().metrics.packet_out(if due.kind == AckKind::PubAck { "puback" } else { "pubrec" });
         }
         moved
+    }
+
+    /// A QoS 2 publish was refused or released.
+    pub(super) fn forget_received(&self, id: u16) -> bool {
+        let Some(writes) = self.seat.session().end_receiving(id) else { return false };
+        self.seat.gate().bus.keeper().note(writes);
+        true
     }
 
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<bool, Ending> {
@@ -59,6 +70,7 @@ impl<T: Transport> Connection<T> {
             && !speaking.begun
             && speaking.epoch != self.seat.client().audio_epoch()
         {
+            self.aliases.take_back(&speaking.downlink.packet.topic, speaking.alias);
             self.out.clear();
             self.speaking = None;
         }
@@ -66,6 +78,7 @@ impl<T: Transport> Connection<T> {
 
     fn wrote(&mut self, n: usize) {
         self.out.advance(n);
+        self.seat.gate().metrics.bytes_out.inc_by(n as u64);
         if let Some(speaking) = &mut self.speaking {
             speaking.begun = true;
         }
@@ -75,9 +88,9 @@ impl<T: Transport> Connection<T> {
         if self.out.capacity() > 0 {
             self.out = BytesMut::new();
         }
-        if let Some(Speaking { packet: Outgoing::Downlink { packet, at }, .. }) = self.speaking.take() {
-            self.seat.gate().metrics.lateness.observe((Instant::now() - at).as_secs_f64());
-            self.show(&packet);
+        if let Some(Speaking { downlink, .. }) = self.speaking.take() {
+            self.seat.gate().metrics.lateness.observe((Instant::now() - downlink.at).as_secs_f64());
+            self.show(&downlink.packet);
         }
     }
 
@@ -86,63 +99,93 @@ impl<T: Transport> Connection<T> {
         if !self.replies.is_empty() {
             std::mem::swap(&mut self.out, &mut self.replies);
         }
-        while self.speaking.is_none() && self.out.len() < BATCH {
-            let taken = self.seat.client().take(self.out.is_empty(), self.inflight.has_room());
-            let Some((next, epoch)) = taken else { break };
-            match next {
-                Outgoing::Copy(copy) => self.encode_copy(&copy),
-                Outgoing::Downlink { packet, at } => {
-                    self.encode_downlink(&packet);
-                    if packet.kind == PacketKind::Audio {
-                        let packet = Outgoing::Downlink { packet, at };
-                        self.speaking = Some(Speaking { packet, epoch, begun: false });
-                    } else {
-                        self.show(&packet);
-                    }
-                }
-            }
-        }
+        while self.out.len() < BATCH && self.fill_again() {}
+        while self.speaking.is_none() && self.out.len() < BATCH && self.fill_downlink() {}
+        let session = self.seat.session().clone();
+        while self.speaking.is_none() && self.out.len() < BATCH && self.fill_copy(&session) {}
         !self.out.is_empty()
     }
 
-    fn show(&self, packet: &LinkPacket) {
-        self.seat.gate().mirror(&packet.topic, &packet.payload, self.seat.client().link, true);
+    /// What was not answered on an earlier connection.
+    fn fill_again(&mut self) -> bool {
+        let under_way = self.seat.session().under_way().saturating_sub(self.resend.len());
+        if under_way >= self.room {
+            return false;
+        }
+        let Some(Flight { id, stage, copy }) = self.resend.pop_front() else { return false };
+        match (stage, copy) {
+            (Stage::Comp, _) => codec::ack(&mut self.out, self.version, AckKind::PubRel, id, reason::SUCCESS),
+            (_, Some(copy)) => self.encode_copy(&Copy { again: true, ..copy }, id),
+            (_, None) => {}
+        }
+        true
     }
 
-    fn encode_downlink(&mut self, packet: &LinkPacket) {
+    fn fill_downlink(&mut self) -> bool {
+        let Some((downlink, epoch)) = self.seat.client().take(self.out.is_empty()) else { return false };
+        let alias = self.encode_downlink(&downlink.packet);
+        if downlink.packet.kind == PacketKind::Audio {
+            self.speaking = Some(Speaking { downlink, epoch, alias, begun: false });
+        } else {
+            self.show(&downlink.packet);
+        }
+        true
+    }
+
+    fn fill_copy(&mut self, session: &Arc<Session>) -> bool {
+        let room = if self.resend.is_empty() { self.room } else { 0 };
+        let Some((copy, id)) = session.take(self.seat.client().link, room) else { return false };
+        self.encode_copy(&copy, id);
+        true
+    }
+
+    fn show(&self, packet: &LinkPacket) {
+        self.seat.gate().mirror(&packet.topic, &packet.payload, self.seat.session().number, true);
+    }
+
+    fn encode_downlink(&mut self, packet: &LinkPacket) -> Option<(u16, bool)> {
         // order matters more than the promise: what must arrive is sent again by its owner, not by this connection
-        let qos = if self.inflight.has_room() { packet.qos as u8 } else { 0 };
-        let id = if qos > 0 { self.inflight.begin(qos) } else { 0 };
-        let head = PublishHead { qos, id, ..PublishHead::default() };
+        let id = self.seat.session().downlink_id(packet.qos as u8, self.room);
+        let qos = if id > 0 { packet.qos as u8 } else { 0 };
+        let alias = self.aliases.alias(&packet.topic);
+        let head = PublishHead { qos, id, alias, ..PublishHead::default() };
         codec::publish(&mut self.out, self.version, head, &packet.topic, &packet.payload);
         self.seat.gate().metrics.packet_out("publish");
+        alias
     }
 
-    fn encode_copy(&mut self, copy: &Copy) {
+    fn encode_copy(&mut self, copy: &Copy, id: u16) {
         let message = &copy.message;
         let expiry = message.expiry_left(Instant::now());
-        if expiry == Some(0) {
-            return;
+        if expiry == Some(0) && !copy.again {
+            return self.give_up(id);
         }
-        let id = if copy.qos > 0 { self.inflight.begin(copy.qos) } else { 0 };
+        let alias = self.aliases.alias(&message.topic);
         let head = PublishHead {
-            dup: false,
+            dup: copy.again && copy.qos > 0,
             qos: copy.qos,
             retain: copy.retain,
             id,
             props: message.props.as_deref(),
             expiry,
             subscriptions: &copy.subscriptions,
+            alias,
         };
         let before = self.out.len();
         let n = codec::publish(&mut self.out, self.version, head, &message.topic, &message.payload);
         if n > self.max_packet_out {
             self.out.truncate(before);
-            self.inflight.acked(id);
-            self.inflight.received(id, true);
+            self.aliases.take_back(&message.topic, alias);
+            self.give_up(id);
             self.seat.gate().metrics.dropped("client_max_packet");
         } else {
             self.seat.gate().metrics.packet_out("publish");
         }
+    }
+
+    /// A message that its client will not get.
+    fn give_up(&self, id: u16) {
+        let writes = self.seat.session().answered(id, Answer::Refused);
+        self.seat.gate().bus.keeper().note(writes);
     }
 }

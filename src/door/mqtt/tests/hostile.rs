@@ -84,10 +84,24 @@ async fn k4_and_k5_connections_that_are_refused_or_reset_leave_nothing_behind() 
 }
 
 #[tokio::test]
-async fn k6_shared_groups_are_refused() {
+async fn k6_the_only_member_of_a_shared_group_leaves_with_a_message_unanswered() {
     let mut fixture = Fixture::new().await;
-    let mut four = fixture.peer(Version::V4, "operator").await;
-    assert_eq!(four.subscribe(&["$share/g/x", "$share/g", "$share//x"], 1).await, [0x80, 0x80, 0x80]);
+    let mut four = fixture.raw().await;
+    // clean session off: it is persistent
+    let mut connect = fixture.connect_packet(Version::V4, "operator", "member", 60);
+    connect[9] &= !2;
+    four.send(&connect).await;
+    assert_eq!(four.packet().await, (0x20, vec![0, 0]));
+    assert_eq!(four.subscribe(&["$share/g/x", "$share/g", "$share//x"], 1).await, [1, 0x80, 0x80]);
+    let mut admin = fixture.peer(Version::V4, "admin").await;
+    admin.publish("x", b"1", 1, 1).await;
+    assert_eq!(four.message().await.1, b"1");
+    drop(four);
+    let mut again = fixture.raw().await;
+    again.send(&connect).await;
+    assert_eq!(again.packet().await, (0x20, vec![1, 0]), "its session is there");
+    let (first, _) = again.packet().await;
+    assert_eq!(first, 0x3A, "the message again, marked as a repeat");
     alive(&mut fixture).await;
     fixture.stop().await;
 }
@@ -166,7 +180,7 @@ async fn topics_with_wildcards_or_nothing_in_them_end_the_connection() {
         assert_eq!(peer.next().await, Some((0xE0, vec![0x90])), "{topic:?}");
     }
     let mut alias = fixture.peer(Version::V5, "admin").await;
-    alias.send(&packet(0x30, &[text("a"), vec![3, 0x23, 0, 1]].concat())).await;
+    alias.send(&packet(0x30, &[text("a"), vec![3, 0x23, 0, 0]].concat())).await;
     assert_eq!(alias.next().await, Some((0xE0, vec![0x94])));
     alive(&mut fixture).await;
     fixture.stop().await;

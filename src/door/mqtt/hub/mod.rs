@@ -1,0 +1,517 @@
+//! The broker behind the door: sessions, subscriptions, what is retained.
+//!
+//! It matches and hands copies to bounded queues, and writes down what must survive; it must not know sockets or
+//! the bus's threads.
+
+mod inflight;
+mod keeper;
+mod record;
+mod retained;
+mod session;
+mod tree;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub(super) use inflight::{Flight, Stage};
+pub(super) use keeper::Keeper;
+pub(super) use session::{Answer, Copy, NEVER, Options, Owner, QueueLimits, Session};
+pub(super) use tree::Subscription;
+
+use super::client::Client;
+use super::codec::Will;
+use super::message::Message;
+use super::metrics::Metrics;
+use crate::domain::{Clock, LinkId, Receipt, Wall};
+use crate::store::{Batch, Store, StoreError};
+use retained::Retained;
+use session::{Offered, Remains};
+use tree::{Group, Tree, Visit};
+
+/// Most sessions that are kept, and what is retained.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HubLimits {
+    pub sessions: usize,
+    pub sessions_per_user: usize,
+    pub retained: usize,
+    pub retained_bytes: usize,
+}
+
+/// As many sessions are kept as may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("as many sessions are kept as may be")]
+pub(super) struct SessionQuota;
+
+/// A session for a connection.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub session: Arc<Session>,
+    /// It was there before.
+    pub present: bool,
+    /// What is to be sent again, first.
+    pub resend: VecDeque<Flight>,
+    /// The will of a session that had to go.
+    pub will: Option<(Owner, Will)>,
+    /// To be durable before the client is told.
+    pub writes: Batch,
+}
+
+#[derive(Debug)]
+struct Inner {
+    tree: Tree,
+    retained: Retained,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Hub {
+    /// The tree and the retained messages, under one lock: a new subscription sees each message once.
+    inner: RwLock<Inner>,
+    sessions: Mutex<Sessions>,
+    subscriptions: AtomicUsize,
+    numbers: AtomicU64,
+    limits: HubLimits,
+    keeper: Keeper,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+}
+
+impl Hub {
+    pub fn new(limits: HubLimits, keeper: Keeper, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
+        let retained = Retained::new(limits.retained, limits.retained_bytes);
+        let inner = RwLock::new(Inner { tree: Tree::default(), retained });
+        let (sessions, subscriptions, numbers) = (Mutex::default(), AtomicUsize::new(0), AtomicU64::new(0));
+        Self { inner, sessions, subscriptions, numbers, limits, keeper, clock, metrics }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what was kept. Before the doors open.
+    pub async fn load(&self, store: &dyn Store, limits: impl Fn(&Owner) -> QueueLimits) -> Result<(), StoreError> {
+        let now = self.clock.wall();
+        let found = record::load(store, now).await?;
+        let (retained, sessions) = (found.retained.len(), found.sessions.len());
+        for message in found.retained {
+            self.write().retained.keep(&message);
+        }
+        for (record, kept) in found.sessions {
+            let limits = limits(&record.owner);
+            self.restore(record, kept, limits, now);
+        }
+        if retained + sessions + found.unreadable > 0 {
+            tracing::info!(retained, sessions, unreadable = found.unreadable, "mqtt sessions and retained messages read");
+        }
+        Ok(())
+    }
+
+    fn restore(&self, record: record::SessionRecord, kept: record::Kept, limits: QueueLimits, now: Wall) {
+        let session = self.new_session(record.owner, record.expiry, limits);
+        let away = if record.left.0 == 0 || now.0 == 0 { 0 } else { now.0.saturating_sub(record.left.0) };
+        {
+            let mut inner = self.write();
+            for (filter, options) in &kept.filters {
+                inner.tree.insert(filter, session.subscription(*options));
+            }
+            self.count_subscriptions(&inner.tree);
+        }
+        session.restore(kept, Duration::from_millis(away));
+        // what is there was within the quota once: it stays
+        let unlimited = HubLimits { sessions: usize::MAX, sessions_per_user: usize::MAX, ..self.limits };
+        let _ = self.insert(session, unlimited);
+    }
+
+    fn new_session(&self, owner: Owner, expiry: u32, limits: QueueLimits) -> Arc<Session> {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        let key = key(&owner.user, &owner.client_id);
+        Arc::new(Session::new(number, key, owner, expiry, limits))
+    }
+
+    /// Finds or makes the session of a connection, and attaches it.
+    pub fn open(
+        &self,
+        owner: Owner,
+        clean: bool,
+        expiry: u32,
+        limits: QueueLimits,
+        client: &Arc<Client>,
+    ) -> Result<Opened, SessionQuota> {
+        let (mut writes, mut will) = (Batch::new(), None);
+        let old = self.sessions().by_key.get(&*client.key).cloned();
+        // a session of another identity under the same name is nobody's any more
+        let (resumed, void) = match old {
+            Some(old) if !clean && old.is_kept() && old.owner == owner => (Some(old), None),
+            old => (None, old),
+        };
+        if let Some(void) = void {
+            will = self.discard(&void, "replaced", &mut writes).map(|will| (void.owner.clone(), will));
+        }
+        let present = resumed.is_some();
+        let session = match resumed {
+            Some(session) => session,
+            None => self.insert(self.new_session(owner, expiry, limits), self.limits)?,
+        };
+        let resend = session.attach(client, expiry);
+        if expiry > 0 {
+            record::put_session(&mut writes, &session.describe(Wall(0)));
+        }
+        Ok(Opened { session, present, resend, will, writes })
+    }
+
+    fn insert(&self, session: Arc<Session>, limits: HubLimits) -> Result<Arc<Session>, SessionQuota> {
+        let mut sessions = self.sessions();
+        if session.counted {
+            let of_user = sessions.kept_by_user.get(&session.owner.user).copied().unwrap_or(0);
+            if sessions.kept >= limits.sessions || of_user >= limits.sessions_per_user {
+                return Err(SessionQuota);
+            }
+            sessions.kept += 1;
+            *sessions.kept_by_user.entry(session.owner.user.clone()).or_default() += 1;
+        }
+        sessions.by_key.insert(session.key.clone(), session.clone());
+        Ok(session)
+    }
+
+    /// A connection is over. Gives the will that is due at once, when there is one.
+    pub fn leave(&self, session: &Arc<Session>, link: LinkId, will: Option<Will>) -> Option<Will> {
+        let mut writes = Batch::new();
+        let mut due = None;
+        if session.detach(link, will) {
+            due = self.discard(session, "left", &mut writes);
+        } else if session.is_kept() && !session.is_online() {
+            record::put_session(&mut writes, &session.describe(self.clock.wall()));
+        }
+        self.keeper.note(writes);
+        due
+    }
+
+    /// Ends a session for good. Gives its will, which is due then.
+    fn discard(&self, session: &Arc<Session>, why: &'static str, writes: &mut Batch) -> Option<Will> {
+        {
+            let mut sessions = self.sessions();
+            let current = sessions.by_key.get(&session.key).is_some_and(|s| s.number == session.number);
+            if !current {
+                return None;
+            }
+            sessions.by_key.remove(&session.key);
+            sessions.uncount(session);
+        }
+        let Remains { filters, shared, will, numbers, received } = session.end();
+        {
+            let mut inner = self.write();
+            for filter in &filters {
+                inner.tree.remove(filter, session.number);
+            }
+            self.count_subscriptions(&inner.tree);
+        }
+        if session.counted {
+            self.metrics.session_ended(why);
+            record::delete_session(writes, &session.owner, &numbers, &received);
+        }
+        for copy in shared {
+            self.pass_on(copy, writes);
+        }
+        will
+    }
+
+    /// A message of a shared subscription whose member is gone goes to another one.
+    fn pass_on(&self, copy: Copy, writes: &mut Batch) {
+        let Some(filter) = copy.share.clone() else { return };
+        let again = Copy { number: None, again: true, ..copy };
+        let mut found = Found { message: again.message.clone(), one: Vec::new(), any: Vec::new() };
+        self.read().tree.visit(&again.message.topic, &mut found);
+        if let Some((_, members)) = found.any.into_iter().find(|(f, _)| *f == filter) {
+            self.offer_any(members, writes);
+        }
+    }
+
+    /// Ends the sessions of a user; one that has somebody connected ends with its connection.
+    pub fn forget_user(&self, user: &str) {
+        let sessions: Vec<_> = self.sessions().by_key.values().filter(|s| *s.owner.user == *user).cloned().collect();
+        let mut writes = Batch::new();
+        for session in sessions {
+            session.set_expiry(0);
+            if session.is_online() {
+                continue;
+            }
+            // nobody is left who could have meant the will
+            let _ = self.discard(&session, "revoked", &mut writes);
+        }
+        self.keeper.note(writes);
+    }
+
+    /// What is due at `now`: wills, of sessions that live on or not.
+    pub fn due(&self, now: Instant) -> Vec<(Owner, Will)> {
+        let away: Vec<_> = self.sessions().by_key.values().filter(|s| !s.is_online()).cloned().collect();
+        let (mut wills, mut writes) = (Vec::new(), Batch::new());
+        for session in away {
+            let (will, expired) = session.due(now);
+            let last = if expired { self.discard(&session, "expired", &mut writes) } else { None };
+            wills.extend(will.or(last).map(|will| (session.owner.clone(), will)));
+        }
+        for message in self.write().retained.expire(now) {
+            record::delete_retained(&mut writes, &message);
+        }
+        self.keeper.note(writes);
+        wills
+    }
+
+    /// Adds or replaces; queues what is retained unless `retain_handling` says no. What to write before it is told.
+    pub fn subscribe(&self, session: &Arc<Session>, filter: &str, options: Options, retain_handling: u8) {
+        let new = session.remember(filter, options);
+        let mut inner = self.write();
+        inner.tree.insert(filter, session.subscription(options));
+        self.count_subscriptions(&inner.tree);
+        let wanted = retain_handling == 0 || (retain_handling == 1 && new);
+        if !wanted || crate::topics::shared(filter).is_some() {
+            return;
+        }
+        let mut writes = Batch::new();
+        for message in inner.retained.matching(filter) {
+            let copy = Copy {
+                qos: message.qos.min(options.qos),
+                message,
+                retain: true,
+                subscriptions: options.id.into_iter().collect(),
+                from_store: true,
+                share: None,
+                number: None,
+                again: false,
+            };
+            session.offer(copy, &mut writes);
+        }
+        drop(inner);
+        self.keeper.note(writes);
+    }
+
+    /// Removes; false when there was none.
+    pub fn unsubscribe(&self, session: &Session, filter: &str) -> bool {
+        session.forget(filter);
+        let mut inner = self.write();
+        let removed = inner.tree.remove(filter, session.number);
+        self.count_subscriptions(&inner.tree);
+        removed
+    }
+
+    fn count_subscriptions(&self, tree: &Tree) {
+        self.subscriptions.store(tree.len(), Ordering::Relaxed);
+    }
+
+    /// What must be durable before a session's client is told of a change of its subscriptions.
+    pub fn changed(&self, session: &Session) -> Batch {
+        let mut writes = Batch::new();
+        if session.is_kept() {
+            record::put_session(&mut writes, &session.describe(Wall(0)));
+        }
+        writes
+    }
+
+    /// Would anybody but `except` get a message on this topic now.
+    pub fn watched(&self, topic: &str, except: Option<u64>) -> bool {
+        if self.subscriptions.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let mut watch = Watch { except, found: false };
+        self.read().tree.visit(topic, &mut watch);
+        watch.found
+    }
+
+    /// Keeps it when it asks for that, and queues a copy for everybody who subscribes to its topic. The receipt is
+    /// settled when everything that must survive is durable.
+    pub fn dispatch(&self, message: &Arc<Message>, receipt: Receipt) {
+        let mut writes = Batch::new();
+        let mut found = Found { message: message.clone(), one: Vec::new(), any: Vec::new() };
+        if message.retain {
+            let mut inner = self.write();
+            self.retain(&mut inner, message, &mut writes);
+            inner.tree.visit(&message.topic, &mut found);
+        } else {
+            self.read().tree.visit(&message.topic, &mut found);
+        }
+        for (session, copy) in found.one {
+            self.offer(&session, copy, &mut writes);
+        }
+        for (_, members) in found.any {
+            self.offer_any(members, &mut writes);
+        }
+        self.keeper.settle(writes, receipt);
+    }
+
+    /// Keeps a message without telling anybody: what a lost bus must not lose.
+    pub fn keep(&self, message: &Arc<Message>) {
+        let mut writes = Batch::new();
+        self.retain(&mut self.write(), message, &mut writes);
+        self.keeper.note(writes);
+    }
+
+    fn retain(&self, inner: &mut Inner, message: &Arc<Message>, writes: &mut Batch) {
+        if !inner.retained.keep(message) {
+            self.metrics.dropped("retained_quota");
+        } else if !message.own {
+            record::put_retained(writes, message);
+        }
+    }
+
+    fn offer(&self, session: &Arc<Session>, copy: Copy, writes: &mut Batch) {
+        if session.offer(copy, writes) == Offered::Overflow && !session.is_online() {
+            // the client finds no session when it comes back: better than one with a gap
+            tracing::warn!(user = %session.owner.user, client_id = %session.owner.client_id, "kept session outgrew its limit, it is dropped");
+            let _ = self.discard(session, "overflow", writes);
+        }
+    }
+
+    fn offer_any(&self, members: Vec<(Arc<Session>, Copy)>, writes: &mut Batch) {
+        for (session, copy) in members {
+            if session.offer(copy, writes) == Offered::Taken {
+                return;
+            }
+        }
+        self.metrics.dropped("shared");
+    }
+
+    /// Counts for metrics and `$SYS`.
+    pub fn figures(&self) -> Figures {
+        let mut figures = Figures { subscriptions: self.subscriptions.load(Ordering::Relaxed), ..Figures::default() };
+        let sessions: Vec<_> = self.sessions().by_key.values().cloned().collect();
+        figures.kept = self.sessions().kept;
+        for session in &sessions {
+            let (messages, bytes) = session.waiting();
+            figures.waiting += messages;
+            figures.waiting_bytes += bytes;
+            figures.away += usize::from(!session.is_online());
+        }
+        (figures.retained, figures.retained_bytes) = self.read().retained.size();
+        figures
+    }
+
+    /// Every subscription of everybody, to look at rights again.
+    pub fn all_sessions(&self) -> Vec<Arc<Session>> {
+        self.sessions().by_key.values().cloned().collect()
+    }
+}
+
+/// How much there is of what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Figures {
+    pub subscriptions: usize,
+    pub kept: usize,
+    pub away: usize,
+    pub waiting: usize,
+    pub waiting_bytes: usize,
+    pub retained: usize,
+    pub retained_bytes: usize,
+}
+
+/// What a takeover and a session are found by.
+pub(super) fn key(user: &str, client_id: &str) -> Arc<str> {
+    // a client id counts within its user: nobody throws another user off
+    Arc::from(format!("{user}\0{client_id}"))
+}
+
+#[derive(Debug, Default)]
+struct Sessions {
+    by_key: HashMap<Arc<str>, Arc<Session>>,
+    kept: usize,
+    kept_by_user: HashMap<Arc<str>, usize>,
+}
+
+impl Sessions {
+    fn uncount(&mut self, session: &Session) {
+        if !session.counted {
+            return;
+        }
+        self.kept = self.kept.saturating_sub(1);
+        let user = &session.owner.user;
+        if let Some(n) = self.kept_by_user.get_mut(user) {
+            *n = n.saturating_sub(1);
+            if *n == 0 {
+                self.kept_by_user.remove(user);
+            }
+        }
+    }
+}
+
+struct Watch {
+    except: Option<u64>,
+    found: bool,
+}
+
+impl<'t> Visit<'t> for Watch {
+    fn subscription(&mut self, subscription: &'t Subscription) {
+        let session = &subscription.session;
+        self.found |= Some(session.number) != self.except && session.is_online();
+    }
+
+    fn group(&mut self, group: &'t Group) {
+        self.found |= group.has_another(self.except);
+    }
+}
+
+/// One copy a session, whatever the number of its matching filters: the highest QoS and all identifiers; and for
+/// each shared subscription its members in their turn.
+struct Found {
+    message: Arc<Message>,
+    one: Vec<(Arc<Session>, Copy)>,
+    any: Vec<(Arc<str>, Vec<(Arc<Session>, Copy)>)>,
+}
+
+impl Found {
+    fn copy(&self, options: &Options, share: Option<Arc<str>>) -> Copy {
+        Copy {
+            message: self.message.clone(),
+            qos: self.message.qos.min(options.qos),
+            retain: options.retain_as_published && self.message.retain,
+            subscriptions: options.id.into_iter().collect(),
+            from_store: false,
+            share,
+            number: None,
+            again: false,
+        }
+    }
+}
+
+impl<'t> Visit<'t> for Found {
+    fn subscription(&mut self, subscription: &'t Subscription) {
+        let Subscription { session, options } = subscription;
+        let number = Some(session.number);
+        if self.message.direct == number || (options.no_local && self.message.from == number) {
+            return;
+        }
+        let copy = self.copy(options, None);
+        match self.one.iter_mut().find(|(s, _)| s.number == session.number) {
+            Some((_, old)) => {
+                old.qos = old.qos.max(copy.qos);
+                old.retain |= copy.retain;
+                old.subscriptions.extend(copy.subscriptions);
+            }
+            None => self.one.push((session.clone(), copy)),
+        }
+    }
+
+    fn group(&mut self, group: &'t Group) {
+        let members = group.in_turn().into_iter();
+        let members = members.filter(|s| self.message.direct != Some(s.session.number));
+        let share = group.filter.clone();
+        let members: Vec<_> =
+            members.map(|s| (s.session.clone(), self.copy(&s.options, Some(share.clone())))).collect();
+        if !members.is_empty() {
+            self.any.push((share, members));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,336 @@
+//! Sessions, what waits for them, and what a restart finds again; time moved by hand.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::domain::{ManualClock, Wall};
+use crate::door::credentials::tests::MapStore;
+use crate::door::mqtt::codec::Text;
+use crate::topics::{Role, Who};
+
+const LIMITS: QueueLimits = QueueLimits { packets: 4, bytes: 10_000 };
+
+struct Rig {
+    hub: Hub,
+    store: Arc<MapStore>,
+    clock: Arc<ManualClock>,
+    links: u64,
+}
+
+/// One connection and its session.
+struct Visit1 {
+    client: Arc<Client>,
+    opened: Opened,
+}
+
+impl Visit1 {
+    fn take(&self) -> Option<(String, u16, bool)> {
+        let (copy, id) = self.opened.session.take(self.client.link, 64)?;
+        Some((copy.message.topic.to_string(), id, copy.again))
+    }
+
+    fn session(&self) -> &Arc<Session> {
+        &self.opened.session
+    }
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::over(Arc::new(MapStore::default()), Arc::new(ManualClock::new(Wall(1_000_000))))
+    }
+
+    fn over(store: Arc<MapStore>, clock: Arc<ManualClock>) -> Self {
+        let limits = HubLimits { sessions: 8, sessions_per_user: 3, retained: 3, retained_bytes: 10_000 };
+        let metrics = Metrics::default();
+        let (keeper, _work) = Keeper::new(store.clone(), metrics.clone());
+        Self { hub: Hub::new(limits, keeper, clock.clone(), metrics), store, clock, links: 0 }
+    }
+
+    async fn restarted(self) -> Self {
+        let Self { store, clock, .. } = self;
+        let rig = Self::over(store.clone(), clock);
+        rig.hub.load(&*store, |_| LIMITS).await.unwrap();
+        rig
+    }
+
+    fn try_open(&mut self, id: &str, clean: bool, expiry: u32) -> Result<Visit1, SessionQuota> {
+        self.links += 1;
+        let who = Who::Operator(Role::Operator);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let (link, key) = (LinkId(self.links), key("u", id));
+        let client = Arc::new(Client::new(link, who.clone(), key, peer, LIMITS, Metrics::default()));
+        let owner = Owner { user: "u".into(), client_id: id.into(), who };
+        let opened = self.hub.open(owner, clean, expiry, LIMITS, &client)?;
+        self.hub.keeper.note(opened.writes.clone());
+        Ok(Visit1 { client, opened })
+    }
+
+    fn open(&mut self, id: &str, clean: bool, expiry: u32) -> Visit1 {
+        self.try_open(id, clean, expiry).unwrap()
+    }
+
+    fn subscribe(&self, visit: &Visit1, filter: &str, qos: u8) {
+        let options = Options { qos, no_local: false, retain_as_published: false, id: None };
+        self.hub.subscribe(visit.session(), filter, options, 0);
+        self.hub.keeper.note(self.hub.changed(visit.session()));
+    }
+
+    fn leave(&self, visit: &Visit1) -> Option<Will> {
+        self.hub.leave(visit.session(), visit.client.link, None)
+    }
+
+    fn publish(&self, topic: &str, qos: u8) {
+        self.hub.dispatch(&Arc::new(self.message(topic, qos, false)), Receipt::none());
+    }
+
+    fn message(&self, topic: &str, qos: u8, retain: bool) -> Message {
+        Message { wall: self.clock.wall(), ..Message::new(topic, Bytes::from_static(b"x"), qos, retain) }
+    }
+}
+
+fn will(delay: u32) -> Will {
+    let topic = Text::new(Bytes::from_static(b"gone")).unwrap();
+    Will { topic, payload: Bytes::from_static(b"w"), qos: 0, retain: false, props: None, delay }
+}
+
+#[tokio::test]
+async fn a_session_without_expiry_ends_with_its_connection() {
+    let mut rig = Rig::new();
+    let a = rig.open("a", false, 0);
+    rig.subscribe(&a, "t", 1);
+    rig.leave(&a);
+    rig.publish("t", 1);
+    let again = rig.open("a", false, 0);
+    assert!(!again.opened.present && again.take().is_none());
+    assert_eq!(rig.hub.figures().subscriptions, 0);
+    assert!(rig.restarted().await.hub.all_sessions().is_empty());
+}
+
+#[tokio::test]
+async fn what_comes_while_the_client_is_away_waits_and_survives_a_restart_but_qos_0() {
+    let mut rig = Rig::new();
+    let a = rig.open("a", false, 600);
+    rig.subscribe(&a, "t/#", 2);
+    rig.leave(&a);
+    for (topic, qos) in [("t/0", 0), ("t/1", 1), ("t/2", 2)] {
+        rig.publish(topic, qos);
+    }
+    let mut rig = rig.restarted().await;
+    rig.publish("t/3", 1);
+    let a = rig.open("a", false, 600);
+    assert!(a.opened.present);
+    let got: Vec<_> = std::iter::from_fn(|| a.take()).collect();
+    // ids follow from the queue: a restart finds the same ones; what is from before it may have been sent
+    assert_eq!(got, [("t/1".into(), 2, true), ("t/2".into(), 3, true), ("t/3".into(), 4, false)]);
+}
+
+#[tokio::test]
+async fn what_was_not_answered_comes_again_and_what_was_does_not() {
+    let mut rig = Rig::new();
+    let a = rig.open("a", false, 600);
+    rig.subscribe(&a, "t/#", 2);
+    for (topic, qos) in [("t/1", 1), ("t/2", 2), ("t/3", 2), ("t/4", 1)] {
+        rig.publish(topic, qos);
+    }
+    let ids: Vec<u16> = std::iter::from_fn(|| a.take()).map(|(_, id, _)| id).collect();
+    rig.hub.keeper.note(a.session().answered(ids[0], Answer::Ack));
+    rig.hub.keeper.note(a.session().received_by_client(ids[2]).unwrap());
+    assert!(a.session().received_by_client(999).is_none());
+    rig.leave(&a);
+    let b = rig.open("a", false, 600);
+    let resend = |visit: &Visit1| visit.opened.resend.iter().map(|f| (f.id, f.stage)).collect::<Vec<_>>();
+    assert_eq!(resend(&b), [(ids[1], Stage::Rec), (ids[2], Stage::Comp), (ids[3], Stage::Ack)]);
+    // the same after a crash: only that the release is known for certain
+    let mut rig = rig.restarted().await;
+    let c = rig.open("a", false, 600);
+    assert_eq!(resend(&c), [(ids[2], Stage::Comp)]);
+    assert_eq!(c.take(), Some(("t/2".into(), ids[1], true)));
+    assert_eq!(c.take(), Some(("t/4".into(), ids[3], true)));
+    rig.hub.keeper.note(c.session().answered(ids[2], Answer::Comp));
+    rig.hub.keeper.note(c.session().answered(ids[1], Answer::Refused));
+    rig.hub.keeper.note(c.session().answered(ids[3], Answer::Ack));
+    let mut rig = rig.restarted().await;
+    let d = rig.open("a", false, 600);
+    assert!(resend(&d).is_empty() && d.take().is_none());
+}
+
+#[tokio::test]
+async fn a_packet_id_of_qos_2_is_known_until_it_is_released_also_after_a_restart() {
+    let mut rig = Rig::new();
+    let a = rig.open("a", false, 600);
+    rig.hub.keeper.note(a.session().begin_receiving(7).unwrap());
+    assert!(a.session().begin_receiving(7).is_none(), "a repeat");
+    let mut rig = rig.restarted().await;
+    let a = rig.open("a", false, 600);
+    assert!(a.session().begin_receiving(7).is_none(), "a repeat after the restart");
+    rig.hub.keeper.note(a.session().end_receiving(7).unwrap());
+    assert!(a.session().end_receiving(7).is_none());
+    let mut rig = rig.restarted().await;
+    let a = rig.open("a", false, 600);
+    assert!(a.session().begin_receiving(7).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_and_messages_expire_also_while_the_gateway_is_down() {
+    let mut rig = Rig::new();
+    let a = rig.open("a", false, 10);
+    rig.subscribe(&a, "t", 1);
+    rig.leave(&a);
+    tokio::time::advance(Duration::from_secs(9)).await;
+    rig.hub.due(Instant::now());
+    let a = rig.open("a", false, 10);
+    assert!(a.opened.present, "9 of 10 seconds");
+    rig.leave(&a);
+    rig.clock.advance(Duration::from_secs(11));
+    let mut rig = rig.restarted().await;
+    rig.hub.due(Instant::now());
+    assert!(!rig.open("a", false, 10).opened.present, "it was away for 11 seconds, the gateway too");
+    assert_eq!(rig.hub.metrics.sessions_ended("expired"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_will_waits_for_its_delay_or_the_end_of_the_session_and_not_for_one_who_is_back() {
+    let mut rig = Rig::new();
+    for (expiry, delay, after) in [(100, 3, 3), (2, 5, 2)] {
+        let a = rig.open("a", true, expiry);
+        rig.hub.leave(a.session(), a.client.link, Some(will(delay)));
+        tokio::time::advance(Duration::from_secs(after - 1)).await;
+        assert!(rig.hub.due(Instant::now()).is_empty());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(rig.hub.due(Instant::now()).len(), 1, "expiry {expiry}, delay {delay}");
+    }
+    let a = rig.open("a", true, 100);
+    rig.hub.leave(a.session(), a.client.link, Some(will(3)));
+    let back = rig.open("a", false, 100);
+    assert!(back.opened.will.is_none());
+    rig.leave(&back);
+    tokio::time::advance(Duration::from_secs(9)).await;
+    assert!(rig.hub.due(Instant::now()).is_empty(), "it came back in time");
+    let a = rig.open("a", true, 100);
+    rig.hub.leave(a.session(), a.client.link, Some(will(30)));
+    assert!(rig.open("a", true, 100).opened.will.is_some(), "a clean start ends the session, and its will is due");
+}
+
+#[tokio::test]
+async fn a_kept_session_that_outgrows_its_limit_is_dropped_rather_than_served_with_a_gap() {
+    let mut rig = Rig::new();
+    let a = rig.open("a", false, 600);
+    rig.subscribe(&a, "t", 1);
+    rig.leave(&a);
+    for _ in 0..4 {
+        rig.publish("t", 1);
+    }
+    assert_eq!(rig.hub.figures().waiting, 4);
+    rig.publish("t", 1);
+    assert_eq!((rig.hub.metrics.sessions_ended("overflow"), rig.hub.figures().waiting), (1, 0));
+    let mut rig = rig.restarted().await;
+    assert!(!rig.open("a", false, 600).opened.present);
+}
+
+#[tokio::test]
+async fn a_connected_watcher_that_does_not_read_is_told_to_go() {
+    let mut rig = Rig::new();
+    let a = rig.open("a", true, 0);
+    rig.subscribe(&a, "t", 0);
+    for _ in 0..5 {
+        rig.publish("t", 0);
+    }
+    assert_eq!(a.client.ending(), Some(crate::door::mqtt::Ending::TooSlow));
+}
+
+#[tokio::test]
+async fn each_message_of_a_shared_subscription_goes_to_one_member_and_not_to_one_who_is_away() {
+    let mut rig = Rig::new();
+    let (a, b) = (rig.open("a", true, 0), rig.open("b", false, 600));
+    for visit in [&a, &b] {
+        rig.subscribe(visit, "$share/g/t/#", 1);
+    }
+    // the same group name on another filter is another group
+    rig.subscribe(&b, "$share/g/u", 1);
+    rig.publish("u", 1);
+    assert_eq!(b.take().unwrap().0, "u");
+    for n in 0..4 {
+        rig.publish(&format!("t/{n}"), 1);
+    }
+    let count = |visit: &Visit1| std::iter::from_fn(|| visit.take()).count();
+    assert_eq!((count(&a), count(&b)), (2, 2));
+    rig.leave(&b);
+    for n in 0..2 {
+        rig.publish(&format!("t/{n}"), 1);
+    }
+    assert_eq!(count(&a), 2, "all to the one who is there");
+    // what a member had not answered when its session ended goes to another
+    let b = rig.open("b", false, 600);
+    assert_eq!(b.opened.resend.len(), 3, "u and two of t, not answered");
+    rig.leave(&a);
+    let got: Vec<_> = std::iter::from_fn(|| b.take()).collect();
+    assert_eq!(got.len(), 4, "{got:?}");
+}
+
+#[tokio::test]
+async fn overlapping_subscriptions_give_one_copy_with_the_highest_qos_and_every_identifier() {
+    let mut rig = Rig::new();
+    let a = rig.open("a", true, 0);
+    for (filter, qos, id) in [("t/+", 2, 5), ("t/#", 1, 6), ("+/a", 0, 7)] {
+        let options = Options { qos, no_local: false, retain_as_published: false, id: Some(id) };
+        rig.hub.subscribe(a.session(), filter, options, 0);
+    }
+    rig.publish("t/a", 2);
+    let (copy, _) = a.session().take(a.client.link, 64).unwrap();
+    let mut ids = copy.subscriptions.clone();
+    ids.sort_unstable();
+    assert_eq!((copy.qos, ids), (2, vec![5, 6, 7]));
+    assert!(a.take().is_none());
+}
+
+#[tokio::test]
+async fn retained_messages_survive_a_restart_the_gateways_own_are_made_anew() {
+    let mut rig = Rig::new();
+    for n in 0..4 {
+        rig.hub.dispatch(&Arc::new(rig.message(&format!("r/{n}"), 1, true)), Receipt::none());
+    }
+    assert_eq!(rig.hub.metrics.drops("retained_quota"), 1, "three may be kept");
+    rig.hub.dispatch(&Arc::new(Message { own: true, ..rig.message("r/own", 0, true) }), Receipt::none());
+    rig.hub.dispatch(&Arc::new(Message { payload: Bytes::new(), ..rig.message("r/1", 0, true) }), Receipt::none());
+    let topics = |visit: &Visit1| std::iter::from_fn(|| visit.take()).map(|t| t.0).collect::<Vec<_>>();
+    let a = rig.open("a", true, 0);
+    rig.subscribe(&a, "r/#", 1);
+    assert_eq!(topics(&a), ["r/0", "r/2", "r/own"]);
+    let mut rig = rig.restarted().await;
+    let a = rig.open("a", true, 0);
+    rig.subscribe(&a, "r/#", 1);
+    assert_eq!(topics(&a), ["r/0", "r/2"]);
+}
+
+#[tokio::test]
+async fn a_user_keeps_so_many_sessions_and_no_more() {
+    let mut rig = Rig::new();
+    for id in ["a", "b", "c"] {
+        let visit = rig.open(id, false, 600);
+        rig.leave(&visit);
+    }
+    assert!(rig.try_open("d", false, 600).is_err());
+    assert!(!rig.open("d", true, 0).opened.present, "one that is not kept is free");
+    assert!(rig.open("a", false, 600).opened.present);
+    rig.hub.forget_user("u");
+    assert_eq!(rig.hub.figures().kept, 1, "the one that is connected ends with its connection");
+    assert!(rig.try_open("e", false, 600).is_ok());
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_keeps_nobody_else_out() {
+    let mut rig = Rig::new();
+    let a = rig.open("a", false, 600);
+    rig.leave(&a);
+    let mut batch = Batch::new();
+    for kind in *b"rqsi" {
+        let key = crate::store::Key::new(crate::store::Space::Mqtt).byte(kind).text("x").text("y").u64(1);
+        batch.put(key, b"\xff\xfe no record".to_vec());
+    }
+    rig.store.commit(batch).await.unwrap();
+    let mut rig = rig.restarted().await;
+    assert!(rig.open("a", false, 600).opened.present);
+}

@@ -20,6 +20,7 @@ use crate::delivery::Delivery;
 use crate::domain::Ingress;
 use crate::door::credentials::Credentials;
 use crate::door::mqtt::{Bus, Door};
+use crate::door::rights::Rights;
 use crate::door::{http, mqtt};
 use crate::engine::supervisor::View;
 use crate::lifelog::Lifelog;
@@ -64,6 +65,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     );
     let credentials = Credentials::open(Arc::clone(&shared), &data, Arc::clone(&clock)).await?;
     first_operator(&credentials, &data).await?;
+    let rights = Rights::open(Arc::clone(&table), config.mqtt.rules.clone(), Arc::clone(&shared)).await?;
 
     let workers = Workers::new(cores(), metrics.workers)?;
     let vad = load_vad(&config).await?;
@@ -129,6 +131,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
             commands: Arc::new(DeviceCommands::new(router.clone())),
             credentials: Arc::clone(&credentials),
             table: Arc::clone(&table),
+            rights: Arc::clone(&rights),
             bus: bus.clone(),
             clock: Arc::clone(&clock),
             metrics: metrics.mqtt,

@@ -22,6 +22,7 @@ use crate::domain::{
     Settled, Stream, Uplink,
 };
 use crate::door::credentials::Credentials;
+use crate::door::rights::Rights;
 use crate::topics::Table;
 use crate::wire;
 
@@ -32,6 +33,7 @@ pub(super) struct Gate {
     pub commands: Arc<dyn Commands>,
     pub credentials: Arc<Credentials>,
     pub table: Arc<Table>,
+    pub rights: Arc<Rights>,
     pub bus: Arc<Bus>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
@@ -46,7 +48,7 @@ pub(super) struct Gate {
 
 impl Gate {
     pub fn new(settings: Settings, parts: Parts) -> Self {
-        let Parts { ingress, commands, credentials, table, bus, clock, metrics } = parts;
+        let Parts { ingress, commands, credentials, table, rights, bus, clock, metrics } = parts;
         let (registry, strangers) = (Registry::default(), Strangers::default());
         let (links, arrivals, quiet_until) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::default());
         Self {
@@ -55,6 +57,7 @@ impl Gate {
             commands,
             credentials,
             table,
+            rights,
             bus,
             clock,
             metrics,

@@ -14,7 +14,7 @@ use super::registry::Refused;
 use super::seat::Seat;
 use super::socket::Transport;
 use crate::domain::DeviceId;
-use crate::door::rights;
+use crate::door::rights::Caller;
 use crate::topics::Who;
 
 /// Longest client id, in bytes.
@@ -92,22 +92,22 @@ async fn admit(gate: &Arc<Gate>, connect: &Connect, peer: SocketAddr) -> Result<
     if connect.extended_auth {
         return Err((reason::BAD_AUTH_METHOD, "auth_method"));
     }
-    let who = identify(gate, connect, peer)?;
+    let (who, user) = identify(gate, connect, peer)?;
     let link = gate.next_link();
     let (id, assigned) = client_id(connect, link.0)?;
+    let caller = Caller { who: who.clone(), user, client: id.as_str().into() };
     if let Some(will) = &connect.will
-        && !rights::may_will(&gate.table, &who, will.topic.as_str())
+        && !gate.rights.may_will(&caller, will.topic.as_str())
     {
         return Err((reason::NOT_AUTHORIZED, "will"));
     }
-    let user = connect.login.as_ref().map(|l| l.user.as_str()).unwrap_or_default();
     let limits = &gate.settings.limits;
     let queue = match &who {
         Who::Device(_) => QueueLimits { packets: limits.downlink_packets, bytes: limits.downlink_bytes.len() },
         _ => QueueLimits { packets: limits.watcher_packets, bytes: limits.watcher_bytes.len() },
     };
     // a client id counts within its user: nobody throws another user off
-    let key = Arc::from(format!("{user}\0{id}"));
+    let key = Arc::from(format!("{}\0{id}", caller.user));
     let client = Arc::new(Client::new(link, who, key, peer, queue, gate.metrics.clone()));
     let online = |device: &DeviceId| gate.status(device, true);
     let admission = gate
@@ -130,14 +130,19 @@ fn deny(gate: &Gate, client: &Client, refused: Refused) -> Denied {
     (reason::QUOTA, "duplicate")
 }
 
-fn identify(gate: &Gate, connect: &Connect, peer: SocketAddr) -> Result<Who, Denied> {
+/// Who it is, and the user name that it has proven: empty for an anonymous client.
+fn identify(gate: &Gate, connect: &Connect, peer: SocketAddr) -> Result<(Who, Arc<str>), Denied> {
     if let Some(login) = &connect.login
         && let Some(who) = gate.credentials.verify(login.user.as_str(), &login.password)
     {
-        return Ok(who);
+        return Ok((who, login.user.as_str().into()));
     }
     let settings = &gate.settings;
-    let bring_up = settings.bring_up && (settings.bring_up_anywhere || peer.ip().to_canonical().is_loopback());
+    let loopback = peer.ip().to_canonical().is_loopback();
+    if connect.login.is_none() && settings.anonymous && (settings.anonymous_anywhere || loopback) {
+        return Ok((Who::Anonymous, "".into()));
+    }
+    let bring_up = settings.bring_up && (settings.bring_up_anywhere || loopback);
     let denied = match &connect.login {
         None => (reason::NOT_AUTHORIZED, "no_credentials"),
         Some(_) => (reason::BAD_CREDENTIALS, "bad_credentials"),
@@ -145,7 +150,7 @@ fn identify(gate: &Gate, connect: &Connect, peer: SocketAddr) -> Result<Who, Den
     // a stranger is the device that it says it is; also in bring-up mode a name that has a secret needs it
     let name = connect.login.as_ref().map_or(connect.client_id.as_str(), |login| login.user.as_str());
     match DeviceId::parse(name) {
-        Ok(device) if bring_up && !gate.credentials.knows(name) => Ok(Who::Device(device)),
+        Ok(device) if bring_up && !gate.credentials.knows(name) => Ok((Who::Device(device), name.into())),
         _ => Err(denied),
     }
 }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{ByteSize, Problem, Span};
+use crate::topics::Rule;
 
 /// The MQTT door.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +19,14 @@ pub struct Settings {
     pub bring_up: bool,
     /// Bring-up mode from every address, not only from loopback (default false): anybody in reach may be any device.
     pub bring_up_anywhere: bool,
+    /// Admit clients that give no user name and no password, with the rights that rules give to "anonymous" and
+    /// "everyone" (default false). On loopback only, unless `anonymous_anywhere` says otherwise.
+    pub anonymous: bool,
+    /// Anonymous clients from every address, not only from loopback (default false).
+    pub anonymous_anywhere: bool,
+    /// Rules that widen or narrow who may read and publish what, beside those that `voxgate rule add` keeps in the
+    /// store. None by default; each is a table `[[mqtt.rules]]` of `subject`, `access` and `filter`.
+    pub rules: Vec<Rule>,
     /// Limits.
     pub limits: Limits,
     /// The bus to operators' clients.
@@ -28,7 +37,16 @@ impl Default for Settings {
     fn default() -> Self {
         let listen = SocketAddr::from(([0, 0, 0, 0], 1883));
         let (limits, bus) = (Limits::default(), BusSettings::default());
-        Self { listen, bring_up: false, bring_up_anywhere: false, limits, bus }
+        Self {
+            listen,
+            bring_up: false,
+            bring_up_anywhere: false,
+            anonymous: false,
+            anonymous_anywhere: false,
+            rules: Vec::new(),
+            limits,
+            bus,
+        }
     }
 }
 
@@ -171,6 +189,19 @@ impl Settings {
         if self.bring_up_anywhere && !self.bring_up {
             let key = format!("{path}.bring_up_anywhere");
             problems.push(Problem::new(key, "says nothing without bring_up", "set bring_up too, or remove it"));
+        }
+        if self.anonymous_anywhere && !self.anonymous {
+            let key = format!("{path}.anonymous_anywhere");
+            problems.push(Problem::new(key, "says nothing without anonymous", "set anonymous too, or remove it"));
+        }
+        if self.anonymous && self.bring_up {
+            let what = "cannot be on together with bring_up, which makes a device of the same client";
+            problems.push(Problem::new(format!("{path}.anonymous"), what, "leave one of them out"));
+        }
+        for (at, rule) in self.rules.iter().enumerate() {
+            if let Err(error) = rule.check() {
+                problems.push(Problem::new(format!("{path}.rules[{at}].filter"), error.what, error.remedy));
+            }
         }
         problems
     }

@@ -131,11 +131,16 @@ impl Fixture {
         let lane = Semaphore::new(Semaphore::MAX_PERMITS >> 1);
         let recorder = Arc::new(Recorder { seen: tx, lane, audio: AtomicUsize::new(0) });
         let commands = Arc::new(RecordedCommands::default());
+        let rights =
+            crate::door::rights::Rights::open(table.clone(), settings.rules.clone(), Arc::new(MapStore::default()))
+                .await
+                .unwrap();
         let parts = Parts {
             ingress: recorder.clone(),
             commands: commands.clone(),
             credentials,
             table,
+            rights,
             bus: bus.clone(),
             clock,
             metrics: metrics.clone(),

@@ -12,12 +12,13 @@ use tokio_util::io::poll_read_buf;
 
 use super::{Connection, Pending};
 use crate::domain::{Receipt, Refusal, Settled};
+use crate::door::mqtt::client::Client;
 use crate::door::mqtt::codec::{self, Ack, AckKind, Frame, Packet, Publish, Subscribe, Unsubscribe, Version, reason};
 use crate::door::mqtt::ending::Ending;
 use crate::door::mqtt::hub::Subscription;
 use crate::door::mqtt::message::Message;
 use crate::door::mqtt::socket::Transport;
-use crate::door::rights::{self, Destination};
+use crate::door::rights::{self, Caller, Destination};
 
 /// Read at once while no packet is half there; on the stack, so that an idle connection holds nothing.
 const SCRATCH: usize = 8 << 10;
@@ -135,7 +136,7 @@ impl<T: Transport> Connection<T> {
         let gate = self.seat.gate().clone();
         let client = self.seat.client().clone();
         let topic = publish.topic.as_str();
-        match rights::destination(&gate.table, &client.who, topic) {
+        match gate.rights.destination(&caller(&client), topic) {
             None => self.refuse(&publish, reason::NOT_AUTHORIZED, "not_allowed"),
             Some(Destination::Uplink { dialect, stream, device }) => {
                 gate.mirror(topic, &publish.payload, client.link, false);
@@ -202,7 +203,6 @@ impl<T: Transport> Connection<T> {
 
     fn denied(&self, filter: &str, known: bool) -> Option<u8> {
         let gate = self.seat.gate();
-        let who = &self.seat.client().who;
         if !rights::sound_filter(filter) {
             return Some(reason::BAD_FILTER);
         }
@@ -212,7 +212,7 @@ impl<T: Transport> Connection<T> {
         if !known && self.seat.filters.len() >= gate.settings.limits.subscriptions {
             return Some(reason::QUOTA);
         }
-        (!gate.table.may_subscribe(who, filter)).then_some(reason::NOT_AUTHORIZED)
+        (!gate.rights.may_subscribe(&caller(self.seat.client()), filter)).then_some(reason::NOT_AUTHORIZED)
     }
 
     fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
@@ -250,39 +250,45 @@ impl<T: Transport> Connection<T> {
         let Some(will) = self.will.take() else { return };
         let (gate, client) = (self.seat.gate().clone(), self.seat.client().clone());
         let topic = will.topic.as_str();
-        if rights::is_own_status(&gate.table, &client.who, topic) {
+        let caller = caller(&client);
+        if gate.rights.is_own_status(&caller, topic) {
             return; // the door writes it from the connection itself
         }
-        let work: Option<futures::future::BoxFuture<'static, ()>> =
-            match rights::destination(&gate.table, &client.who, topic) {
-                Some(Destination::Uplink { dialect, stream, device }) => {
-                    gate.mirror(topic, &will.payload, client.link, false);
-                    gate.uplink(client.link, device, (dialect, stream), &will.payload, Receipt::none())
-                }
-                Some(Destination::Bus) => {
-                    let publish = Publish {
-                        dup: false,
-                        qos: will.qos,
-                        retain: will.retain,
-                        topic: will.topic.clone(),
-                        id: 0,
-                        props: will.props.clone(),
-                        payload: will.payload.clone(),
-                    };
-                    let (bus, message) = (gate.bus.clone(), message(publish, Some(client.link)));
-                    Some(Box::pin(async move {
-                        // a bus that is off has nobody to tell
-                        let _ = bus.carry(message).await;
-                    }))
-                }
-                Some(Destination::Command { .. }) | None => None,
-            };
+        let work: Option<futures::future::BoxFuture<'static, ()>> = match gate.rights.destination(&caller, topic) {
+            Some(Destination::Uplink { dialect, stream, device }) => {
+                gate.mirror(topic, &will.payload, client.link, false);
+                gate.uplink(client.link, device, (dialect, stream), &will.payload, Receipt::none())
+            }
+            Some(Destination::Bus) => {
+                let publish = Publish {
+                    dup: false,
+                    qos: will.qos,
+                    retain: will.retain,
+                    topic: will.topic.clone(),
+                    id: 0,
+                    props: will.props.clone(),
+                    payload: will.payload.clone(),
+                };
+                let (bus, message) = (gate.bus.clone(), message(publish, Some(client.link)));
+                Some(Box::pin(async move {
+                    // a bus that is off has nobody to tell
+                    let _ = bus.carry(message).await;
+                }))
+            }
+            Some(Destination::Command { .. }) | None => None,
+        };
         if let Some(work) = work
             && tokio::time::timeout(super::GOODBYE, work).await.is_err()
         {
             gate.metrics.dropped("will");
         }
     }
+}
+
+/// Who asks for a right.
+fn caller(client: &Client) -> Caller {
+    let (user, id) = client.key.split_once('\0').unwrap_or_default();
+    Caller { who: client.who.clone(), user: user.into(), client: id.into() }
 }
 
 fn settle(receipt: Receipt, done: Result<(), Refusal>) {

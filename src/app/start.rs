@@ -18,7 +18,7 @@ use crate::audio::{VadModel, Workers};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::Ingress;
-use crate::door::credentials::Credentials;
+use crate::door::credentials::{self, Credentials};
 use crate::door::mqtt::{Bus, Door};
 use crate::door::rights::Rights;
 use crate::door::{http, mqtt};
@@ -63,7 +63,13 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         &bus_tasks,
         stop_bus.clone(),
     );
-    let credentials = Credentials::open(Arc::clone(&shared), &data, Arc::clone(&clock)).await?;
+    let options = credentials::Options {
+        settings: config.mqtt.credentials.clone(),
+        certificates: config.mqtt.certificates,
+        metrics: metrics.credentials,
+        without_key: false,
+    };
+    let credentials = Credentials::open_with(Arc::clone(&shared), &data, Arc::clone(&clock), options).await?;
     first_operator(&credentials, &data).await?;
     let rights = Rights::open(Arc::clone(&table), config.mqtt.rules.clone(), Arc::clone(&shared)).await?;
 

@@ -2,6 +2,8 @@
 //!
 //! It must not know TLS: whoever ends the handshake has verified the chain before it hands this over.
 
+use super::settings::CertificateName;
+
 /// The names in a client certificate whose chain was verified.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PeerCertificate {
@@ -11,4 +13,15 @@ pub struct PeerCertificate {
     pub alt_names: Vec<String>,
     /// SHA-256 of the certificate (DER), in lowercase hex.
     pub fingerprint: String,
+}
+
+impl PeerCertificate {
+    /// The names that may say who the client is.
+    pub(super) fn names(&self, identity: CertificateName) -> impl Iterator<Item = &str> {
+        let (cn, san) = match identity {
+            CertificateName::Cn => (self.common_name.as_deref(), &[][..]),
+            CertificateName::San => (None, &self.alt_names[..]),
+        };
+        cn.into_iter().chain(san.iter().map(String::as_str))
+    }
 }

@@ -1,7 +1,6 @@
 //! What every connection shares: the parts of the gateway that the door talks to, and its own registers.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,7 +37,6 @@ pub(super) struct Gate {
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     pub registry: Registry,
-    pub strangers: Strangers,
     links: AtomicU64,
     arrivals: AtomicU64,
     quiet_until: Mutex<Option<Instant>>,
@@ -49,7 +47,7 @@ pub(super) struct Gate {
 impl Gate {
     pub fn new(settings: Settings, parts: Parts) -> Self {
         let Parts { ingress, commands, credentials, table, rights, bus, clock, metrics } = parts;
-        let (registry, strangers) = (Registry::default(), Strangers::default());
+        let registry = Registry::default();
         let (links, arrivals, quiet_until) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::default());
         Self {
             settings,
@@ -62,7 +60,6 @@ impl Gate {
             clock,
             metrics,
             registry,
-            strangers,
             links,
             arrivals,
             quiet_until,
@@ -151,32 +148,5 @@ impl Gate {
             *quiet = Some(now + Duration::from_secs(1));
         }
         may
-    }
-}
-
-/// Addresses that gave wrong credentials: the answer to them is delayed more each time.
-#[derive(Debug, Default)]
-pub(super) struct Strangers(Mutex<HashMap<IpAddr, (u32, Instant)>>);
-
-/// An address without a new failure for so long is forgotten.
-const FORGET: Duration = Duration::from_mins(1);
-/// Most addresses that are remembered.
-const MAX_STRANGERS: usize = 4_096;
-
-impl Strangers {
-    /// Notes a failure and says how long to wait before it is answered. Right credentials never wait.
-    pub fn failed(&self, address: IpAddr) -> Duration {
-        let now = Instant::now();
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if map.len() >= MAX_STRANGERS {
-            map.retain(|_, (_, at)| now - *at < FORGET);
-            if map.len() >= MAX_STRANGERS {
-                map.clear();
-            }
-        }
-        let (failures, at) = map.entry(address).or_insert((0, now));
-        *failures = if now - *at < FORGET { failures.saturating_add(1) } else { 1 };
-        *at = now;
-        Duration::from_millis(50 << (*failures).min(6))
     }
 }

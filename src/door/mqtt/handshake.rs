@@ -14,6 +14,7 @@ use super::registry::Refused;
 use super::seat::Seat;
 use super::socket::Transport;
 use crate::domain::DeviceId;
+use crate::door::credentials::{self, Attempt, Identity, PeerCertificate};
 use crate::door::rights::Caller;
 use crate::topics::Who;
 
@@ -60,9 +61,6 @@ pub(super) async fn handshake<T: Transport>(
             Ok((seat, connect))
         }
         Err((code, name)) => {
-            if code == reason::BAD_CREDENTIALS {
-                tokio::time::sleep(gate.strangers.failed(peer.ip())).await;
-            }
             answer(socket, connect.version, code, &ConnackProps::default()).await;
             Err(name)
         }
@@ -92,7 +90,7 @@ async fn admit(gate: &Arc<Gate>, connect: &Connect, peer: SocketAddr) -> Result<
     if connect.extended_auth {
         return Err((reason::BAD_AUTH_METHOD, "auth_method"));
     }
-    let (who, user) = identify(gate, connect, peer)?;
+    let Identity { who, user } = identify(gate, connect, peer).await?;
     let link = gate.next_link();
     let (id, assigned) = client_id(connect, link.0)?;
     let caller = Caller { who: who.clone(), user, client: id.as_str().into() };
@@ -131,28 +129,36 @@ fn deny(gate: &Gate, client: &Client, refused: Refused) -> Denied {
 }
 
 /// Who it is, and the user name that it has proven: empty for an anonymous client.
-fn identify(gate: &Gate, connect: &Connect, peer: SocketAddr) -> Result<(Who, Arc<str>), Denied> {
-    if let Some(login) = &connect.login
-        && let Some(who) = gate.credentials.verify(login.user.as_str(), &login.password)
-    {
-        return Ok((who, login.user.as_str().into()));
-    }
+async fn identify(gate: &Gate, connect: &Connect, peer: SocketAddr) -> Result<Identity, Denied> {
     let settings = &gate.settings;
     let loopback = peer.ip().to_canonical().is_loopback();
-    if connect.login.is_none() && settings.anonymous && (settings.anonymous_anywhere || loopback) {
-        return Ok((Who::Anonymous, "".into()));
+    let login = connect.login.as_ref();
+    // a listener that ends TLS has it from the client
+    let certificate: Option<&PeerCertificate> = None;
+    if login.is_none() && certificate.is_none() && settings.anonymous && (settings.anonymous_anywhere || loopback) {
+        return Ok(Identity { who: Who::Anonymous, user: "".into() });
     }
-    let bring_up = settings.bring_up && (settings.bring_up_anywhere || loopback);
-    let denied = match &connect.login {
-        None => (reason::NOT_AUTHORIZED, "no_credentials"),
-        Some(_) => (reason::BAD_CREDENTIALS, "bad_credentials"),
+    if certificate.is_none() && settings.bring_up && (settings.bring_up_anywhere || loopback) {
+        // a stranger is the device that it says it is; also in bring-up mode a name that has a record needs its secret
+        let name = login.map_or(connect.client_id.as_str(), |login| login.user.as_str());
+        if let Ok(device) = DeviceId::parse(name)
+            && !gate.credentials.knows(name)
+        {
+            return Ok(Identity { who: Who::Device(device), user: name.into() });
+        }
+    }
+    let attempt = Attempt {
+        user: login.map(|login| login.user.as_str()),
+        password: login.map(|login| &login.password[..]),
+        address: peer.ip(),
+        certificate,
     };
-    // a stranger is the device that it says it is; also in bring-up mode a name that has a secret needs it
-    let name = connect.login.as_ref().map_or(connect.client_id.as_str(), |login| login.user.as_str());
-    match DeviceId::parse(name) {
-        Ok(device) if bring_up && !gate.credentials.knows(name) => Ok((Who::Device(device), name.into())),
-        _ => Err(denied),
-    }
+    gate.credentials.login(attempt).await.map_err(|denied| match denied {
+        credentials::Denied::Nothing => (reason::NOT_AUTHORIZED, "no_credentials"),
+        credentials::Denied::Wrong => (reason::BAD_CREDENTIALS, "bad_credentials"),
+        credentials::Denied::Certificate => (reason::NOT_AUTHORIZED, "certificate"),
+        credentials::Denied::Busy => (reason::SERVER_BUSY, "passwords_busy"),
+    })
 }
 
 fn client_id(connect: &Connect, link: u64) -> Result<(String, Option<String>), Denied> {

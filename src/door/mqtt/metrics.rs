@@ -32,7 +32,7 @@ pub const BUS_RESTARTS: &str = "voxgate_bus_restarts";
 pub const BUS_DEGRADED: &str = "voxgate_bus_degraded";
 
 /// What a connection attempt comes to.
-pub const RESULTS: [&str; 16] = [
+pub const RESULTS: [&str; 18] = [
     "ok",
     "limit",
     "accept_error",
@@ -45,6 +45,8 @@ pub const RESULTS: [&str; 16] = [
     "auth_method",
     "no_credentials",
     "bad_credentials",
+    "certificate",
+    "passwords_busy",
     "client_id",
     "will",
     "too_many_links",

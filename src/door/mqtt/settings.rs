@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{ByteSize, Problem, Span};
+use crate::door::credentials::{self, CertificateSettings};
 use crate::topics::Rule;
 
 /// The MQTT door.
@@ -27,6 +28,10 @@ pub struct Settings {
     /// Rules that widen or narrow who may read and publish what, beside those that `voxgate rule add` keeps in the
     /// store. None by default; each is a table `[[mqtt.rules]]` of `subject`, `access` and `filter`.
     pub rules: Vec<Rule>,
+    /// What wrong passwords cost.
+    pub credentials: credentials::Settings,
+    /// Whose client certificate is whose.
+    pub certificates: CertificateSettings,
     /// Limits.
     pub limits: Limits,
     /// The bus to operators' clients.
@@ -44,6 +49,8 @@ impl Default for Settings {
             anonymous: false,
             anonymous_anywhere: false,
             rules: Vec::new(),
+            credentials: credentials::Settings::default(),
+            certificates: CertificateSettings::default(),
             limits,
             bus,
         }
@@ -198,6 +205,7 @@ impl Settings {
             let what = "cannot be on together with bring_up, which makes a device of the same client";
             problems.push(Problem::new(format!("{path}.anonymous"), what, "leave one of them out"));
         }
+        problems.extend(self.credentials.check(&format!("{path}.credentials")));
         for (at, rule) in self.rules.iter().enumerate() {
             if let Err(error) = rule.check() {
                 problems.push(Problem::new(format!("{path}.rules[{at}].filter"), error.what, error.remedy));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use prometheus_client::registry::Registry;
 
-use crate::door::mqtt;
+use crate::door::{credentials, mqtt};
 use crate::engine::supervisor;
 use crate::pipeline::voice;
 use crate::{audio, delivery, lifelog, observe, session, store};
@@ -14,6 +14,7 @@ pub(super) struct Metrics {
     pub store: store::Metrics,
     pub lifelog: lifelog::Metrics,
     pub mqtt: mqtt::Metrics,
+    pub credentials: credentials::Metrics,
     pub workers: audio::workers::Metrics,
     pub audio: audio::Metrics,
     pub voice: voice::Metrics,
@@ -28,6 +29,7 @@ impl Metrics {
             store: store::Metrics::register(registry),
             lifelog: lifelog::Metrics::register(registry),
             mqtt: mqtt::Metrics::register(registry),
+            credentials: credentials::Metrics::register(registry),
             workers: audio::workers::Metrics::register(registry),
             audio: audio::Metrics::register(registry),
             voice: voice::Metrics::register(registry),
@@ -44,6 +46,7 @@ pub fn reference() -> Result<String, fmt::Error> {
     let engine = supervisor::Metrics::register(&mut registry);
     metrics.store.show_labels();
     metrics.mqtt.show_labels();
+    metrics.credentials.show_labels();
     metrics.voice.show_labels();
     metrics.delivery.show_labels();
     metrics.session.show_labels();

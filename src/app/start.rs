@@ -18,8 +18,9 @@ use crate::audio::{VadModel, Workers};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::Ingress;
-use crate::door::credentials::Credentials;
+use crate::door::credentials::{self, Credentials};
 use crate::door::mqtt::{Bus, Door};
+use crate::door::rights::Rights;
 use crate::door::{http, mqtt};
 use crate::engine::supervisor::View;
 use crate::lifelog::Lifelog;
@@ -54,17 +55,25 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let lifelog = open_lifelog(&config, &shared, &clock, &numbers, &metrics.lifelog)?;
 
     let table = Arc::new(Table::builtin(&config.gateway.name)?);
+    let rights = Rights::open(Arc::clone(&table), config.mqtt.rules.clone(), Arc::clone(&shared)).await?;
     let bus = Bus::start(
         config.mqtt.bus.clone(),
         &config.mqtt.limits,
         Arc::clone(&shared),
+        Arc::clone(&rights),
         Arc::clone(&table),
         Arc::clone(&clock),
         metrics.mqtt.clone(),
         &bus_tasks,
         stop_bus.clone(),
     );
-    let credentials = Credentials::open(Arc::clone(&shared), &data, Arc::clone(&clock)).await?;
+    let options = credentials::Options {
+        settings: config.mqtt.credentials.clone(),
+        certificates: config.mqtt.certificates,
+        metrics: metrics.credentials,
+        without_key: false,
+    };
+    let credentials = Credentials::open_with(Arc::clone(&shared), &data, Arc::clone(&clock), options).await?;
     first_operator(&credentials, &data).await?;
 
     let workers = Workers::new(cores(), metrics.workers)?;
@@ -132,6 +141,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
             commands: Arc::new(DeviceCommands::new(router.clone())),
             credentials: Arc::clone(&credentials),
             table: Arc::clone(&table),
+            rights: Arc::clone(&rights),
             bus: bus.clone(),
             clock: Arc::clone(&clock),
             metrics: metrics.mqtt,

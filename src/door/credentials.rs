@@ -1,36 +1,50 @@
-//! Who may come in: devices and operators, their secrets as verifiers in the store, a copy of those in memory.
+//! Who may come in: devices and operators, their passwords as verifiers in the store, a copy of those in memory.
 //!
 //! A secret that the gateway makes has 256 random bits and is kept as HMAC-SHA-256 under the gateway's key, so a
-//! reconnecting fleet costs microseconds a device. It must not know transports or topics.
+//! reconnecting fleet costs microseconds a device. A password that a person chose is kept as argon2id and checked on
+//! threads of its own ([`Credentials::login`]). It must not know transports or topics.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit, Mac};
-use rand::{RngCore, TryRngCore};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::json;
-use sha2::Sha256;
-use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 
 use crate::domain::{Clock, DeviceId, IdError, Wall};
 use crate::store::records::{Device, DeviceSettings, devices};
-use crate::store::{Batch, Key, Range, Space, Store, StoreError};
+use crate::store::{Batch, Key, Space, Store, StoreError};
 use crate::topics::{Role, Who};
 
-/// The file with the gateway's key, in the data directory.
-pub const KEY_FILE: &str = "credentials.key";
-/// How verifiers of generated secrets begin in the store.
-const SCHEME: &str = "hmac-sha256$";
-/// How many records a scan reads at once.
-const PAGE: usize = 1_000;
+mod backoff;
+mod certificate;
+mod hashing;
+mod key;
+mod login;
+mod metrics;
+mod password;
+mod records;
+mod reset;
+mod secret;
+mod settings;
+#[cfg(test)]
+pub(crate) mod tests;
+mod verifier;
+
+pub use certificate::PeerCertificate;
+pub use key::KEY_FILE;
+pub use login::{Attempt, Denied, Identity};
+pub use metrics::Metrics;
+pub use password::{MIN_PASSWORD, Password};
+pub use reset::{Dropped, reset_key};
+pub use secret::Secret;
+pub use settings::{CertificateName, CertificateSettings, Settings};
+
+use backoff::Backoff;
+use hashing::Hashing;
+use key::GatewayKey;
+use records::Operator;
+use verifier::Verifier;
 
 /// Why credentials could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -47,51 +61,83 @@ pub enum CredentialsError {
         source: std::io::Error,
     },
     /// The key file does not hold 32 bytes, or others may read it.
-    #[error("the key file {0} is not 32 bytes that only its owner may read; restore it from a backup, mode 0600")]
+    #[error(
+        "the key file {0} is not 32 bytes that only its owner may read; mend its mode (0600) or restore it from a \
+         backup; without one, `voxgate operator reset-key` makes a new key"
+    )]
     BadKey(PathBuf),
-    /// The key file is gone; a new one would shut everybody out who has a password.
-    #[error("the key file {0} is missing, and passwords were made with it; restore it from a backup, mode 0600")]
+    /// The key file is gone; a new one shuts everybody out who has a secret that was made with it.
+    #[error(
+        "the key file {0} is missing, and passwords were made with it; restore it from a backup, mode 0600; without \
+         one, `voxgate operator reset-key` makes a new key and tells whose passwords are lost"
+    )]
     NoKey(PathBuf),
+    /// The key works: a new one would shut people out for nothing.
+    #[error("the key file {0} is in order; --force makes a new one all the same")]
+    GoodKey(PathBuf),
     /// The name is no id.
     #[error(transparent)]
     Name(#[from] IdError),
     /// The name is taken.
     #[error("{0} exists already")]
     Exists(String),
+    /// There is none of this name.
+    #[error("there is no {0}")]
+    Unknown(String),
+    /// A chosen password is too short.
+    #[error(
+        "the password has {0} characters, and at least {MIN_PASSWORD} are needed; or leave it out, and one is made"
+    )]
+    Short(usize),
+    /// A foreign hash of a kind that cannot be checked here.
+    #[error("the hash is none of mosquitto's ($7$ or $6$) and no argon2id of at most 64 MiB; set a new password")]
+    Foreign,
+    /// Too many passwords are being checked.
+    #[error("too many passwords are being checked just now; try again")]
+    Busy,
+    /// A hash could not be made.
+    #[error("cannot hash a password: {0}")]
+    Hash(String),
     /// No random numbers.
     #[error("the system gives no random numbers")]
     Random,
 }
 
-/// A secret that was just made: shown once. Its Debug hides it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text to give to the device or operator: 43 characters of `[A-Za-z0-9_-]`.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
+/// How to open the credentials.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What wrong passwords cost.
+    pub settings: Settings,
+    /// Whose certificate is whose.
+    pub certificates: CertificateSettings,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Open also without a key that works: then no secret is made and none fits.
+    pub without_key: bool,
 }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
-
+#[derive(Clone)]
 struct Known {
     who: Who,
-    verifier: [u8; 32],
+    verifier: Arc<Verifier>,
+    /// It is known, so nobody else may be it, and it may not come in.
+    revoked: bool,
 }
 
 /// The credentials. Share them as an `Arc`.
 pub struct Credentials {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    key: [u8; 32],
+    key: Option<GatewayKey>,
+    key_path: PathBuf,
     known: RwLock<HashMap<String, Known>>,
     changing: tokio::sync::Mutex<()>,
+    generation: watch::Sender<u64>,
+    certificates: CertificateSettings,
+    patience: std::time::Duration,
+    backoff: Backoff,
+    hashing: Hashing,
+    metrics: Metrics,
 }
 
 impl fmt::Debug for Credentials {
@@ -101,18 +147,48 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Reads the key in `data_dir` and all records. The key is made when there is neither it nor any record.
+    /// Reads the key in `data_dir` and all records. The key is made when there is neither it nor any secret of it.
     pub async fn open(
         store: Arc<dyn Store>,
         data_dir: &Path,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, CredentialsError> {
-        let path = data_dir.join(KEY_FILE);
-        let fresh = nobody_in(&*store).await?;
-        let read = tokio::task::spawn_blocking(move || open_key(&path, fresh)).await;
-        let key = read.map_err(|_| CredentialsError::Store(StoreError::Closed))??;
-        let (known, changing) = (RwLock::default(), tokio::sync::Mutex::default());
-        let credentials = Arc::new(Self { store, clock, key, known, changing });
+        Self::open_with(store, data_dir, clock, Options::default()).await
+    }
+
+    /// The same, as `options` say.
+    pub async fn open_with(
+        store: Arc<dyn Store>,
+        data_dir: &Path,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<Arc<Self>, CredentialsError> {
+        let Options { settings, certificates, metrics, without_key } = options;
+        let key_path = data_dir.join(KEY_FILE);
+        let fresh = !records::any_secret(&*store).await?;
+        let path = key_path.clone();
+        let read = tokio::task::spawn_blocking(move || GatewayKey::open(&path, fresh)).await;
+        let key = match read.map_err(|_| CredentialsError::Store(StoreError::Closed))? {
+            Ok(key) => Some(key),
+            Err(_) if without_key => None,
+            Err(error) => return Err(error),
+        };
+        let hashing = Hashing::start(settings.hash_threads, settings.hash_queue, metrics.clone())?;
+        let patience = settings.delay_max.0 * 2;
+        let credentials = Arc::new(Self {
+            store,
+            clock,
+            key,
+            key_path,
+            known: RwLock::default(),
+            changing: tokio::sync::Mutex::default(),
+            generation: watch::Sender::new(0),
+            certificates,
+            patience,
+            backoff: Backoff::new(settings, metrics.clone()),
+            hashing,
+            metrics,
+        });
         credentials.reload().await?;
         Ok(credentials)
     }
@@ -120,45 +196,100 @@ impl Credentials {
     /// Reads all records again: what another part wrote counts from now on.
     pub async fn reload(&self) -> Result<(), CredentialsError> {
         let mut known = HashMap::new();
-        for operator in self.records::<Operator>(Space::Operator).await? {
-            if let Some(verifier) = parse_verifier(&operator.verifier) {
-                known.insert(operator.name, Known { who: Who::Operator(operator.role), verifier });
-            }
+        for operator in records::operators(&*self.store).await? {
+            let verifier = read_verifier(&operator.name, &operator.verifier);
+            known.insert(operator.name, Known { who: Who::Operator(operator.role), verifier, revoked: false });
         }
-        for device in self.records::<Device>(Space::Device).await?.into_iter().filter(|d| !d.revoked) {
-            if let Some(verifier) = parse_verifier(&device.verifier) {
-                known.insert(device.id.to_string(), Known { who: Who::Device(device.id), verifier });
-            }
+        for device in records::devices(&*self.store).await? {
+            let verifier = read_verifier(device.id.as_str(), &device.verifier);
+            let (name, revoked) = (device.id.to_string(), device.revoked);
+            known.insert(name, Known { who: Who::Device(device.id), verifier, revoked });
         }
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+        self.changed_now();
         Ok(())
+    }
+
+    /// A number that grows with every change: whoever holds an admitted identity asks [`Credentials::who`] again.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    fn changed_now(&self) {
+        self.generation.send_modify(|generation| *generation += 1);
     }
 
     /// Makes a secret for a new device.
     pub async fn add_device(&self, device: &DeviceId) -> Result<Secret, CredentialsError> {
+        let secret = self.put_device(device, Password::Made, false).await?;
+        secret.ok_or(CredentialsError::Random)
+    }
+
+    /// Makes a device, or with `replace` makes it anew. Gives the secret when the gateway made it.
+    pub async fn put_device(
+        &self,
+        device: &DeviceId,
+        password: Password,
+        replace: bool,
+    ) -> Result<Option<Secret>, CredentialsError> {
+        let (secret, text) = self.make(device.as_str(), password).await?;
         let _changing = self.changing.lock().await;
-        let (secret, verifier) = self.new_secret(device.as_str())?;
-        let created = self.clock.wall();
-        let settings = DeviceSettings::default();
-        let (id, text) = (device.clone(), write_verifier(&verifier));
-        let mut batch = Batch::new();
-        devices::put(&mut batch, &Device { id, verifier: text, settings, created, revoked: false })?;
-        self.store.commit(batch).await?;
-        self.learn(device.as_str(), Who::Device(device.clone()), verifier);
+        match self.get(device.as_str()) {
+            Some(Known { who: Who::Device(_), .. }) if replace => {}
+            Some(_) => return Err(CredentialsError::Exists(device.to_string())),
+            None => {}
+        }
+        let (created, settings) = (self.clock.wall(), DeviceSettings::default());
+        let record = Device { id: device.clone(), verifier: text, settings, created, revoked: false };
+        self.write_device(&record).await?;
         Ok(secret)
     }
 
     /// Makes a secret for a new operator. The name has the alphabet of a device id.
     pub async fn add_operator(&self, name: &str, role: Role) -> Result<Secret, CredentialsError> {
+        let secret = self.put_operator(name, role, Password::Made).await?;
+        secret.ok_or(CredentialsError::Random)
+    }
+
+    /// Makes an operator. Gives the secret when the gateway made it.
+    pub async fn put_operator(
+        &self,
+        name: &str,
+        role: Role,
+        password: Password,
+    ) -> Result<Option<Secret>, CredentialsError> {
         DeviceId::parse(name)?;
+        let (secret, verifier) = self.make(name, password).await?;
         let _changing = self.changing.lock().await;
-        let (secret, verifier) = self.new_secret(name)?;
-        let (created, text) = (self.clock.wall(), write_verifier(&verifier));
-        let record = json!({ "name": name, "role": role, "verifier": text, "created": created });
-        let mut batch = Batch::new();
-        batch.put(Key::new(Space::Operator).text(name), record.to_string().into_bytes());
-        self.store.commit(batch).await?;
-        self.learn(name, Who::Operator(role), verifier);
+        if self.knows(name) {
+            return Err(CredentialsError::Exists(name.to_owned()));
+        }
+        let created = self.clock.wall();
+        self.write_operator(&Operator { name: name.to_owned(), role, verifier, created }).await?;
+        Ok(secret)
+    }
+
+    /// Gives a device another password. Its open connections are the door's to end.
+    pub async fn change_device(
+        &self,
+        device: &DeviceId,
+        password: Password,
+    ) -> Result<Option<Secret>, CredentialsError> {
+        let (secret, verifier) = self.make(device.as_str(), password).await?;
+        let _changing = self.changing.lock().await;
+        let record = devices::get(&*self.store, device).await?;
+        let record = record.ok_or_else(|| CredentialsError::Unknown(format!("device {device}")))?;
+        self.write_device(&Device { verifier, ..record }).await?;
+        Ok(secret)
+    }
+
+    /// Gives an operator another password. Its open connections are the door's to end.
+    pub async fn change_operator(&self, name: &str, password: Password) -> Result<Option<Secret>, CredentialsError> {
+        let (secret, verifier) = self.make(name, password).await?;
+        let _changing = self.changing.lock().await;
+        let record = records::operator(&*self.store, name).await?;
+        let record = record.ok_or_else(|| CredentialsError::Unknown(format!("operator {name}")))?;
+        self.write_operator(&Operator { verifier, ..record }).await?;
         Ok(secret)
     }
 
@@ -180,24 +311,27 @@ impl Credentials {
         let mut batch = Batch::new();
         batch.delete(key);
         self.store.commit(batch).await?;
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.get(name).is_some_and(|k| is(&k.who)) {
-            known.remove(name);
+        {
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            if known.get(name).is_some_and(|k| is(&k.who)) {
+                known.remove(name);
+            }
         }
+        self.changed_now();
         Ok(was)
     }
 
     /// All operators: name, role, when they were made; by name.
     pub async fn list_operators(&self) -> Result<Vec<(String, Role, Wall)>, CredentialsError> {
-        let operators = self.records::<Operator>(Space::Operator).await?;
+        let operators = records::operators(&*self.store).await?;
         Ok(operators.into_iter().map(|o| (o.name, o.role, o.created)).collect())
     }
 
-    /// All devices with credentials, sorted.
+    /// All devices that may come in, sorted.
     pub fn list_devices(&self) -> Vec<DeviceId> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let mut devices: Vec<DeviceId> =
-            known.values().filter_map(|k| if let Who::Device(d) = &k.who { Some(d.clone()) } else { None }).collect();
+        let device = |k: &Known| if let Who::Device(d) = &k.who { Some(d.clone()) } else { None };
+        let mut devices: Vec<DeviceId> = known.values().filter(|k| !k.revoked).filter_map(device).collect();
         devices.sort();
         devices
     }
@@ -216,246 +350,48 @@ impl Credentials {
         self.add_operator(name, Role::Admin).await.map(Some)
     }
 
-    /// Who it is, when the password fits. An unknown user costs the same.
-    pub fn verify(&self, user: &str, password: &[u8]) -> Option<Who> {
-        let mac = self.mac(user, password);
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let nobody = [0_u8; 32];
-        let entry = known.get(user);
-        let fits: bool = entry.map_or(&nobody, |k| &k.verifier).ct_eq(&mac).into();
-        entry.filter(|_| fits).map(|k| k.who.clone())
-    }
-
-    /// Has somebody of this name a secret.
+    /// Is there a record of this name, also one that may not come in.
     pub fn knows(&self, user: &str) -> bool {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).contains_key(user)
+        self.get(user).is_some()
     }
 
-    fn new_secret(&self, name: &str) -> Result<(Secret, [u8; 32]), CredentialsError> {
-        if self.knows(name) {
-            return Err(CredentialsError::Exists(name.to_owned()));
-        }
-        let mut random = [0_u8; 32];
-        rand::rngs::OsRng.try_fill_bytes(&mut random).map_err(|_| CredentialsError::Random)?;
-        let secret = Secret(URL_SAFE_NO_PAD.encode(random));
-        let verifier = self.mac(name, secret.reveal().as_bytes());
-        Ok((secret, verifier))
+    /// Who the user of this name is now; none when there is none any more, or it is revoked.
+    pub fn who(&self, user: &str) -> Option<Who> {
+        self.get(user).filter(|k| !k.revoked).map(|k| k.who)
     }
 
-    fn learn(&self, name: &str, who: Who, verifier: [u8; 32]) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(name.to_owned(), Known { who, verifier });
+    fn get(&self, user: &str) -> Option<Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(user).cloned()
     }
 
-    /// Bound to the name: a verifier copied to another record fits nobody.
-    fn mac(&self, user: &str, password: &[u8]) -> [u8; 32] {
-        // HMAC fills a short key up with zeros to one block: the same key, without a fallible length check
-        let mut block = [0_u8; 64];
-        block[..32].copy_from_slice(&self.key);
-        let mut mac = <Hmac<Sha256> as KeyInit>::new(&block.into());
-        mac.update(user.as_bytes());
-        mac.update(&[0]);
-        mac.update(password);
-        mac.finalize().into_bytes().into()
-    }
-
-    /// All records of a space. One that cannot be read admits nobody, and keeps nobody else out.
-    async fn records<T: DeserializeOwned>(&self, space: Space) -> Result<Vec<T>, CredentialsError> {
-        let mut records = Vec::new();
-        let (mut from, to) = (Key::new(space), Key::new(space).after_prefix());
-        loop {
-            let range = Range { from: from.clone(), to: to.clone(), limit: PAGE, backwards: false };
-            let page = self.store.scan(range).await?.records;
-            let Some((last, _)) = page.last() else { return Ok(records) };
-            from = last.clone().byte(0);
-            for (key, payload) in &page {
-                match serde_json::from_slice(payload) {
-                    Ok(record) => records.push(record),
-                    Err(error) => tracing::warn!(?key, %error, "credential record cannot be read, it admits nobody"),
-                }
-            }
-        }
-    }
-}
-
-/// An operator's record.
-#[derive(Deserialize)]
-struct Operator {
-    name: String,
-    role: Role,
-    verifier: String,
-    #[serde(default)]
-    created: Wall,
-}
-
-fn write_verifier(verifier: &[u8; 32]) -> String {
-    format!("{SCHEME}{}", STANDARD.encode(verifier))
-}
-
-fn parse_verifier(text: &str) -> Option<[u8; 32]> {
-    STANDARD.decode(text.strip_prefix(SCHEME)?).ok()?.try_into().ok()
-}
-
-/// No password was ever made with the key, or none is left.
-async fn nobody_in(store: &dyn Store) -> Result<bool, StoreError> {
-    for space in [Space::Operator, Space::Device] {
-        let (from, to) = (Key::new(space), Key::new(space).after_prefix());
-        if !store.scan(Range { from, to, limit: 1, backwards: false }).await?.records.is_empty() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Reads the key; makes it when `fresh`, so that the file is there after a loss of power too.
-fn open_key(path: &Path, fresh: bool) -> Result<[u8; 32], CredentialsError> {
-    let failed = |source| CredentialsError::KeyFile { path: path.to_owned(), source };
-    match std::fs::read(path) {
-        Ok(bytes) => {
-            let open_to_others = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o077 != 0;
-            let key = <[u8; 32]>::try_from(bytes).ok().filter(|_| !open_to_others);
-            key.ok_or_else(|| CredentialsError::BadKey(path.to_owned()))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            if !fresh {
-                return Err(CredentialsError::NoKey(path.to_owned()));
-            }
-            let mut key = [0_u8; 32];
-            rand::rngs::OsRng.unwrap_err().fill_bytes(&mut key);
-            // half a key must never stand under the real name
-            let unfinished = path.with_extension("new");
-            let mut options = std::fs::OpenOptions::new();
-            let mut file =
-                options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished).map_err(failed)?;
-            file.write_all(&key).and_then(|()| file.sync_all()).map_err(failed)?;
-            std::fs::rename(&unfinished, path).map_err(failed)?;
-            let folder = path.parent().unwrap_or(Path::new("."));
-            std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-            Ok(key)
-        }
-        Err(error) => Err(failed(error)),
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use std::collections::BTreeMap;
-    use std::sync::Mutex;
-
-    use futures::future::BoxFuture;
-
-    use super::*;
-    use crate::domain::SystemClock;
-    use crate::store::{CommitNo, Page};
-
-    /// A store in memory.
-    #[derive(Default)]
-    pub(crate) struct MapStore(Mutex<BTreeMap<Key, Vec<u8>>>);
-
-    impl Store for MapStore {
-        fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<CommitNo, StoreError>> {
-            let mut map = self.0.lock().unwrap();
-            for (key, value) in batch.changes {
-                match value {
-                    Some(value) => map.insert(key, value),
-                    None => map.remove(&key),
-                };
-            }
-            Box::pin(async { Ok(CommitNo(1)) })
-        }
-
-        fn get(&self, key: Key) -> BoxFuture<'static, Result<Option<Vec<u8>>, StoreError>> {
-            let found = self.0.lock().unwrap().get(&key).cloned();
-            Box::pin(async { Ok(found) })
-        }
-
-        fn scan(&self, range: Range) -> BoxFuture<'static, Result<Page, StoreError>> {
-            let map = self.0.lock().unwrap();
-            let records =
-                map.range(range.from..range.to).take(range.limit).map(|(k, v)| (k.clone(), v.clone())).collect();
-            Box::pin(async { Ok(Page { records }) })
-        }
-    }
-
-    fn device(id: &str) -> DeviceId {
-        DeviceId::parse(id).unwrap()
-    }
-
-    async fn open(store: &Arc<MapStore>, dir: &Path) -> Result<Arc<Credentials>, CredentialsError> {
-        Credentials::open(store.clone(), dir, Arc::new(SystemClock)).await
-    }
-
-    #[tokio::test]
-    async fn nobody_gets_in_without_the_secret_that_was_made_for_him() {
-        let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(MapStore::default()));
-        let credentials = open(&store, dir.path()).await.unwrap();
-        let secret = credentials.add_device(&device("dev1")).await.unwrap();
-        let other = credentials.add_device(&device("dev2")).await.unwrap();
-        assert_eq!(secret.reveal().len(), 43);
-        assert_eq!(format!("{secret:?}"), "Secret(..)");
-        for (user, password) in [("dev1", other.reveal()), ("dev1", ""), ("dev3", secret.reveal()), ("", "")] {
-            assert_eq!(credentials.verify(user, password.as_bytes()), None, "{user}");
-        }
-        assert_eq!(credentials.verify("dev1", secret.reveal().as_bytes()), Some(Who::Device(device("dev1"))));
-        assert!(matches!(credentials.add_device(&device("dev1")).await, Err(CredentialsError::Exists(_))));
-        let stored = format!("{:?}", store.0.lock().unwrap());
-        assert!(!stored.contains(secret.reveal()), "the store holds verifiers, never secrets");
-    }
-
-    #[tokio::test]
-    async fn secrets_outlive_a_restart_and_die_with_their_device() {
-        let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(MapStore::default()));
-        let credentials = open(&store, dir.path()).await.unwrap();
-        let token = credentials.first_operator("operator").await.unwrap().unwrap();
-        assert_eq!(credentials.first_operator("operator").await.unwrap(), None);
-        let secret = credentials.add_device(&device("dev1")).await.unwrap();
-        let again = open(&store, dir.path()).await.unwrap();
-        assert_eq!(again.list_devices(), [device("dev1")]);
-        assert_eq!(again.verify("operator", token.reveal().as_bytes()), Some(Who::Operator(Role::Admin)));
-        assert!(again.verify("dev1", secret.reveal().as_bytes()).is_some());
-        let operators = again.list_operators().await.unwrap();
-        assert_eq!((operators[0].0.as_str(), operators[0].1), ("operator", Role::Admin));
-        assert!(!again.remove_operator("dev1").await.unwrap(), "a device is no operator");
-        assert!(again.remove_device(&device("dev1")).await.unwrap());
-        assert!(!again.remove_device(&device("dev1")).await.unwrap());
-        assert_eq!(again.verify("dev1", secret.reveal().as_bytes()), None);
-        assert!(again.remove_operator("operator").await.unwrap());
-        assert_eq!(again.verify("operator", token.reveal().as_bytes()), None);
-    }
-
-    #[tokio::test]
-    async fn revoked_and_unreadable_records_admit_nobody_and_keep_nobody_out() {
-        let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(MapStore::default()));
-        let credentials = open(&store, dir.path()).await.unwrap();
-        let (one, two) = (device("dev1"), device("dev2"));
-        let secrets = [credentials.add_device(&one).await.unwrap(), credentials.add_device(&two).await.unwrap()];
-        let mut record = devices::get(&*store, &one).await.unwrap().unwrap();
-        record.revoked = true;
+    async fn write_device(&self, device: &Device) -> Result<(), CredentialsError> {
         let mut batch = Batch::new();
-        devices::put(&mut batch, &record).unwrap();
-        batch.put(Key::new(Space::Device).text("dev0"), b"{".to_vec());
-        store.commit(batch).await.unwrap();
-        credentials.reload().await.unwrap();
-        assert_eq!(credentials.verify("dev1", secrets[0].reveal().as_bytes()), None);
-        assert_eq!(credentials.verify("dev2", secrets[1].reveal().as_bytes()), Some(Who::Device(two)));
+        devices::put(&mut batch, device)?;
+        self.store.commit(batch).await?;
+        let who = Who::Device(device.id.clone());
+        self.learn(device.id.as_str(), who, &device.verifier, device.revoked);
+        Ok(())
     }
 
-    #[tokio::test]
-    async fn a_damaged_or_open_key_file_is_said_and_never_replaced() {
-        let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(MapStore::default()));
-        let path = dir.path().join(KEY_FILE);
-        std::fs::write(&path, b"short").unwrap();
-        assert!(matches!(open(&store, dir.path()).await, Err(CredentialsError::BadKey(_))));
-        std::fs::write(&path, [7; 32]).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(open(&store, dir.path()).await, Err(CredentialsError::BadKey(_))));
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let credentials = open(&store, dir.path()).await.unwrap();
-        credentials.add_device(&device("dev1")).await.unwrap();
-        std::fs::remove_file(&path).unwrap();
-        let error = open(&store, dir.path()).await.unwrap_err();
-        assert!(matches!(error, CredentialsError::NoKey(_)) && error.to_string().contains("backup"), "{error}");
-        assert!(!path.exists(), "no new one is made");
+    async fn write_operator(&self, operator: &Operator) -> Result<(), CredentialsError> {
+        let mut batch = Batch::new();
+        records::put_operator(&mut batch, operator)?;
+        self.store.commit(batch).await?;
+        self.learn(&operator.name, Who::Operator(operator.role), &operator.verifier, false);
+        Ok(())
     }
+
+    fn learn(&self, name: &str, who: Who, verifier: &str, revoked: bool) {
+        let known = Known { who, verifier: read_verifier(name, verifier), revoked };
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), known);
+        self.changed_now();
+    }
+}
+
+/// The verifier of a record. One that cannot be read fits nothing.
+fn read_verifier(name: &str, text: &str) -> Arc<Verifier> {
+    Arc::new(Verifier::parse(text).unwrap_or_else(|| {
+        tracing::warn!(name, "verifier cannot be read, no password fits it");
+        Verifier::Nothing
+    }))
 }

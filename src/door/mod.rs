@@ -3,4 +3,4 @@
 pub mod credentials;
 pub mod http;
 pub mod mqtt;
-mod rights;
+pub mod rights;

@@ -28,6 +28,8 @@ pub enum Space {
     Mqtt = b'm',
     /// Operators' credentials: name.
     Operator = b'u',
+    /// Operators' rules about topics: the rule's id.
+    Rule = b'r',
 }
 
 /// A key. Ordered as bytes.

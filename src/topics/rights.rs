@@ -7,7 +7,10 @@
 //!   `gateway/` and `$…` that no row of the table claims (so not Home Assistant's discovery, which is ours).
 //! - An admin reads everything and publishes everything, but no `$…` and no device's uplink:
 //!   what a device says, the device says.
-//! - Anonymous: nothing. A bring-up mode that admits unknown devices gives them an identity first.
+//! - Anonymous: nothing but what rules give. A bring-up mode that admits unknown devices gives them an identity
+//!   first.
+//!
+//! [`super::Rules`] widen and narrow this.
 
 use super::table::{Table, Way};
 use super::{matches, shared, valid_filter, valid_topic};
@@ -70,9 +73,11 @@ impl Table {
         }
     }
 
-    /// No row and no part of the tree that belongs to the gateway.
-    fn is_free(&self, topic: &str) -> bool {
-        !matches!(first(topic), "device" | "gateway") && self.entries().iter().all(|e| e.pattern.find(topic).is_none())
+    /// No row and no part of the tree that belongs to the gateway or to a device: what rules may give.
+    pub fn is_free(&self, topic: &str) -> bool {
+        !topic.starts_with('$')
+            && !matches!(first(topic), "device" | "gateway")
+            && self.entries().iter().all(|e| e.pattern.find(topic).is_none())
     }
 
     /// All that `filter` matches is the device's own.

@@ -1,7 +1,6 @@
 //! What every connection shares: the parts of the gateway that the door talks to, and its own registers.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use super::Parts;
 use super::bus::Bus;
 use super::codec::Will;
-use super::hub::Owner;
 use super::message::Message;
 use super::metrics::Metrics;
 use super::registry::Registry;
@@ -25,7 +23,7 @@ use crate::domain::{
     Settled, Stream, Uplink,
 };
 use crate::door::credentials::Credentials;
-use crate::door::rights::{self, Destination};
+use crate::door::rights::{Caller, Destination, Rights};
 use crate::topics::Table;
 use crate::wire;
 
@@ -41,11 +39,11 @@ pub(super) struct Gate {
     pub commands: Arc<dyn Commands>,
     pub credentials: Arc<Credentials>,
     pub table: Arc<Table>,
+    pub rights: Arc<Rights>,
     pub bus: Arc<Bus>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     pub registry: Registry,
-    pub strangers: Strangers,
     links: AtomicU64,
     arrivals: AtomicU64,
     quiet_until: Mutex<Option<Instant>>,
@@ -55,8 +53,8 @@ pub(super) struct Gate {
 
 impl Gate {
     pub fn new(settings: Settings, parts: Parts) -> Self {
-        let Parts { ingress, commands, credentials, table, bus, clock, metrics } = parts;
-        let (registry, strangers) = (Registry::default(), Strangers::default());
+        let Parts { ingress, commands, credentials, table, rights, bus, clock, metrics } = parts;
+        let registry = Registry::default();
         let (links, arrivals, quiet_until) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::default());
         Self {
             settings,
@@ -64,11 +62,11 @@ impl Gate {
             commands,
             credentials,
             table,
+            rights,
             bus,
             clock,
             metrics,
             registry,
-            strangers,
             links,
             arrivals,
             quiet_until,
@@ -149,12 +147,12 @@ impl Gate {
     }
 
     /// A will, as if its client published it now. Its rights are asked again: they may have changed.
-    pub async fn publish_will(&self, owner: &Owner, from: Option<(LinkId, u64)>, will: Will) {
+    pub async fn publish_will(&self, owner: &Caller, from: Option<(LinkId, u64)>, will: Will) {
         let topic = will.topic.as_str();
-        if rights::is_own_status(&self.table, &owner.who, topic) {
+        if self.rights.is_own_status(owner, topic) {
             return; // the door writes it from the connection itself
         }
-        let work: Option<BoxFuture<'static, ()>> = match rights::destination(&self.table, &owner.who, topic) {
+        let work: Option<BoxFuture<'static, ()>> = match self.rights.destination(owner, topic) {
             Some(Destination::Uplink { dialect, stream, device }) => {
                 let (link, session) = from.unwrap_or((LinkId(0), 0));
                 self.mirror(topic, &will.payload, session, false);
@@ -182,9 +180,14 @@ impl Gate {
     pub async fn keep_house(self: Arc<Self>, stop: CancellationToken) {
         let mut tick = tokio::time::interval(HOUSE);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rights = self.rights.changed();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
+                Ok(()) = rights.changed() => {
+                    let gone = self.bus.hub().recheck();
+                    tracing::info!(gone, "rules have changed, subscriptions that they do not allow are gone");
+                }
                 _ = tick.tick() => {}
             }
             for (owner, will) in self.bus.hub().due(Instant::now()) {
@@ -203,32 +206,5 @@ impl Gate {
             *quiet = Some(now + Duration::from_secs(1));
         }
         may
-    }
-}
-
-/// Addresses that gave wrong credentials: the answer to them is delayed more each time.
-#[derive(Debug, Default)]
-pub(super) struct Strangers(Mutex<HashMap<IpAddr, (u32, Instant)>>);
-
-/// An address without a new failure for so long is forgotten.
-const FORGET: Duration = Duration::from_mins(1);
-/// Most addresses that are remembered.
-const MAX_STRANGERS: usize = 4_096;
-
-impl Strangers {
-    /// Notes a failure and says how long to wait before it is answered. Right credentials never wait.
-    pub fn failed(&self, address: IpAddr) -> Duration {
-        let now = Instant::now();
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if map.len() >= MAX_STRANGERS {
-            map.retain(|_, (_, at)| now - *at < FORGET);
-            if map.len() >= MAX_STRANGERS {
-                map.clear();
-            }
-        }
-        let (failures, at) = map.entry(address).or_insert((0, now));
-        *failures = if now - *at < FORGET { failures.saturating_add(1) } else { 1 };
-        *at = now;
-        Duration::from_millis(50 << (*failures).min(6))
     }
 }

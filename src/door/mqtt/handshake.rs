@@ -11,12 +11,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::client::Client;
 use super::codec::{self, CodecError, ConnackProps, Connect, Version, reason};
 use super::gate::Gate;
-use super::hub::{self, Flight, NEVER, Opened, Owner};
+use super::hub::{self, Flight, NEVER, Opened};
 use super::registry::Refused;
 use super::seat::{Entry, Seat};
 use super::socket::Transport;
 use crate::domain::DeviceId;
-use crate::door::rights;
+use crate::door::credentials::{self, Attempt, Identity, PeerCertificate};
+use crate::door::rights::Caller;
 use crate::topics::Who;
 
 /// Longest client id, in bytes.
@@ -78,9 +79,6 @@ pub(super) async fn handshake<T: Transport>(
             Ok(Admitted { seat, connect, resend })
         }
         Err((code, name)) => {
-            if code == reason::BAD_CREDENTIALS {
-                tokio::time::sleep(gate.strangers.failed(peer.ip())).await;
-            }
             answer(socket, connect.version, code, &ConnackProps::default()).await;
             Err(name)
         }
@@ -127,19 +125,19 @@ async fn admit(gate: &Arc<Gate>, connect: &Connect, peer: SocketAddr) -> Result<
     if connect.extended_auth {
         return Err((reason::BAD_AUTH_METHOD, "auth_method"));
     }
-    let who = identify(gate, connect, peer)?;
+    let Identity { who, user } = identify(gate, connect, peer).await?;
     let link = gate.next_link();
     let (id, assigned) = client_id(connect, link.0)?;
+    let caller = Caller { who, user, client: id.as_str().into() };
     if let Some(will) = &connect.will
-        && !rights::may_will(&gate.table, &who, will.topic.as_str())
+        && !gate.rights.may_will(&caller, will.topic.as_str())
     {
         return Err((reason::NOT_AUTHORIZED, "will"));
     }
-    let user = connect.login.as_ref().map(|l| l.user.as_str()).unwrap_or_default();
     let limits = &gate.settings.limits;
-    let queue = limits.queue(&who);
-    let key = hub::key(user, &id);
-    let client = Arc::new(Client::new(link, who.clone(), key, peer, queue, gate.metrics.clone()));
+    let queue = limits.queue(&caller.who);
+    let key = hub::key(&caller.user, &caller.client);
+    let client = Arc::new(Client::new(link, caller.who.clone(), key, peer, queue, gate.metrics.clone()));
     let online = |device: &DeviceId| gate.status(device, true);
     let admission = gate
         .registry
@@ -151,10 +149,8 @@ async fn admit(gate: &Arc<Gate>, connect: &Connect, peer: SocketAddr) -> Result<
         let _ = tokio::time::timeout(TAKEOVER, old.left.cancelled()).await;
     }
     let expiry = session_expiry(gate, connect, assigned.is_some());
-    let owner = Owner { user: user.into(), client_id: id.into(), who };
-    let opened = gate.bus.hub().open(owner, connect.clean, expiry, queue, &client);
-    let Opened { session, present, resend, will, writes } =
-        opened.map_err(|_| (reason::QUOTA, "too_many_sessions"))?;
+    let opened = gate.bus.hub().open(caller, connect.clean, expiry, queue, &client);
+    let Opened { session, present, resend, will, writes } = opened.map_err(|_| (reason::QUOTA, "too_many_sessions"))?;
     let seat = Seat::new(entry, session);
     if let Some((owner, will)) = will {
         gate.publish_will(&owner, None, will).await;
@@ -184,24 +180,37 @@ fn deny(gate: &Gate, client: &Client, refused: Refused) -> Denied {
     (reason::QUOTA, "duplicate")
 }
 
-fn identify(gate: &Gate, connect: &Connect, peer: SocketAddr) -> Result<Who, Denied> {
-    if let Some(login) = &connect.login
-        && let Some(who) = gate.credentials.verify(login.user.as_str(), &login.password)
-    {
-        return Ok(who);
-    }
+/// Who it is, and the user name that it has proven: empty for an anonymous client.
+async fn identify(gate: &Gate, connect: &Connect, peer: SocketAddr) -> Result<Identity, Denied> {
     let settings = &gate.settings;
-    let bring_up = settings.bring_up && (settings.bring_up_anywhere || peer.ip().to_canonical().is_loopback());
-    let denied = match &connect.login {
-        None => (reason::NOT_AUTHORIZED, "no_credentials"),
-        Some(_) => (reason::BAD_CREDENTIALS, "bad_credentials"),
-    };
-    // a stranger is the device that it says it is; also in bring-up mode a name that has a secret needs it
-    let name = connect.login.as_ref().map_or(connect.client_id.as_str(), |login| login.user.as_str());
-    match DeviceId::parse(name) {
-        Ok(device) if bring_up && !gate.credentials.knows(name) => Ok(Who::Device(device)),
-        _ => Err(denied),
+    let loopback = peer.ip().to_canonical().is_loopback();
+    let login = connect.login.as_ref();
+    // a listener that ends TLS has it from the client
+    let certificate: Option<&PeerCertificate> = None;
+    if login.is_none() && certificate.is_none() && settings.anonymous && (settings.anonymous_anywhere || loopback) {
+        return Ok(Identity { who: Who::Anonymous, user: "".into() });
     }
+    if certificate.is_none() && settings.bring_up && (settings.bring_up_anywhere || loopback) {
+        // a stranger is the device that it says it is; also in bring-up mode a name that has a record needs its secret
+        let name = login.map_or(connect.client_id.as_str(), |login| login.user.as_str());
+        if let Ok(device) = DeviceId::parse(name)
+            && !gate.credentials.knows(name)
+        {
+            return Ok(Identity { who: Who::Device(device), user: name.into() });
+        }
+    }
+    let attempt = Attempt {
+        user: login.map(|login| login.user.as_str()),
+        password: login.map(|login| &login.password[..]),
+        address: peer.ip(),
+        certificate,
+    };
+    gate.credentials.login(attempt).await.map_err(|denied| match denied {
+        credentials::Denied::Nothing => (reason::NOT_AUTHORIZED, "no_credentials"),
+        credentials::Denied::Wrong => (reason::BAD_CREDENTIALS, "bad_credentials"),
+        credentials::Denied::Certificate => (reason::NOT_AUTHORIZED, "certificate"),
+        credentials::Denied::Busy => (reason::SERVER_BUSY, "passwords_busy"),
+    })
 }
 
 fn client_id(connect: &Connect, link: u64) -> Result<(String, Option<String>), Denied> {

@@ -48,7 +48,7 @@ pub const BUS_RESTARTS: &str = "voxgate_bus_restarts";
 pub const BUS_DEGRADED: &str = "voxgate_bus_degraded";
 
 /// What a connection attempt comes to.
-pub const RESULTS: [&str; 18] = [
+pub const RESULTS: [&str; 20] = [
     "ok",
     "limit",
     "accept_error",
@@ -61,6 +61,8 @@ pub const RESULTS: [&str; 18] = [
     "auth_method",
     "no_credentials",
     "bad_credentials",
+    "certificate",
+    "passwords_busy",
     "client_id",
     "will",
     "too_many_links",

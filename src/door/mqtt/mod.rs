@@ -34,6 +34,7 @@ pub use settings::{BusSettings, Limits, Settings};
 
 use crate::domain::{Clock, Commands, DeviceId, Ingress};
 use crate::door::credentials::Credentials;
+use crate::door::rights::Rights;
 use crate::topics::Table;
 use gate::Gate;
 
@@ -46,8 +47,10 @@ pub struct Parts {
     pub commands: Arc<dyn Commands>,
     /// Who may come in.
     pub credentials: Arc<Credentials>,
-    /// Topics and rights.
+    /// The topics.
     pub table: Arc<Table>,
+    /// Who may do what.
+    pub rights: Arc<Rights>,
     /// The bus to operators' clients.
     pub bus: Arc<Bus>,
     /// Time.
@@ -86,6 +89,10 @@ impl Door {
         if settings.bring_up {
             let from = if settings.bring_up_anywhere { "every address" } else { "loopback" };
             tracing::warn!(%addr, from, "bring-up mode: clients without credentials are admitted, do not leave it on");
+        }
+        if settings.anonymous {
+            let from = if settings.anonymous_anywhere { "every address" } else { "loopback" };
+            tracing::warn!(%addr, from, "anonymous clients are admitted, with what rules give to anonymous and everyone");
         }
         Ok(Self { gate: Arc::new(Gate::new(settings, parts)), listener, addr })
     }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::hub::QueueLimits;
 use crate::domain::{ByteSize, Problem, Span};
-use crate::topics::Who;
+use crate::door::credentials::{self, CertificateSettings};
+use crate::topics::{Rule, Who};
 
 /// The MQTT door.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +26,18 @@ pub struct Settings {
     pub keep_alive_max: Span,
     /// How often the figures below `$SYS/broker` are published (default "10s"; "0s" never).
     pub sys_interval: Span,
+    /// Admit clients that give no user name and no password, with the rights that rules give to "anonymous" and
+    /// "everyone" (default false). On loopback only, unless `anonymous_anywhere` says otherwise.
+    pub anonymous: bool,
+    /// Anonymous clients from every address, not only from loopback (default false).
+    pub anonymous_anywhere: bool,
+    /// Rules that widen or narrow who may read and publish what, beside those that `voxgate rule add` keeps in the
+    /// store. None by default; each is a table `[[mqtt.rules]]` of `subject`, `access` and `filter`.
+    pub rules: Vec<Rule>,
+    /// What wrong passwords cost.
+    pub credentials: credentials::Settings,
+    /// Whose client certificate is whose.
+    pub certificates: CertificateSettings,
     /// Limits.
     pub limits: Limits,
     /// The bus to operators' clients.
@@ -35,8 +48,20 @@ impl Default for Settings {
     fn default() -> Self {
         let listen = SocketAddr::from(([0, 0, 0, 0], 1883));
         let (limits, bus) = (Limits::default(), BusSettings::default());
-        let (keep_alive_max, sys_interval) = (Span::secs(0), Span::secs(10));
-        Self { listen, bring_up: false, bring_up_anywhere: false, keep_alive_max, sys_interval, limits, bus }
+        Self {
+            listen,
+            bring_up: false,
+            bring_up_anywhere: false,
+            keep_alive_max: Span::secs(0),
+            sys_interval: Span::secs(10),
+            anonymous: false,
+            anonymous_anywhere: false,
+            rules: Vec::new(),
+            credentials: credentials::Settings::default(),
+            certificates: CertificateSettings::default(),
+            limits,
+            bus,
+        }
     }
 }
 
@@ -210,6 +235,20 @@ impl Settings {
         if self.bring_up_anywhere && !self.bring_up {
             let key = format!("{path}.bring_up_anywhere");
             problems.push(Problem::new(key, "says nothing without bring_up", "set bring_up too, or remove it"));
+        }
+        if self.anonymous_anywhere && !self.anonymous {
+            let key = format!("{path}.anonymous_anywhere");
+            problems.push(Problem::new(key, "says nothing without anonymous", "set anonymous too, or remove it"));
+        }
+        if self.anonymous && self.bring_up {
+            let what = "cannot be on together with bring_up, which makes a device of the same client";
+            problems.push(Problem::new(format!("{path}.anonymous"), what, "leave one of them out"));
+        }
+        problems.extend(self.credentials.check(&format!("{path}.credentials")));
+        for (at, rule) in self.rules.iter().enumerate() {
+            if let Err(error) = rule.check() {
+                problems.push(Problem::new(format!("{path}.rules[{at}].filter"), error.what, error.remedy));
+            }
         }
         problems
     }

@@ -31,6 +31,7 @@ use crate::domain::{
 };
 use crate::door::credentials::Secret;
 use crate::door::credentials::tests::MapStore;
+use crate::door::rights::Rights;
 use crate::topics::Role;
 
 /// What the ingress saw.
@@ -146,10 +147,12 @@ impl Fixture {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (stop, tracker, metrics) = (CancellationToken::new(), TaskTracker::new(), Metrics::default());
         let table = table();
+        let rights = Rights::open(table.clone(), settings.rules.clone(), store.clone()).await.unwrap();
         let bus = Bus::start(
             settings.bus.clone(),
             &settings.limits,
             store.clone(),
+            rights.clone(),
             table.clone(),
             clock.clone(),
             metrics.clone(),
@@ -166,6 +169,7 @@ impl Fixture {
             commands: commands.clone(),
             credentials: credentials.clone(),
             table,
+            rights,
             bus: bus.clone(),
             clock,
             metrics: metrics.clone(),

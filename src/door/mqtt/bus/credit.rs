@@ -176,7 +176,8 @@ mod tests {
     #[test]
     fn copies_stop_before_publishes_and_publishes_before_the_gateway() {
         let mut slab = Slab::new(16, 1 << 20);
-        let count = |class, slab: &mut Slab| std::iter::from_fn(|| slab.admit(message(1), Receipt::none(), class).ok()).count();
+        let count =
+            |class, slab: &mut Slab| std::iter::from_fn(|| slab.admit(message(1), Receipt::none(), class).ok()).count();
         assert_eq!(count(Class::Copy, &mut slab), 12);
         assert_eq!(count(Class::Publish, &mut slab), 2);
         assert_eq!(count(Class::Own, &mut slab), 2);

@@ -24,6 +24,7 @@ use super::message::Message;
 use super::metrics::Metrics;
 use super::settings::{BusSettings, Limits};
 use crate::domain::{Bulletins, Clock, Event, EventKind, QoS, Receipt, Refusal, Settled};
+use crate::door::rights::Rights;
 use crate::store::{Store, StoreError};
 use crate::topics::Table;
 use credit::{Class, Slab, Token};
@@ -64,6 +65,7 @@ impl Bus {
         settings: BusSettings,
         limits: &Limits,
         store: Arc<dyn Store>,
+        rights: Arc<Rights>,
         table: Arc<Table>,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
@@ -78,7 +80,7 @@ impl Bus {
             retained: settings.retained,
             retained_bytes: settings.retained_bytes.len(),
         };
-        let hub = Hub::new(quotas, keeper.clone(), clock.clone(), metrics.clone());
+        let hub = Hub::new(quotas, keeper.clone(), rights, clock.clone(), metrics.clone());
         let slab = Slab::new(settings.slots, settings.bytes.len());
         let bus = Arc::new(Self {
             settings,

@@ -5,7 +5,8 @@ use super::*;
 use crate::domain::{ByteSize, LinkId, Span, SystemClock};
 use crate::door::credentials::tests::MapStore;
 use crate::door::mqtt::client::Client;
-use crate::door::mqtt::hub::{Options, Owner, QueueLimits, Session};
+use crate::door::mqtt::hub::{Options, QueueLimits, Session};
+use crate::door::rights::Caller;
 use crate::topics::{Role, Who};
 
 struct Rig {
@@ -16,15 +17,18 @@ struct Rig {
     tracker: TaskTracker,
 }
 
-fn rig(settings: BusSettings) -> Rig {
+async fn rig(settings: BusSettings) -> Rig {
     let (tracker, stop, metrics) = (TaskTracker::new(), CancellationToken::new(), Metrics::default());
     let table = Arc::new(Table::builtin("gw").unwrap());
     let clock = Arc::new(SystemClock);
-    let bus = Bus::start(settings, &Limits::default(), Arc::new(MapStore::default()), table, clock, metrics.clone(), &tracker, stop.clone());
+    let store = Arc::new(MapStore::default());
+    let rights = Rights::open(Arc::clone(&table), Vec::new(), store.clone()).await.unwrap();
+    let bus =
+        Bus::start(settings, &Limits::default(), store, rights, table, clock, metrics.clone(), &tracker, stop.clone());
     let limits = QueueLimits { packets: 100_000, bytes: 1 << 30 };
     let (who, peer) = (Who::Operator(Role::Viewer), std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
     let client = Arc::new(Client::new(LinkId(1), who.clone(), "k".into(), peer, limits, metrics));
-    let owner = Owner { user: "u".into(), client_id: "c".into(), who };
+    let owner = Caller { user: "u".into(), client: "c".into(), who };
     let session = bus.hub.open(owner, true, 0, limits, &client).unwrap().session;
     bus.hub.subscribe(&session, "#", Options { qos: 2, no_local: false, retain_as_published: false, id: None }, 0);
     Rig { bus, client, session, stop, tracker }
@@ -52,7 +56,7 @@ async fn next(session: &Session) -> String {
 
 #[tokio::test]
 async fn a_panic_of_the_router_thread_loses_nothing_that_was_accepted() {
-    let rig = rig(quick());
+    let rig = rig(quick()).await;
     for n in 0..500 {
         rig.bus.carry(message(n), Receipt::none()).await;
     }
@@ -76,7 +80,7 @@ async fn a_panic_of_the_router_thread_loses_nothing_that_was_accepted() {
 
 #[tokio::test]
 async fn a_bus_that_stands_still_is_replaced_when_its_canary_is_overdue() {
-    let rig = rig(quick());
+    let rig = rig(quick()).await;
     rig.bus.deafen(true);
     rig.bus.carry(message(1), Receipt::none()).await;
     while rig.bus.metrics.bus_restarts.get() == 0 {
@@ -90,7 +94,7 @@ async fn a_bus_that_stands_still_is_replaced_when_its_canary_is_overdue() {
 
 #[tokio::test]
 async fn after_too_many_restarts_it_is_off_and_says_so_and_stops_nobody() {
-    let rig = rig(BusSettings { restarts: 2, ..quick() });
+    let rig = rig(BusSettings { restarts: 2, ..quick() }).await;
     for wanted in 1..=3 {
         rig.bus.sabotage();
         while rig.bus.metrics.bus_restarts.get() < wanted.min(2)
@@ -112,7 +116,7 @@ async fn after_too_many_restarts_it_is_off_and_says_so_and_stops_nobody() {
 #[tokio::test]
 async fn copies_are_dropped_and_told_while_publishes_wait() {
     let settings = BusSettings { slots: 16, bytes: ByteSize::mb(1), canary_deadline: Span::secs(60), ..quick() };
-    let rig = rig(settings);
+    let rig = rig(settings).await;
     rig.bus.deafen(true);
     for n in 0..20 {
         rig.bus.copy(message(n));

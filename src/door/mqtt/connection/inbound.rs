@@ -126,11 +126,11 @@ impl<T: Transport> Connection<T> {
             return;
         }
         let gate = self.seat.gate().clone();
-        let (client, session) = (self.seat.client().clone(), self.seat.session().number);
-        match rights::destination(&gate.table, &client.who, &topic) {
+        let (client, session) = (self.seat.client().clone(), self.seat.session().clone());
+        match gate.rights.destination(&session.owner, &topic) {
             None => self.refuse(&publish, reason::NOT_AUTHORIZED, "not_allowed"),
             Some(Destination::Uplink { dialect, stream, device }) => {
-                gate.mirror(&topic, &publish.payload, session, false);
+                gate.mirror(&topic, &publish.payload, session.number, false);
                 let receipt = self.owed.receipt(publish.qos, publish.id);
                 let work = gate.uplink(client.link, device, (dialect, stream), &publish.payload, receipt);
                 self.pending = work.map(quietly);
@@ -139,14 +139,14 @@ impl<T: Transport> Connection<T> {
                 self.refuse(&publish, reason::NO_RETAIN, "retained_command");
             }
             Some(Destination::Command { device, name }) => {
-                gate.mirror(&topic, &publish.payload, session, false);
+                gate.mirror(&topic, &publish.payload, session.number, false);
                 let receipt = self.owed.receipt(publish.qos, publish.id);
                 let doing = gate.commands.command(device, name, publish.payload.clone());
                 self.pending = Some(quietly(Box::pin(async move { settle(receipt, doing.await) })));
             }
             Some(Destination::Bus) => {
                 let receipt = self.owed.receipt(publish.qos, publish.id);
-                let message = message(publish, topic, session, gate.clock.wall());
+                let message = message(publish, topic, session.number, gate.clock.wall());
                 let bus = gate.bus.clone();
                 if let Err((message, receipt)) = bus.try_carry(message, receipt) {
                     let carrying = async move { bus.carry(message, receipt).await };
@@ -240,7 +240,6 @@ impl<T: Transport> Connection<T> {
 
     fn denied(&self, filter: &str) -> Option<u8> {
         let gate = self.seat.gate();
-        let who = &self.seat.client().who;
         if !rights::sound_filter(filter) {
             return Some(reason::BAD_FILTER);
         }
@@ -248,7 +247,7 @@ impl<T: Transport> Connection<T> {
         if !known && count >= gate.settings.limits.subscriptions {
             return Some(reason::QUOTA);
         }
-        (!gate.table.may_subscribe(who, filter)).then_some(reason::NOT_AUTHORIZED)
+        (!gate.rights.may_subscribe(&self.seat.session().owner, filter)).then_some(reason::NOT_AUTHORIZED)
     }
 
     fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 pub(super) use inflight::{Flight, Stage};
 pub(super) use keeper::Keeper;
-pub(super) use session::{Answer, Copy, NEVER, Options, Owner, QueueLimits, Session};
+pub(super) use session::{Answer, Copy, NEVER, Options, QueueLimits, Session};
 pub(super) use tree::Subscription;
 
 use super::client::Client;
@@ -27,6 +27,7 @@ use super::codec::Will;
 use super::message::Message;
 use super::metrics::Metrics;
 use crate::domain::{Clock, LinkId, Receipt, Wall};
+use crate::door::rights::{Caller, Rights};
 use crate::store::{Batch, Store, StoreError};
 use retained::Retained;
 use session::{Offered, Remains};
@@ -55,7 +56,7 @@ pub(super) struct Opened {
     /// What is to be sent again, first.
     pub resend: VecDeque<Flight>,
     /// The will of a session that had to go.
-    pub will: Option<(Owner, Will)>,
+    pub will: Option<(Caller, Will)>,
     /// To be durable before the client is told.
     pub writes: Batch,
 }
@@ -76,16 +77,23 @@ pub(super) struct Hub {
     numbers: AtomicU64,
     limits: HubLimits,
     keeper: Keeper,
+    rights: Arc<Rights>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
 }
 
 impl Hub {
-    pub fn new(limits: HubLimits, keeper: Keeper, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
+    pub fn new(
+        limits: HubLimits,
+        keeper: Keeper,
+        rights: Arc<Rights>,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Self {
         let retained = Retained::new(limits.retained, limits.retained_bytes);
         let inner = RwLock::new(Inner { tree: Tree::default(), retained });
         let (sessions, subscriptions, numbers) = (Mutex::default(), AtomicUsize::new(0), AtomicU64::new(0));
-        Self { inner, sessions, subscriptions, numbers, limits, keeper, clock, metrics }
+        Self { inner, sessions, subscriptions, numbers, limits, keeper, rights, clock, metrics }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
@@ -101,7 +109,7 @@ impl Hub {
     }
 
     /// Reads what was kept. Before the doors open.
-    pub async fn load(&self, store: &dyn Store, limits: impl Fn(&Owner) -> QueueLimits) -> Result<(), StoreError> {
+    pub async fn load(&self, store: &dyn Store, limits: impl Fn(&Caller) -> QueueLimits) -> Result<(), StoreError> {
         let now = self.clock.wall();
         let found = record::load(store, now).await?;
         let (retained, sessions) = (found.retained.len(), found.sessions.len());
@@ -113,7 +121,12 @@ impl Hub {
             self.restore(record, kept, limits, now);
         }
         if retained + sessions + found.unreadable > 0 {
-            tracing::info!(retained, sessions, unreadable = found.unreadable, "mqtt sessions and retained messages read");
+            tracing::info!(
+                retained,
+                sessions,
+                unreadable = found.unreadable,
+                "mqtt sessions and retained messages read"
+            );
         }
         Ok(())
     }
@@ -134,16 +147,16 @@ impl Hub {
         let _ = self.insert(session, unlimited);
     }
 
-    fn new_session(&self, owner: Owner, expiry: u32, limits: QueueLimits) -> Arc<Session> {
+    fn new_session(&self, owner: Caller, expiry: u32, limits: QueueLimits) -> Arc<Session> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
-        let key = key(&owner.user, &owner.client_id);
+        let key = key(&owner.user, &owner.client);
         Arc::new(Session::new(number, key, owner, expiry, limits))
     }
 
     /// Finds or makes the session of a connection, and attaches it.
     pub fn open(
         &self,
-        owner: Owner,
+        owner: Caller,
         clean: bool,
         expiry: u32,
         limits: QueueLimits,
@@ -231,7 +244,7 @@ impl Hub {
     fn pass_on(&self, copy: Copy, writes: &mut Batch) {
         let Some(filter) = copy.share.clone() else { return };
         let again = Copy { number: None, again: true, ..copy };
-        let mut found = Found { message: again.message.clone(), one: Vec::new(), any: Vec::new() };
+        let mut found = self.found(&again.message);
         self.read().tree.visit(&again.message.topic, &mut found);
         if let Some((_, members)) = found.any.into_iter().find(|(f, _)| *f == filter) {
             self.offer_any(members, writes);
@@ -254,7 +267,7 @@ impl Hub {
     }
 
     /// What is due at `now`: wills, of sessions that live on or not.
-    pub fn due(&self, now: Instant) -> Vec<(Owner, Will)> {
+    pub fn due(&self, now: Instant) -> Vec<(Caller, Will)> {
         let away: Vec<_> = self.sessions().by_key.values().filter(|s| !s.is_online()).cloned().collect();
         let (mut wills, mut writes) = (Vec::new(), Batch::new());
         for session in away {
@@ -281,6 +294,9 @@ impl Hub {
         }
         let mut writes = Batch::new();
         for message in inner.retained.matching(filter) {
+            if !self.rights.may_receive(&session.owner, &message.topic) {
+                continue;
+            }
             let copy = Copy {
                 qos: message.qos.min(options.qos),
                 message,
@@ -333,7 +349,7 @@ impl Hub {
     /// settled when everything that must survive is durable.
     pub fn dispatch(&self, message: &Arc<Message>, receipt: Receipt) {
         let mut writes = Batch::new();
-        let mut found = Found { message: message.clone(), one: Vec::new(), any: Vec::new() };
+        let mut found = self.found(message);
         if message.retain {
             let mut inner = self.write();
             self.retain(&mut inner, message, &mut writes);
@@ -348,6 +364,10 @@ impl Hub {
             self.offer_any(members, &mut writes);
         }
         self.keeper.settle(writes, receipt);
+    }
+
+    fn found(&self, message: &Arc<Message>) -> Found<'_> {
+        Found { message: message.clone(), rights: &self.rights, one: Vec::new(), any: Vec::new() }
     }
 
     /// Keeps a message without telling anybody: what a lost bus must not lose.
@@ -368,7 +388,7 @@ impl Hub {
     fn offer(&self, session: &Arc<Session>, copy: Copy, writes: &mut Batch) {
         if session.offer(copy, writes) == Offered::Overflow && !session.is_online() {
             // the client finds no session when it comes back: better than one with a gap
-            tracing::warn!(user = %session.owner.user, client_id = %session.owner.client_id, "kept session outgrew its limit, it is dropped");
+            tracing::warn!(user = %session.owner.user, client_id = %session.owner.client, "kept session outgrew its limit, it is dropped");
             let _ = self.discard(session, "overflow", writes);
         }
     }
@@ -397,9 +417,23 @@ impl Hub {
         figures
     }
 
-    /// Every subscription of everybody, to look at rights again.
-    pub fn all_sessions(&self) -> Vec<Arc<Session>> {
-        self.sessions().by_key.values().cloned().collect()
+    /// Looks at everybody's rights again: subscriptions that are not allowed any more go. Says how many.
+    pub fn recheck(&self) -> usize {
+        let sessions: Vec<_> = self.sessions().by_key.values().cloned().collect();
+        let (mut gone, mut writes) = (0, Batch::new());
+        for session in sessions {
+            let before = gone;
+            for (filter, _) in session.filters() {
+                if !self.rights.may_subscribe(&session.owner, &filter) {
+                    gone += usize::from(self.unsubscribe(&session, &filter));
+                }
+            }
+            if gone > before {
+                writes.extend(self.changed(&session));
+            }
+        }
+        self.keeper.note(writes);
+        gone
     }
 }
 
@@ -462,13 +496,14 @@ impl<'t> Visit<'t> for Watch {
 
 /// One copy a session, whatever the number of its matching filters: the highest QoS and all identifiers; and for
 /// each shared subscription its members in their turn.
-struct Found {
+struct Found<'a> {
     message: Arc<Message>,
+    rights: &'a Rights,
     one: Vec<(Arc<Session>, Copy)>,
     any: Vec<(Arc<str>, Vec<(Arc<Session>, Copy)>)>,
 }
 
-impl Found {
+impl Found<'_> {
     fn copy(&self, options: &Options, share: Option<Arc<str>>) -> Copy {
         Copy {
             message: self.message.clone(),
@@ -483,11 +518,12 @@ impl Found {
     }
 }
 
-impl<'t> Visit<'t> for Found {
+impl<'t> Visit<'t> for Found<'_> {
     fn subscription(&mut self, subscription: &'t Subscription) {
         let Subscription { session, options } = subscription;
         let number = Some(session.number);
-        if self.message.direct == number || (options.no_local && self.message.from == number) {
+        let own = self.message.direct == number || (options.no_local && self.message.from == number);
+        if own || !self.rights.may_receive(&session.owner, &self.message.topic) {
             return;
         }
         let copy = self.copy(options, None);
@@ -504,6 +540,7 @@ impl<'t> Visit<'t> for Found {
     fn group(&mut self, group: &'t Group) {
         let members = group.in_turn().into_iter();
         let members = members.filter(|s| self.message.direct != Some(s.session.number));
+        let members = members.filter(|s| self.rights.may_receive(&s.session.owner, &self.message.topic));
         let share = group.filter.clone();
         let members: Vec<_> =
             members.map(|s| (s.session.clone(), self.copy(&s.options, Some(share.clone())))).collect();

@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::inflight::Stage;
-use super::session::{Copy, Options, Owner};
+use super::session::{Copy, Options};
 use crate::domain::{DeviceId, Wall};
 use crate::door::mqtt::codec::{self, Packet, PublishHead, Version};
 use crate::door::mqtt::message::Message;
+use crate::door::rights::Caller;
 use crate::store::{Batch, Key, Range, Space, Store, StoreError};
 use crate::topics::{Role, Who};
 
@@ -29,7 +30,7 @@ const PAGE: usize = 256;
 /// A session without its messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::door::mqtt) struct SessionRecord {
-    pub owner: Owner,
+    pub owner: Caller,
     pub expiry: u32,
     /// When its last connection ended; 0 while there is one, or when the time is not known.
     pub left: Wall,
@@ -89,8 +90,8 @@ fn key(kind: u8) -> Key {
     Key::new(Space::Mqtt).byte(kind)
 }
 
-fn of(kind: u8, owner: &Owner) -> Key {
-    key(kind).text(&owner.user).text(&owner.client_id)
+fn of(kind: u8, owner: &Caller) -> Key {
+    key(kind).text(&owner.user).text(&owner.client)
 }
 
 /// Writes a session.
@@ -101,21 +102,21 @@ pub(super) fn put_session(batch: &mut Batch, record: &SessionRecord) {
         Who::Operator(role) => WhoJson::Operator(*role),
         Who::Anonymous => WhoJson::Anonymous(()),
     };
-    let (user, client_id) = (owner.user.to_string(), owner.client_id.to_string());
+    let (user, client_id) = (owner.user.to_string(), owner.client.to_string());
     let json = SessionJson { user, client_id, who, expiry_s: *expiry, left: *left, filters: filters.clone() };
     // texts and numbers only: it cannot fail
     batch.put(of(SESSION, owner), serde_json::to_vec(&json).unwrap_or_default());
 }
 
 /// Removes a session with the messages of these numbers.
-pub(super) fn delete_session(batch: &mut Batch, owner: &Owner, numbers: &[u64], received: &[u16]) {
+pub(super) fn delete_session(batch: &mut Batch, owner: &Caller, numbers: &[u64], received: &[u16]) {
     batch.delete(of(SESSION, owner));
     numbers.iter().for_each(|number| delete_message(batch, owner, *number));
     received.iter().for_each(|id| delete_received(batch, owner, *id));
 }
 
 /// Writes a message that waits for a session, or that it has received but not completed.
-pub(super) fn put_message(batch: &mut Batch, owner: &Owner, number: u64, copy: &Copy, stage: Stage) {
+pub(super) fn put_message(batch: &mut Batch, owner: &Caller, number: u64, copy: &Copy, stage: Stage) {
     let released = stage == Stage::Comp;
     let head = Head { at: copy.message.wall, released, ids: copy.subscriptions.clone(), share: copy.share.clone() };
     // of a message that is released only the id is needed
@@ -123,16 +124,16 @@ pub(super) fn put_message(batch: &mut Batch, owner: &Owner, number: u64, copy: &
     batch.put(of(QUEUED, owner).u64(number), pack(&head, &copy.message, copy.qos, copy.retain, payload));
 }
 
-pub(super) fn delete_message(batch: &mut Batch, owner: &Owner, number: u64) {
+pub(super) fn delete_message(batch: &mut Batch, owner: &Caller, number: u64) {
     batch.delete(of(QUEUED, owner).u64(number));
 }
 
 /// Notes the packet id of a QoS 2 publish that its client has not released.
-pub(super) fn put_received(batch: &mut Batch, owner: &Owner, id: u16) {
+pub(super) fn put_received(batch: &mut Batch, owner: &Caller, id: u16) {
     batch.put(of(RECEIVED, owner).u32(id.into()), Vec::new());
 }
 
-pub(super) fn delete_received(batch: &mut Batch, owner: &Owner, id: u16) {
+pub(super) fn delete_received(batch: &mut Batch, owner: &Caller, id: u16) {
     batch.delete(of(RECEIVED, owner).u32(id.into()));
 }
 
@@ -225,7 +226,7 @@ pub(super) async fn load(store: &dyn Store, now: Wall) -> Result<Found, StoreErr
             WhoJson::Operator(role) => Who::Operator(role),
             WhoJson::Anonymous(()) => Who::Anonymous,
         };
-        let owner = Owner { user: json.user.into(), client_id: json.client_id.into(), who };
+        let owner = Caller { user: json.user.into(), client: json.client_id.into(), who };
         let mut kept = by_owner.remove(&name_of(&owner)).unwrap_or_default();
         kept.filters = json.filters.iter().map(|(f, o)| (f.as_str().into(), *o)).collect();
         let SessionJson { expiry_s: expiry, left, filters, .. } = json;
@@ -242,7 +243,7 @@ impl Found {
 }
 
 /// The part of a key between its kind and its number.
-fn name_of(owner: &Owner) -> Vec<u8> {
+fn name_of(owner: &Caller) -> Vec<u8> {
     of(0, owner).as_bytes().get(2..).unwrap_or_default().to_vec()
 }
 

@@ -18,8 +18,8 @@ use crate::domain::{LinkId, Wall};
 use crate::door::mqtt::client::Client;
 use crate::door::mqtt::ending::Ending;
 use crate::door::mqtt::message::Message;
+use crate::door::rights::Caller;
 use crate::store::Batch;
-use crate::topics::Who;
 
 /// A session that never expires, in seconds.
 pub(in crate::door::mqtt) const NEVER: u32 = u32::MAX;
@@ -63,14 +63,6 @@ pub(super) enum Offered {
     Overflow,
 }
 
-/// Who owns a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::door::mqtt) struct Owner {
-    pub user: Arc<str>,
-    pub client_id: Arc<str>,
-    pub who: Who,
-}
-
 #[derive(Debug, Default)]
 struct State {
     attached: Option<Arc<Client>>,
@@ -108,7 +100,7 @@ pub(in crate::door::mqtt) struct Session {
     /// Never repeats while the process lives.
     pub number: u64,
     pub key: Arc<str>,
-    pub owner: Owner,
+    pub owner: Caller,
     /// It was made to outlive its connection: it counts against the quota, and has a record.
     pub counted: bool,
     limits: QueueLimits,
@@ -129,7 +121,7 @@ pub(super) struct Remains {
 }
 
 impl Session {
-    pub fn new(number: u64, key: Arc<str>, owner: Owner, expiry: u32, limits: QueueLimits) -> Self {
+    pub fn new(number: u64, key: Arc<str>, owner: Caller, expiry: u32, limits: QueueLimits) -> Self {
         let state = Mutex::new(State { expiry, ..State::default() });
         Self { number, key, owner, counted: expiry > 0, limits, online: AtomicBool::new(false), state }
     }

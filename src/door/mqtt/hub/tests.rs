@@ -9,6 +9,7 @@ use super::*;
 use crate::domain::{ManualClock, Wall};
 use crate::door::credentials::tests::MapStore;
 use crate::door::mqtt::codec::Text;
+use crate::door::rights::Caller;
 use crate::topics::{Role, Who};
 
 const LIMITS: QueueLimits = QueueLimits { packets: 4, bytes: 10_000 };
@@ -38,20 +39,23 @@ impl Visit1 {
 }
 
 impl Rig {
-    fn new() -> Self {
-        Self::over(Arc::new(MapStore::default()), Arc::new(ManualClock::new(Wall(1_000_000))))
+    async fn new() -> Self {
+        Self::over(Arc::new(MapStore::default()), Arc::new(ManualClock::new(Wall(1_000_000)))).await
     }
 
-    fn over(store: Arc<MapStore>, clock: Arc<ManualClock>) -> Self {
+    async fn over(store: Arc<MapStore>, clock: Arc<ManualClock>) -> Self {
+        let table = Arc::new(crate::topics::Table::builtin("gw").unwrap());
+        let rights = Rights::open(table, Vec::new(), store.clone()).await.unwrap();
         let limits = HubLimits { sessions: 8, sessions_per_user: 3, retained: 3, retained_bytes: 10_000 };
         let metrics = Metrics::default();
         let (keeper, _work) = Keeper::new(store.clone(), metrics.clone());
-        Self { hub: Hub::new(limits, keeper, clock.clone(), metrics), store, clock, links: 0 }
+        let hub = Hub::new(limits, keeper, rights, clock.clone(), metrics);
+        Self { hub, store, clock, links: 0 }
     }
 
     async fn restarted(self) -> Self {
         let Self { store, clock, .. } = self;
-        let rig = Self::over(store.clone(), clock);
+        let rig = Self::over(store.clone(), clock).await;
         rig.hub.load(&*store, |_| LIMITS).await.unwrap();
         rig
     }
@@ -62,7 +66,7 @@ impl Rig {
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let (link, key) = (LinkId(self.links), key("u", id));
         let client = Arc::new(Client::new(link, who.clone(), key, peer, LIMITS, Metrics::default()));
-        let owner = Owner { user: "u".into(), client_id: id.into(), who };
+        let owner = Caller { user: "u".into(), client: id.into(), who };
         let opened = self.hub.open(owner, clean, expiry, LIMITS, &client)?;
         self.hub.keeper.note(opened.writes.clone());
         Ok(Visit1 { client, opened })
@@ -98,7 +102,7 @@ fn will(delay: u32) -> Will {
 
 #[tokio::test]
 async fn a_session_without_expiry_ends_with_its_connection() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::new().await;
     let a = rig.open("a", false, 0);
     rig.subscribe(&a, "t", 1);
     rig.leave(&a);
@@ -106,12 +110,12 @@ async fn a_session_without_expiry_ends_with_its_connection() {
     let again = rig.open("a", false, 0);
     assert!(!again.opened.present && again.take().is_none());
     assert_eq!(rig.hub.figures().subscriptions, 0);
-    assert!(rig.restarted().await.hub.all_sessions().is_empty());
+    assert!(!rig.restarted().await.open("a", false, 0).opened.present);
 }
 
 #[tokio::test]
 async fn what_comes_while_the_client_is_away_waits_and_survives_a_restart_but_qos_0() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::new().await;
     let a = rig.open("a", false, 600);
     rig.subscribe(&a, "t/#", 2);
     rig.leave(&a);
@@ -129,7 +133,7 @@ async fn what_comes_while_the_client_is_away_waits_and_survives_a_restart_but_qo
 
 #[tokio::test]
 async fn what_was_not_answered_comes_again_and_what_was_does_not() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::new().await;
     let a = rig.open("a", false, 600);
     rig.subscribe(&a, "t/#", 2);
     for (topic, qos) in [("t/1", 1), ("t/2", 2), ("t/3", 2), ("t/4", 1)] {
@@ -159,7 +163,7 @@ async fn what_was_not_answered_comes_again_and_what_was_does_not() {
 
 #[tokio::test]
 async fn a_packet_id_of_qos_2_is_known_until_it_is_released_also_after_a_restart() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::new().await;
     let a = rig.open("a", false, 600);
     rig.hub.keeper.note(a.session().begin_receiving(7).unwrap());
     assert!(a.session().begin_receiving(7).is_none(), "a repeat");
@@ -175,7 +179,7 @@ async fn a_packet_id_of_qos_2_is_known_until_it_is_released_also_after_a_restart
 
 #[tokio::test(start_paused = true)]
 async fn sessions_and_messages_expire_also_while_the_gateway_is_down() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::new().await;
     let a = rig.open("a", false, 10);
     rig.subscribe(&a, "t", 1);
     rig.leave(&a);
@@ -193,7 +197,7 @@ async fn sessions_and_messages_expire_also_while_the_gateway_is_down() {
 
 #[tokio::test(start_paused = true)]
 async fn a_will_waits_for_its_delay_or_the_end_of_the_session_and_not_for_one_who_is_back() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::new().await;
     for (expiry, delay, after) in [(100, 3, 3), (2, 5, 2)] {
         let a = rig.open("a", true, expiry);
         rig.hub.leave(a.session(), a.client.link, Some(will(delay)));
@@ -216,7 +220,7 @@ async fn a_will_waits_for_its_delay_or_the_end_of_the_session_and_not_for_one_wh
 
 #[tokio::test]
 async fn a_kept_session_that_outgrows_its_limit_is_dropped_rather_than_served_with_a_gap() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::new().await;
     let a = rig.open("a", false, 600);
     rig.subscribe(&a, "t", 1);
     rig.leave(&a);
@@ -232,7 +236,7 @@ async fn a_kept_session_that_outgrows_its_limit_is_dropped_rather_than_served_wi
 
 #[tokio::test]
 async fn a_connected_watcher_that_does_not_read_is_told_to_go() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::new().await;
     let a = rig.open("a", true, 0);
     rig.subscribe(&a, "t", 0);
     for _ in 0..5 {
@@ -243,7 +247,7 @@ async fn a_connected_watcher_that_does_not_read_is_told_to_go() {
 
 #[tokio::test]
 async fn each_message_of_a_shared_subscription_goes_to_one_member_and_not_to_one_who_is_away() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::new().await;
     let (a, b) = (rig.open("a", true, 0), rig.open("b", false, 600));
     for visit in [&a, &b] {
         rig.subscribe(visit, "$share/g/t/#", 1);
@@ -272,7 +276,7 @@ async fn each_message_of_a_shared_subscription_goes_to_one_member_and_not_to_one
 
 #[tokio::test]
 async fn overlapping_subscriptions_give_one_copy_with_the_highest_qos_and_every_identifier() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::new().await;
     let a = rig.open("a", true, 0);
     for (filter, qos, id) in [("t/+", 2, 5), ("t/#", 1, 6), ("+/a", 0, 7)] {
         let options = Options { qos, no_local: false, retain_as_published: false, id: Some(id) };
@@ -288,7 +292,7 @@ async fn overlapping_subscriptions_give_one_copy_with_the_highest_qos_and_every_
 
 #[tokio::test]
 async fn retained_messages_survive_a_restart_the_gateways_own_are_made_anew() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::new().await;
     for n in 0..4 {
         rig.hub.dispatch(&Arc::new(rig.message(&format!("r/{n}"), 1, true)), Receipt::none());
     }
@@ -307,7 +311,7 @@ async fn retained_messages_survive_a_restart_the_gateways_own_are_made_anew() {
 
 #[tokio::test]
 async fn a_user_keeps_so_many_sessions_and_no_more() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::new().await;
     for id in ["a", "b", "c"] {
         let visit = rig.open(id, false, 600);
         rig.leave(&visit);
@@ -322,7 +326,7 @@ async fn a_user_keeps_so_many_sessions_and_no_more() {
 
 #[tokio::test]
 async fn a_record_that_cannot_be_read_keeps_nobody_else_out() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::new().await;
     let a = rig.open("a", false, 600);
     rig.leave(&a);
     let mut batch = Batch::new();

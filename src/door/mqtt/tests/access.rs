@@ -167,3 +167,32 @@ async fn a_stop_says_so() {
     assert_eq!(five.next().await, None);
     assert_eq!(four.next().await, None);
 }
+
+fn rule(subject: &str, access: crate::topics::Access, filter: &str) -> crate::topics::Rule {
+    crate::topics::Rule { subject: crate::topics::Subject::parse(subject).unwrap(), access, filter: filter.to_owned() }
+}
+
+#[tokio::test]
+async fn anonymous_clients_may_what_rules_say_and_a_wrong_password_makes_nobody_anonymous() {
+    use crate::topics::Access::{Deny, Readwrite};
+    let rules = vec![rule("anonymous", Readwrite, "#"), rule("everyone", Deny, "test/nosubscribe")];
+    let fixture = Fixture::with(Settings { anonymous: true, rules, ..local() }).await;
+    assert_eq!(try_connect(&fixture, &connect(Version::V5, "c", 60, Some(("dev1", "wrong")), None)).await, Some(0x86));
+    let will = Some(("device/dev1/control", "x"));
+    assert_eq!(try_connect(&fixture, &connect(Version::V5, "c", 60, None, will)).await, Some(0x87));
+    let mut peer = fixture.raw().await;
+    peer.send(&connect(Version::V5, "c", 60, None, None)).await;
+    assert_eq!(peer.next().await.as_ref().map(connack_code), Some(0));
+    peer.version = Version::V5;
+    assert_eq!(peer.subscribe(&["test/nosubscribe", "test/#", "$SYS/#"], 0).await, [0x87, 0, 0x87]);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_not_told_otherwise_admits_nobody_anonymous() {
+    let fixture =
+        Fixture::with(Settings { rules: vec![rule("anonymous", crate::topics::Access::Read, "#")], ..local() });
+    let fixture = fixture.await;
+    assert_eq!(try_connect(&fixture, &connect(Version::V5, "c", 60, None, None)).await, Some(0x87));
+    fixture.stop().await;
+}

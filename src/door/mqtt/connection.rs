@@ -258,6 +258,7 @@ impl<T: Transport> Connection<T> {
         let _ = self.socket.shutdown().await;
         // to close with something unread would reset the connection, and the reason might never be read
         let mut rest = [0; 1 << 10];
-        while ending.reason().is_some() && matches!(self.socket.read(&mut rest).await, Ok(n) if n > 0) {}
+        let broken = matches!(ending, Ending::Codec(_) | Ending::Broke(..));
+        while broken && matches!(self.socket.read(&mut rest).await, Ok(n) if n > 0) {}
     }
 }

@@ -24,6 +24,9 @@ pub struct Settings {
     /// MQTT 5 clients that ask for a longer keep-alive, or for none, are told to use this (default "0s": they may
     /// have what they want; a 3.1.1 client cannot be told).
     pub keep_alive_max: Span,
+    /// Answer a refused subscription of MQTT 5 with 0x80, as 3.1.1 does, instead of with the reason (default false):
+    /// for client libraries that know no other code.
+    pub plain_refusals: bool,
     /// How often the figures below `$SYS/broker` are published (default "10s"; "0s" never).
     pub sys_interval: Span,
     /// Admit clients that give no user name and no password, with the rights that rules give to "anonymous" and
@@ -53,6 +56,7 @@ impl Default for Settings {
             bring_up: false,
             bring_up_anywhere: false,
             keep_alive_max: Span::secs(0),
+            plain_refusals: false,
             sys_interval: Span::secs(10),
             anonymous: false,
             anonymous_anywhere: false,

@@ -11,7 +11,6 @@ use crate::topics::{Role, Who};
 
 struct Rig {
     bus: Arc<Bus>,
-    client: Arc<Client>,
     session: Arc<Session>,
     stop: CancellationToken,
     tracker: TaskTracker,
@@ -31,7 +30,7 @@ async fn rig(settings: BusSettings) -> Rig {
     let owner = Caller { user: "u".into(), client: "c".into(), who };
     let session = bus.hub.open(owner, true, 0, limits, &client).unwrap().session;
     bus.hub.subscribe(&session, "#", Options { qos: 2, no_local: false, retain_as_published: false, id: None }, 0);
-    Rig { bus, client, session, stop, tracker }
+    Rig { bus, session, stop, tracker }
 }
 
 fn quick() -> BusSettings {

@@ -34,6 +34,8 @@ pub mod reason {
     pub const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
     /// UNSUBSCRIBE of a filter that was not subscribed.
     pub const NO_SUBSCRIPTION: u8 = 0x11;
+    /// Refused, and nothing said of why.
+    pub const UNSPECIFIED: u8 = 0x80;
     /// The packet cannot be read.
     pub const MALFORMED: u8 = 0x81;
     /// The packet can be read but breaks the protocol.

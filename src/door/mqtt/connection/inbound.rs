@@ -207,7 +207,7 @@ impl<T: Transport> Connection<T> {
             }
             if let Some(code) = self.denied(filter) {
                 gate.metrics.dropped("subscription");
-                codes.push(code);
+                codes.push(if gate.settings.plain_refusals { reason::UNSPECIFIED } else { code });
                 continue;
             }
             let options = Options {

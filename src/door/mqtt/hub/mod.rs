@@ -166,7 +166,9 @@ impl Hub {
         let old = self.sessions().by_key.get(&*client.key).cloned();
         // a session of another identity under the same name is nobody's any more
         let (resumed, void) = match old {
-            Some(old) if !clean && old.is_kept() && old.owner == owner => (Some(old), None),
+            Some(old) if !clean && old.is_kept() && !old.expired(Instant::now()) && old.owner == owner => {
+                (Some(old), None)
+            }
             old => (None, old),
         };
         if let Some(void) = void {
@@ -415,6 +417,12 @@ impl Hub {
         }
         (figures.retained, figures.retained_bytes) = self.read().retained.size();
         figures
+    }
+
+    /// A session is kept, and nobody is connected to it.
+    #[cfg(test)]
+    pub fn is_away(&self, client_id: &str) -> bool {
+        self.sessions().by_key.values().any(|s| *s.owner.client == *client_id && !s.is_online())
     }
 
     /// Looks at everybody's rights again: subscriptions that are not allowed any more go. Says how many.

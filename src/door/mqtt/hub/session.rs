@@ -338,10 +338,12 @@ impl Session {
     pub fn due(&self, now: Instant) -> (Option<Will>, bool) {
         let mut state = self.state();
         let will = if state.will.as_ref().is_some_and(|(at, _)| *at <= now) { state.will.take() } else { None };
-        let expired = state.expiry != NEVER
-            && state.attached.is_none()
-            && state.left.is_some_and(|left| left + Duration::from_secs(state.expiry.into()) <= now);
-        (will.map(|(_, will)| will), expired)
+        (will.map(|(_, will)| will), state.expired(now))
+    }
+
+    /// It is over at `now`, whether anybody has noticed or not.
+    pub fn expired(&self, now: Instant) -> bool {
+        self.state().expired(now)
     }
 
     /// Ends it: nothing is taken any more.
@@ -425,6 +427,11 @@ pub(in crate::door::mqtt) enum Answer {
 }
 
 impl State {
+    fn expired(&self, now: Instant) -> bool {
+        let over = |left: Instant| left + Duration::from_secs(self.expiry.into()) <= now;
+        self.expiry != NEVER && self.attached.is_none() && self.left.is_some_and(over)
+    }
+
     fn beside(&self) -> Number {
         if self.expiry > 0 { Number::Beside } else { Number::Free }
     }

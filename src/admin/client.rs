@@ -18,8 +18,9 @@ use crate::domain::DeviceId;
 
 use super::protocol::{Answer, read_line, write_line};
 use super::{
-    Admin, AdminError, AdminErrorKind, Credential, DeviceRow, LifelogQuery, LifelogRow, LifelogTail, MAX_ANSWER,
-    ModelRow, NewDevice, NewOperator, OperatorRow, Request, Said, SessionRow, Status,
+    Admin, AdminError, AdminErrorKind, Credential, DeviceRow, ImportOutcome, ImportUser, LifelogQuery, LifelogRow,
+    LifelogTail, MAX_ANSWER, ModelRow, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, Request, RuleRow,
+    Said, SessionRow, Status,
 };
 
 /// Speaks to the gateway behind a control socket.
@@ -144,6 +145,34 @@ impl Admin for Client {
 
     async fn operator_remove(&self, name: String) -> Result<(), AdminError> {
         self.one(Request::OperatorRemove { name }).await
+    }
+
+    async fn device_password(&self, new: NewPassword) -> Result<Credential, AdminError> {
+        self.one(Request::DevicePassword { new }).await
+    }
+
+    async fn operator_password(&self, new: NewPassword) -> Result<Credential, AdminError> {
+        self.one(Request::OperatorPassword { new }).await
+    }
+
+    async fn rule_add(&self, rule: NewRule) -> Result<RuleRow, AdminError> {
+        self.one(Request::RuleAdd { rule }).await
+    }
+
+    async fn rule_list(&self) -> Result<Vec<RuleRow>, AdminError> {
+        self.many(Request::RuleList {}).await
+    }
+
+    async fn rule_remove(&self, id: String) -> Result<(), AdminError> {
+        self.one(Request::RuleRemove { id }).await
+    }
+
+    async fn import_users(&self, users: Vec<ImportUser>, dry: bool) -> Result<Vec<ImportOutcome>, AdminError> {
+        self.many(Request::ImportUsers { users, dry }).await
+    }
+
+    async fn import_rules(&self, rules: Vec<NewRule>, dry: bool) -> Result<Vec<ImportOutcome>, AdminError> {
+        self.many(Request::ImportRules { rules, dry }).await
     }
 
     async fn session_list(&self) -> Result<Vec<SessionRow>, AdminError> {

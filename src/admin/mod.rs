@@ -23,8 +23,8 @@ pub use protocol::{MAX_ANSWER, MAX_REQUEST, Request};
 pub use server::{ControlError, ControlServer};
 pub use settings::Settings;
 pub use types::{
-    Credential, DeviceRow, LifelogQuery, LifelogRow, ModelRow, ModelState, NewDevice, NewOperator, OperatorRow, Role,
-    Said, Secret, SessionRow, Status,
+    Credential, DeviceRow, ImportOutcome, ImportUser, LifelogQuery, LifelogRow, ModelRow, ModelState, NewDevice,
+    NewOperator, NewPassword, NewRule, OperatorRow, Role, RuleRow, Said, Secret, SessionRow, Status,
 };
 
 /// Why an operation was not done.
@@ -85,6 +85,27 @@ pub trait Admin: Send + Sync {
 
     /// Removes an operator and ends the operator's connections.
     async fn operator_remove(&self, name: String) -> Result<(), AdminError>;
+
+    /// Gives a device another password and ends its connections. A secret is told once, here.
+    async fn device_password(&self, new: NewPassword) -> Result<Credential, AdminError>;
+
+    /// Gives an operator another password and ends the operator's connections. A secret is told once, here.
+    async fn operator_password(&self, new: NewPassword) -> Result<Credential, AdminError>;
+
+    /// Adds a rule about topics; it counts at once.
+    async fn rule_add(&self, rule: NewRule) -> Result<RuleRow, AdminError>;
+
+    /// All rules about topics, those of the configuration first.
+    async fn rule_list(&self) -> Result<Vec<RuleRow>, AdminError>;
+
+    /// Removes a rule about topics by its id.
+    async fn rule_remove(&self, id: String) -> Result<(), AdminError>;
+
+    /// Makes devices and operators of another broker's users; one outcome each. `dry`: only says what it would do.
+    async fn import_users(&self, users: Vec<ImportUser>, dry: bool) -> Result<Vec<ImportOutcome>, AdminError>;
+
+    /// Adds another broker's rules; one outcome each. `dry`: only says what it would do.
+    async fn import_rules(&self, rules: Vec<NewRule>, dry: bool) -> Result<Vec<ImportOutcome>, AdminError>;
 
     /// The open sessions, by device.
     async fn session_list(&self) -> Result<Vec<SessionRow>, AdminError>;

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWr
 
 use crate::domain::DeviceId;
 
-use super::{AdminError, LifelogQuery, NewDevice, NewOperator};
+use super::{AdminError, ImportUser, LifelogQuery, NewDevice, NewOperator, NewPassword, NewRule};
 
 /// Longest request in bytes, its newline included.
 pub const MAX_REQUEST: usize = 64 << 10;
@@ -44,6 +44,42 @@ pub enum Request {
     OperatorRemove {
         /// Which.
         name: String,
+    },
+    /// Answered by a credential.
+    DevicePassword {
+        /// Whose, and which.
+        new: NewPassword,
+    },
+    /// Answered by a credential.
+    OperatorPassword {
+        /// Whose, and which.
+        new: NewPassword,
+    },
+    /// Answered by the rule.
+    RuleAdd {
+        /// What to add.
+        rule: NewRule,
+    },
+    /// Answered by rules.
+    RuleList {},
+    /// Answered by nothing.
+    RuleRemove {
+        /// Which.
+        id: String,
+    },
+    /// Answered by an outcome each.
+    ImportUsers {
+        /// Whom.
+        users: Vec<ImportUser>,
+        /// Only say what would be done.
+        dry: bool,
+    },
+    /// Answered by an outcome each.
+    ImportRules {
+        /// What.
+        rules: Vec<NewRule>,
+        /// Only say what would be done.
+        dry: bool,
     },
     /// Answered by sessions.
     SessionList {},
@@ -85,6 +121,13 @@ impl Request {
             Request::OperatorAdd { .. } => "operator_add",
             Request::OperatorList {} => "operator_list",
             Request::OperatorRemove { .. } => "operator_remove",
+            Request::DevicePassword { .. } => "device_password",
+            Request::OperatorPassword { .. } => "operator_password",
+            Request::RuleAdd { .. } => "rule_add",
+            Request::RuleList {} => "rule_list",
+            Request::RuleRemove { .. } => "rule_remove",
+            Request::ImportUsers { .. } => "import_users",
+            Request::ImportRules { .. } => "import_rules",
             Request::SessionList {} => "session_list",
             Request::LifelogList { .. } => "lifelog_list",
             Request::LifelogTail { .. } => "lifelog_tail",
@@ -101,6 +144,9 @@ impl Request {
             Request::DeviceAdd { new } => new.id.as_str(),
             Request::OperatorAdd { new } => &new.name,
             Request::OperatorRemove { name } => name,
+            Request::DevicePassword { new } | Request::OperatorPassword { new } => &new.name,
+            Request::RuleAdd { rule } => &rule.filter,
+            Request::RuleRemove { id } => id,
             Request::DeviceRemove { device } | Request::Say { device, .. } | Request::Abort { device } => {
                 device.as_str()
             }
@@ -108,6 +154,9 @@ impl Request {
                 query.device.as_ref().map_or("*", DeviceId::as_str)
             }
             Request::DeviceList {}
+            | Request::RuleList {}
+            | Request::ImportUsers { .. }
+            | Request::ImportRules { .. }
             | Request::OperatorList {}
             | Request::SessionList {}
             | Request::Status {}

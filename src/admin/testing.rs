@@ -13,8 +13,9 @@ use crate::domain::{DeviceId, Wall};
 use crate::observe::{Component, Verdict};
 
 use super::{
-    Admin, AdminError, AdminErrorKind, Credential, DeviceRow, LifelogQuery, LifelogRow, LifelogTail, ModelRow,
-    NewDevice, NewOperator, OperatorRow, Said, Secret, SessionRow, Status,
+    Admin, AdminError, AdminErrorKind, Credential, DeviceRow, ImportOutcome, ImportUser, LifelogQuery, LifelogRow,
+    LifelogTail, ModelRow, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, RuleRow, Said, Secret,
+    SessionRow, Status,
 };
 
 /// Keeps devices in memory; tails what the test sends.
@@ -68,6 +69,34 @@ impl Admin for InMemory {
     }
 
     async fn operator_remove(&self, _: String) -> Result<(), AdminError> {
+        not_here()
+    }
+
+    async fn device_password(&self, _: NewPassword) -> Result<Credential, AdminError> {
+        not_here()
+    }
+
+    async fn operator_password(&self, _: NewPassword) -> Result<Credential, AdminError> {
+        not_here()
+    }
+
+    async fn rule_add(&self, _: NewRule) -> Result<RuleRow, AdminError> {
+        not_here()
+    }
+
+    async fn rule_list(&self) -> Result<Vec<RuleRow>, AdminError> {
+        not_here()
+    }
+
+    async fn rule_remove(&self, _: String) -> Result<(), AdminError> {
+        not_here()
+    }
+
+    async fn import_users(&self, _: Vec<ImportUser>, _: bool) -> Result<Vec<ImportOutcome>, AdminError> {
+        not_here()
+    }
+
+    async fn import_rules(&self, _: Vec<NewRule>, _: bool) -> Result<Vec<ImportOutcome>, AdminError> {
         not_here()
     }
 

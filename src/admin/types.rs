@@ -84,6 +84,62 @@ impl Role {
     }
 }
 
+/// A password to change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewPassword {
+    /// The device's id or the operator's name.
+    pub name: String,
+    /// The password that a person chose; none: the gateway makes a secret of 256 random bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+}
+
+/// A rule about topics to add. The texts are those of `[[mqtt.rules]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewRule {
+    /// `everyone`, `anonymous`, `user:NAME`, `role:device`, `role:viewer`, `role:operator`, `role:admin`.
+    pub subject: String,
+    /// `read`, `write`, `readwrite`, `deny`.
+    pub access: String,
+    /// A topic filter, in which `%u` and `%c` stand for user name and client id.
+    pub filter: String,
+}
+
+/// A rule about topics.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleRow {
+    /// By which it is removed; none: it stands in the configuration.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// The rule.
+    #[serde(flatten)]
+    pub rule: NewRule,
+}
+
+/// Somebody whose password is known as a hash of another broker's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportUser {
+    /// The name.
+    pub name: String,
+    /// The hash: `$7$…`, `$6$…` or `$argon2id$…`.
+    pub hash: Secret,
+    /// What the operator may do; none: it is a device.
+    #[serde(default)]
+    pub role: Option<Role>,
+}
+
+/// What becomes, or would become, of one thing that is imported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImportOutcome {
+    /// It is new.
+    Added,
+    /// It is there already, and stays as it is.
+    There,
+    /// It is not taken, for this reason.
+    Refused(String),
+}
+
 /// What somebody connects with. Shown once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {

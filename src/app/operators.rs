@@ -7,19 +7,22 @@ use async_trait::async_trait;
 
 use super::Addrs;
 use crate::admin::{
-    Admin, AdminError, AdminErrorKind, Credential, DeviceRow, LifelogQuery, LifelogRow, LifelogTail, ModelRow,
-    NewDevice, NewOperator, OperatorRow, Said, Secret, SessionRow, Status,
+    Admin, AdminError, AdminErrorKind, Credential, DeviceRow, ImportOutcome, ImportUser, LifelogQuery, LifelogRow,
+    LifelogTail, ModelRow, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, RuleRow, Said, Secret,
+    SessionRow, Status,
 };
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::{Clock, DeviceId};
 use crate::door::credentials::Credentials;
 use crate::door::mqtt::DoorControl;
+use crate::door::rights::Rights;
 use crate::lifelog::Lifelog;
 use crate::observe::{Health, Verdict};
 use crate::router::{CommandError, Router};
 use crate::store::Store;
 
+mod access;
 mod records;
 
 pub use records::Offline;
@@ -29,6 +32,7 @@ pub struct Operators {
     pub(super) config: Arc<Config>,
     pub(super) store: Arc<dyn Store>,
     pub(super) credentials: Arc<Credentials>,
+    pub(super) rights: Arc<Rights>,
     pub(super) lifelog: Arc<Lifelog>,
     pub(super) router: Router,
     pub(super) delivery: Arc<Delivery>,
@@ -42,7 +46,12 @@ pub struct Operators {
 
 impl Operators {
     fn records(&self) -> records::Records<'_> {
-        records::Records { store: &*self.store, credentials: &self.credentials, lifelog: &self.lifelog }
+        records::Records {
+            store: &*self.store,
+            credentials: &self.credentials,
+            rights: &self.rights,
+            lifelog: &self.lifelog,
+        }
     }
 
     /// The gateway at a glance; what the retained status topic carries.
@@ -76,7 +85,12 @@ fn command(error: &CommandError) -> AdminError {
 #[async_trait]
 impl Admin for Operators {
     async fn device_add(&self, device: NewDevice) -> Result<Credential, AdminError> {
-        self.records().device_add(device).await
+        let (id, replace) = (device.id.clone(), device.replace);
+        let credential = self.records().device_add(device).await?;
+        if replace {
+            self.door.end_device(&id, "the device was made anew");
+        }
+        Ok(credential)
     }
 
     async fn device_list(&self) -> Result<Vec<DeviceRow>, AdminError> {
@@ -105,6 +119,42 @@ impl Admin for Operators {
         self.records().operator_remove(&name).await?;
         self.door.end_operator(&name, "the operator was removed");
         Ok(())
+    }
+
+    async fn device_password(&self, new: NewPassword) -> Result<Credential, AdminError> {
+        let name = new.name.clone();
+        let credential = self.records().device_password(new).await?;
+        if let Ok(device) = DeviceId::parse(&name) {
+            self.door.end_device(&device, "the device has another password");
+        }
+        Ok(credential)
+    }
+
+    async fn operator_password(&self, new: NewPassword) -> Result<Credential, AdminError> {
+        let name = new.name.clone();
+        let credential = self.records().operator_password(new).await?;
+        self.door.end_operator(&name, "the operator has another password");
+        Ok(credential)
+    }
+
+    async fn rule_add(&self, rule: NewRule) -> Result<RuleRow, AdminError> {
+        self.records().rule_add(&rule).await
+    }
+
+    async fn rule_list(&self) -> Result<Vec<RuleRow>, AdminError> {
+        self.records().rule_list().await
+    }
+
+    async fn rule_remove(&self, id: String) -> Result<(), AdminError> {
+        self.records().rule_remove(&id).await
+    }
+
+    async fn import_users(&self, users: Vec<ImportUser>, dry: bool) -> Result<Vec<ImportOutcome>, AdminError> {
+        self.records().import_users(users, dry).await
+    }
+
+    async fn import_rules(&self, rules: Vec<NewRule>, dry: bool) -> Result<Vec<ImportOutcome>, AdminError> {
+        self.records().import_rules(&rules, dry).await
     }
 
     async fn session_list(&self) -> Result<Vec<SessionRow>, AdminError> {
@@ -158,6 +208,6 @@ impl Admin for Operators {
 }
 
 /// A credential as an operator gets it.
-fn credential(user: &str, secret: &str) -> Credential {
-    Credential { user: user.to_owned(), secret: Some(Secret(secret.to_owned())) }
+fn credential(user: &str, secret: Option<&crate::door::credentials::Secret>) -> Credential {
+    Credential { user: user.to_owned(), secret: secret.map(|secret| Secret(secret.reveal().to_owned())) }
 }

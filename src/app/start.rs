@@ -163,6 +163,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         config: Arc::clone(&config),
         store: Arc::clone(&shared),
         credentials,
+        rights,
         lifelog: Arc::clone(&lifelog),
         router: router.clone(),
         delivery,

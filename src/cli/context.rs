@@ -69,6 +69,17 @@ impl<'a> Context<'a> {
         if client.answers().await? { Ok(Arc::new(client)) } else { open_store(config, Arc::clone(&self.clock)).await }
     }
 
+    /// The store itself, for what no gateway may run meanwhile.
+    pub async fn store(&self) -> anyhow::Result<Offline> {
+        let config = self.config()?;
+        let client = Client::new(&config.control.socket);
+        anyhow::ensure!(
+            !client.answers().await?,
+            "a gateway runs on this store: stop it first (systemctl stop voxgate), then do it again"
+        );
+        Ok(Offline::open(config, Arc::clone(&self.clock)).await?)
+    }
+
     /// Prints a value as JSON, on one line.
     pub fn json<T: Serialize>(&mut self, value: &T) -> anyhow::Result<()> {
         serde_json::to_writer(&mut self.out, value)?;

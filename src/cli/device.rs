@@ -10,12 +10,13 @@ use crate::domain::{DeviceId, ListenMode};
 use super::context::{Context, block_on};
 use super::{password, table};
 
-/// Add, list and remove devices
+/// Add, list and remove devices, change their passwords
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Add(Add),
     List(List),
     Remove(Remove),
+    Password(Password),
 }
 
 /// Make a device and its password
@@ -31,7 +32,7 @@ Examples:
 pub(super) struct Add {
     /// The id: letters, digits and _ . : -, at most 64
     id: DeviceId,
-    /// Take the password from the first line of this file; - is standard input
+    /// Take the password from the first line of this file; - is standard input. At least 12 characters
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// How the end of an utterance is found, until the device says otherwise
@@ -85,6 +86,17 @@ pub(super) struct Remove {
     id: DeviceId,
 }
 
+/// Give a device another password and end its connections
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  voxgate device password cane-1 --rotate                prints the new password
+  voxgate device password cane-1 --password-file FILE    takes one that a person chose")]
+pub(super) struct Password {
+    #[command(flatten)]
+    change: password::Change,
+}
+
 /// Works on the gateway that runs, else on the store.
 pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
     block_on(async {
@@ -92,6 +104,11 @@ pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
         match command {
             Command::Add(args) => add(args, &*admin, context).await,
             Command::List(args) => list(&args, &*admin, context).await,
+            Command::Password(args) => {
+                let (new, json) = args.change.read()?;
+                let credential = admin.device_password(new).await?;
+                password::tell(("device", "has another password"), &credential, json, context)
+            }
             Command::Remove(args) => {
                 admin.device_remove(args.id.clone()).await?;
                 eprintln!("device {} removed", args.id);
@@ -111,7 +128,7 @@ async fn add(args: Add, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow:
     let device_text = args.tts_mode == Voice::DeviceText;
     let device = NewDevice { id: args.id, password, mode, device_text, language: args.language, replace: args.replace };
     let credential = admin.device_add(device).await?;
-    password::tell("device", &credential, args.json, context)
+    password::tell(("device", "added"), &credential, args.json, context)
 }
 
 async fn list(args: &List, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow::Result<()> {

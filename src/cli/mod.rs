@@ -10,11 +10,13 @@ mod context;
 mod demo;
 mod device;
 mod engine;
+mod import;
 mod lifelog;
 mod models;
 mod operator;
 mod password;
 mod reference;
+mod rule;
 mod say;
 mod serve;
 mod session;
@@ -69,6 +71,10 @@ enum Command {
     #[command(subcommand)]
     Operator(operator::Command),
     #[command(subcommand)]
+    Rule(rule::Command),
+    #[command(subcommand)]
+    Import(import::Command),
+    #[command(subcommand)]
     Session(session::Command),
     #[command(subcommand)]
     Lifelog(lifelog::Command),
@@ -108,6 +114,8 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
         Command::Status(args) => status::run(&args, context),
         Command::Device(command) => device::run(command, context),
         Command::Operator(command) => operator::run(command, context),
+        Command::Rule(command) => rule::run(command, context),
+        Command::Import(command) => import::run(command, context),
         Command::Session(command) => session::run(&command, context),
         Command::Lifelog(command) => lifelog::run(command, context),
         Command::Say(args) => say::run(args, context),

@@ -10,12 +10,14 @@ use crate::domain::DeviceId;
 use super::context::{Context, block_on};
 use super::{password, table};
 
-/// Add, list and remove operators: MQTT clients that may watch and command devices
+/// Add, list and remove operators, change their passwords: MQTT clients that may watch and command devices
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Add(Add),
     List(List),
     Remove(Remove),
+    Password(Password),
+    ResetKey(ResetKey),
 }
 
 /// Make an operator and a password
@@ -31,7 +33,7 @@ pub(super) struct Add {
     /// What the operator may do
     #[arg(long, value_enum, default_value_t = RoleArg::Operator)]
     role: RoleArg,
-    /// Take the password from the first line of this file; - is standard input
+    /// Take the password from the first line of this file; - is standard input. At least 12 characters
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// Print one JSON object: {user, secret}
@@ -64,29 +66,80 @@ pub(super) struct Remove {
     name: DeviceId,
 }
 
+/// Give an operator another password and end the operator's connections
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  voxgate operator password anna --rotate             prints the new password
+  voxgate operator password anna --password-file -    takes one that a person chose, from standard input")]
+pub(super) struct Password {
+    #[command(flatten)]
+    change: password::Change,
+}
+
+/// Make a new credentials.key in the place of one that is lost
+///
+/// Passwords that the gateway made were made with the old key: they are lost, of devices and operators, and each
+/// needs a new one. Passwords that people chose stay. Only while no gateway runs.
+#[derive(Debug, clap::Args)]
+pub(super) struct ResetKey {
+    /// Do it also when the key works: every password that the gateway made is lost
+    #[arg(long)]
+    force: bool,
+}
+
 /// Works on the gateway that runs, else on the store.
 pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
     block_on(async {
-        let admin = context.gateway_or_store().await?;
         match command {
-            Command::Add(args) => {
-                let role = match args.role {
-                    RoleArg::Viewer => Role::Viewer,
-                    RoleArg::Operator => Role::Operator,
-                    RoleArg::Admin => Role::Admin,
-                };
-                let password = args.password_file.as_deref().map(password::read).transpose()?;
-                let new = NewOperator { name: args.name.to_string(), role, password };
-                password::tell("operator", &admin.operator_add(new).await?, args.json, context)
+            Command::Add(args) => add(args, context).await,
+            Command::List(args) => {
+                let operators = context.gateway_or_store().await?.operator_list().await?;
+                list(&args, &operators, context)
             }
-            Command::List(args) => list(&args, &admin.operator_list().await?, context),
             Command::Remove(args) => {
-                admin.operator_remove(args.name.to_string()).await?;
+                context.gateway_or_store().await?.operator_remove(args.name.to_string()).await?;
                 eprintln!("operator {} removed", args.name);
                 Ok(())
             }
+            Command::Password(args) => {
+                let (new, json) = args.change.read()?;
+                let credential = context.gateway_or_store().await?.operator_password(new).await?;
+                password::tell(("operator", "has another password"), &credential, json, context)
+            }
+            Command::ResetKey(args) => reset_key(&args, context).await,
         }
     })
+}
+
+async fn add(args: Add, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let role = match args.role {
+        RoleArg::Viewer => Role::Viewer,
+        RoleArg::Operator => Role::Operator,
+        RoleArg::Admin => Role::Admin,
+    };
+    let password = args.password_file.as_deref().map(password::read).transpose()?;
+    let new = NewOperator { name: args.name.to_string(), role, password };
+    let credential = context.gateway_or_store().await?.operator_add(new).await?;
+    password::tell(("operator", "added"), &credential, args.json, context)
+}
+
+/// Says whose passwords are lost, and the commands that give new ones.
+async fn reset_key(args: &ResetKey, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let store = context.store().await?;
+    let dropped = store.reset_key(args.force).await?;
+    store.close().await;
+    let lost = dropped.devices.len() + dropped.operators.len();
+    eprintln!("there is a new key; {lost} passwords are lost, {} that people chose stay", dropped.kept.len());
+    if lost > 0 {
+        eprintln!("give new ones with:");
+    }
+    for (what, names) in [("operator", &dropped.operators), ("device", &dropped.devices)] {
+        for name in names {
+            writeln!(context.out, "voxgate {what} password {name} --rotate")?;
+        }
+    }
+    Ok(())
 }
 
 fn list(args: &List, operators: &[OperatorRow], context: &mut Context<'_>) -> anyhow::Result<()> {

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
-use crate::admin::{Credential, Secret};
+use crate::admin::{Credential, NewPassword, Secret};
+use crate::domain::DeviceId;
 
 use super::context::Context;
 
@@ -28,17 +29,54 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Secret> {
     Ok(Secret(line.to_owned()))
 }
 
-/// Tells a credential once: the secret alone on standard output, what it is on standard error.
-pub(super) fn tell(what: &str, credential: &Credential, json: bool, context: &mut Context<'_>) -> anyhow::Result<()> {
+/// Whose password is changed, and to what.
+#[derive(Debug, clap::Args)]
+pub(super) struct Change {
+    /// The device's id or the operator's name
+    name: DeviceId,
+    #[command(flatten)]
+    to: To,
+    /// Print one JSON object: {user, secret}
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct To {
+    /// Take the password from the first line of this file; - is standard input. At least 12 characters
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Make a new password of 256 random bits and print it
+    #[arg(long)]
+    rotate: bool,
+}
+
+impl Change {
+    /// What to ask for, and whether the answer is to be JSON.
+    pub(super) fn read(self) -> anyhow::Result<(NewPassword, bool)> {
+        let password = self.to.password_file.as_deref().map(read).transpose()?;
+        Ok((NewPassword { name: self.name.to_string(), password }, self.json))
+    }
+}
+
+/// Tells a credential once: the secret alone on standard output, what it is on standard error. `done` says what
+/// happened: `("device", "added")`.
+pub(super) fn tell(
+    (what, done): (&str, &str),
+    credential: &Credential,
+    json: bool,
+    context: &mut Context<'_>,
+) -> anyhow::Result<()> {
     if json {
         return context.json(credential);
     }
     match &credential.secret {
         Some(secret) => {
-            eprintln!("{what} {} added; its password, shown this once:", credential.user);
+            eprintln!("{what} {} {done}; its password, shown this once:", credential.user);
             writeln!(context.out, "{}", secret.0)?;
         }
-        None => eprintln!("{what} {} added with the password that you chose", credential.user),
+        None => eprintln!("{what} {} {done} with the password that you chose", credential.user),
     }
     Ok(())
 }

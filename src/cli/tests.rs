@@ -39,6 +39,7 @@ fn every_command_that_reads_prints_json_too() {
         "status",
         "device list",
         "operator list",
+        "rule list",
         "session list",
         "lifelog list",
         "lifelog tail",
@@ -58,6 +59,9 @@ fn every_command_that_reads_prints_json_too() {
 fn a_password_is_no_argument() {
     assert!(parses("voxgate device add cane --password hush").is_err());
     assert!(parses("voxgate device add cane --password-file f").is_ok());
+    assert!(parses("voxgate device password cane hush").is_err());
+    assert!(parses("voxgate device password cane").is_err(), "it says what it shall be");
+    assert!(parses("voxgate operator password anna --rotate --password-file f").is_err(), "one or the other");
 }
 
 #[test]

@@ -8,14 +8,17 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream;
 
+use super::access::password;
 use super::credential;
 use crate::admin::{
-    Admin, AdminError, AdminErrorKind, Credential, DeviceRow, LifelogQuery, LifelogRow, LifelogTail, ModelRow,
-    ModelState, NewDevice, NewOperator, OperatorRow, Role, Said, SessionRow, Status,
+    Admin, AdminError, AdminErrorKind, Credential, DeviceRow, ImportOutcome, ImportUser, LifelogQuery, LifelogRow,
+    LifelogTail, ModelRow, ModelState, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, Role, RuleRow, Said,
+    SessionRow, Status,
 };
 use crate::config::Config;
 use crate::domain::{Clock, DeviceId, Wall};
-use crate::door::credentials::{Credentials, CredentialsError};
+use crate::door::credentials::{Credentials, CredentialsError, Dropped, Options, reset_key};
+use crate::door::rights::Rights;
 use crate::lifelog::{Entry, Lifelog, Query, Tail};
 use crate::store::records::{self, DeviceSettings, TtsMode, devices};
 use crate::store::{Batch, SledStore, Store, StoreError};
@@ -33,18 +36,14 @@ const TAIL_EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Records<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) credentials: &'a Credentials,
+    pub(super) rights: &'a Rights,
     pub(super) lifelog: &'a Lifelog,
 }
 
 impl Records<'_> {
     pub(super) async fn device_add(&self, new: NewDevice) -> Result<Credential, AdminError> {
-        if new.password.is_some() {
-            return Err(invalid("a chosen password is not taken yet: leave it out, and a secret of 256 bits is made"));
-        }
-        if new.replace {
-            self.credentials.remove_device(&new.id).await.map_err(|e| credentials_error(&e))?;
-        }
-        let secret = self.credentials.add_device(&new.id).await.map_err(|e| credentials_error(&e))?;
+        let put = self.credentials.put_device(&new.id, password(new.password), new.replace).await;
+        let secret = put.map_err(|e| credentials_error(&e))?;
         if let Some(mut device) = devices::get(self.store, &new.id).await.map_err(|e| store_error(&e))? {
             let tts_mode = if new.device_text { TtsMode::DeviceText } else { TtsMode::ServerAudio };
             device.settings = DeviceSettings { audio_mode: new.mode, tts_mode, ..device.settings };
@@ -52,7 +51,7 @@ impl Records<'_> {
             devices::put(&mut batch, &device).map_err(|e| store_error(&e))?;
             self.store.commit(batch).await.map_err(|e| store_error(&e))?;
         }
-        Ok(credential(new.id.as_str(), secret.reveal()))
+        Ok(credential(new.id.as_str(), secret.as_ref()))
     }
 
     pub(super) async fn device_list(&self) -> Result<Vec<DeviceRow>, AdminError> {
@@ -76,16 +75,9 @@ impl Records<'_> {
     }
 
     pub(super) async fn operator_add(&self, new: NewOperator) -> Result<Credential, AdminError> {
-        if new.password.is_some() {
-            return Err(invalid("a chosen password is not taken yet: leave it out, and a secret of 256 bits is made"));
-        }
-        let role = match new.role {
-            Role::Viewer => topics::Role::Viewer,
-            Role::Operator => topics::Role::Operator,
-            Role::Admin => topics::Role::Admin,
-        };
-        let secret = self.credentials.add_operator(&new.name, role).await.map_err(|e| credentials_error(&e))?;
-        Ok(credential(&new.name, secret.reveal()))
+        let put = self.credentials.put_operator(&new.name, topics_role(new.role), password(new.password)).await;
+        let secret = put.map_err(|e| credentials_error(&e))?;
+        Ok(credential(&new.name, secret.as_ref()))
     }
 
     pub(super) async fn operator_list(&self) -> Result<Vec<OperatorRow>, AdminError> {
@@ -206,18 +198,23 @@ pub(super) async fn models(config: &Config) -> Result<Vec<ModelRow>, AdminError>
     Ok(rows.into_iter().map(row).collect())
 }
 
-fn invalid(message: &str) -> AdminError {
-    AdminError::new(AdminErrorKind::Invalid, message)
+pub(super) fn topics_role(role: Role) -> topics::Role {
+    match role {
+        Role::Viewer => topics::Role::Viewer,
+        Role::Operator => topics::Role::Operator,
+        Role::Admin => topics::Role::Admin,
+    }
 }
 
-fn store_error(error: &StoreError) -> AdminError {
+pub(super) fn store_error(error: &StoreError) -> AdminError {
     AdminError::new(AdminErrorKind::Store, error.to_string())
 }
 
-fn credentials_error(error: &CredentialsError) -> AdminError {
+pub(super) fn credentials_error(error: &CredentialsError) -> AdminError {
     let kind = match error {
         CredentialsError::Exists(_) => AdminErrorKind::Exists,
-        CredentialsError::Name(_) => AdminErrorKind::Invalid,
+        CredentialsError::Name(_) | CredentialsError::Short(_) | CredentialsError::Foreign => AdminErrorKind::Invalid,
+        CredentialsError::Unknown(_) => AdminErrorKind::NotFound,
         CredentialsError::Store(_) => AdminErrorKind::Store,
         _ => AdminErrorKind::Internal,
     };
@@ -229,6 +226,7 @@ pub struct Offline {
     config: Config,
     store: Arc<SledStore>,
     credentials: Arc<Credentials>,
+    rights: Arc<Rights>,
     lifelog: Arc<Lifelog>,
 }
 
@@ -244,8 +242,17 @@ impl Offline {
         let numbers = Arc::new(records::Numbers::new(opened.report.boot));
         let metrics = crate::lifelog::Metrics::register(&mut registry);
         let lifelog = crate::app::start::open_lifelog(&config, &shared, &clock, &numbers, &metrics)?;
-        let credentials = Credentials::open(shared, &data, clock).await?;
-        Ok(Self { config, store: opened.store, credentials, lifelog })
+        // what is there can be read without the key, and chosen passwords can be given
+        let options = Options { without_key: true, ..Options::default() };
+        let credentials = Credentials::open_with(Arc::clone(&shared), &data, clock, options).await?;
+        let table = Arc::new(topics::Table::builtin(&config.gateway.name)?);
+        let rights = Rights::open(table, config.mqtt.rules.clone(), shared).await?;
+        Ok(Self { config, store: opened.store, credentials, rights, lifelog })
+    }
+
+    /// Makes a new key of the credentials without the secrets that were made with the old one.
+    pub async fn reset_key(&self, force: bool) -> Result<Dropped, AdminError> {
+        reset_key(&*self.store, &self.config.gateway.data_dir, force).await.map_err(|e| credentials_error(&e))
     }
 
     /// Writes what is open. Without it a change may wait for the next start to reach the tree; it is not lost.
@@ -254,7 +261,7 @@ impl Offline {
     }
 
     fn records(&self) -> Records<'_> {
-        Records { store: &*self.store, credentials: &self.credentials, lifelog: &self.lifelog }
+        Records { store: &*self.store, credentials: &self.credentials, rights: &self.rights, lifelog: &self.lifelog }
     }
 }
 
@@ -287,6 +294,34 @@ impl Admin for Offline {
 
     async fn operator_remove(&self, name: String) -> Result<(), AdminError> {
         self.records().operator_remove(&name).await
+    }
+
+    async fn device_password(&self, new: NewPassword) -> Result<Credential, AdminError> {
+        self.records().device_password(new).await
+    }
+
+    async fn operator_password(&self, new: NewPassword) -> Result<Credential, AdminError> {
+        self.records().operator_password(new).await
+    }
+
+    async fn rule_add(&self, rule: NewRule) -> Result<RuleRow, AdminError> {
+        self.records().rule_add(&rule).await
+    }
+
+    async fn rule_list(&self) -> Result<Vec<RuleRow>, AdminError> {
+        self.records().rule_list().await
+    }
+
+    async fn rule_remove(&self, id: String) -> Result<(), AdminError> {
+        self.records().rule_remove(&id).await
+    }
+
+    async fn import_users(&self, users: Vec<ImportUser>, dry: bool) -> Result<Vec<ImportOutcome>, AdminError> {
+        self.records().import_users(users, dry).await
+    }
+
+    async fn import_rules(&self, rules: Vec<NewRule>, dry: bool) -> Result<Vec<ImportOutcome>, AdminError> {
+        self.records().import_rules(&rules, dry).await
     }
 
     async fn session_list(&self) -> Result<Vec<SessionRow>, AdminError> {

@@ -72,7 +72,7 @@ impl Credentials {
                 self.metrics.login("refused");
                 Err(Denied::Certificate)
             }
-            (Some(identity), user) if !self.certificates.require_password && !(shows_password && user.is_some()) => {
+            (Some(identity), user) if !(self.certificates.require_password || shows_password && user.is_some()) => {
                 self.metrics.login("certificate");
                 Ok(identity)
             }
@@ -94,33 +94,26 @@ impl Credentials {
             }
             _ => (secret_fits, "secret"),
         };
-        match known.filter(|_| fits) {
-            Some(known) => {
-                self.metrics.login(result);
-                Ok(Identity { who: known.who, user: user.into() })
-            }
-            None => {
-                self.metrics.login("wrong");
-                let delay = self.backoff.failed(address, user);
-                // counted from the arrival: the answer does not tell whether there was something to check
-                tokio::time::sleep_until(since + delay).await;
-                Err(Denied::Wrong)
-            }
+        if let Some(known) = known.filter(|_| fits) {
+            self.metrics.login(result);
+            return Ok(Identity { who: known.who, user: user.into() });
         }
+        self.metrics.login("wrong");
+        let delay = self.backoff.failed(address, user);
+        // counted from the arrival: the answer does not tell whether there was something to check
+        tokio::time::sleep_until(since + delay).await;
+        Err(Denied::Wrong)
     }
 
     /// Done for every attempt, also for a name that nobody has, so that all take the same time.
     fn secret_fits(&self, user: &str, password: &[u8], known: Option<&Known>) -> bool {
         let Some(key) = &self.key else { return false };
         let shown = key.verifier(user, password);
-        let nobody = [0_u8; 32];
-        match known.map(|known| &*known.verifier) {
-            Some(Verifier::Hmac(verifier)) => verifier.ct_eq(&shown).into(),
-            _ => {
-                let _: bool = nobody.ct_eq(&shown).into();
-                false
-            }
-        }
+        let (verifier, there) = match known.map(|known| &*known.verifier) {
+            Some(Verifier::Hmac(verifier)) => (*verifier, true),
+            _ => ([0_u8; 32], false),
+        };
+        bool::from(verifier.ct_eq(&shown)) && there
     }
 
     async fn chosen_fits(&self, user: &str, password: &[u8], known: &Known, address: IpAddr) -> Result<bool, Denied> {

@@ -113,11 +113,10 @@ impl Verifier {
             }
             Self::Hmac(_) | Self::Nothing => false,
         };
-        match (fits, hash(password)) {
-            (false, _) => Checked::Wrong,
-            (true, Ok(renewed)) => Checked::Renewed(renewed),
-            (true, Err(_)) => Checked::Right,
+        if !fits {
+            return Checked::Wrong;
         }
+        hash(password).map_or(Checked::Right, Checked::Renewed)
     }
 }
 
@@ -185,6 +184,29 @@ mod tests {
         let text = format!("$6${}${}", STANDARD.encode("pepper"), STANDARD.encode(hash));
         assert_eq!(Verifier::parse(&text).unwrap().check(b"hush hush"), Checked::Wrong);
         renewed(&text, b"hush hush hush");
+    }
+
+    #[test]
+    #[ignore = "a measurement, for docs/decisions/03-credentials.md"]
+    #[allow(clippy::disallowed_methods, reason = "it measures")]
+    fn what_a_check_costs() {
+        let phc = Verifier::parse(&hash(b"correct horse").unwrap()).unwrap();
+        let anna = Verifier::parse(ANNA).unwrap();
+        let key = crate::door::credentials::key::GatewayKey::make(&tempfile::tempdir().unwrap().path().join("k"));
+        let key = key.unwrap();
+        let median = |what: &str, work: &dyn Fn()| {
+            let time = |_| {
+                let begun = std::time::Instant::now();
+                work();
+                begun.elapsed()
+            };
+            let mut times: Vec<_> = (0..51).map(time).collect();
+            times.sort();
+            println!("{what}: median {:?}, p90 {:?} of 51", times[25], times[45]);
+        };
+        median("argon2id, 19 MiB, t=2, p=1", &|| assert_eq!(phc.check(b"correct horse"), Checked::Right));
+        median("$7$, 101 rounds, a wrong password", &|| assert_eq!(anna.check(b"wrong"), Checked::Wrong));
+        median("hmac-sha256", &|| assert_ne!(key.verifier("cane-1", b"a secret"), [0; 32]));
     }
 
     #[test]

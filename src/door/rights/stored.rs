@@ -21,7 +21,8 @@ impl RuleId {
     /// The id of a rule.
     pub fn of(rule: &Rule) -> Self {
         let digest = Sha256::digest(rule.to_string().as_bytes());
-        Self(digest.iter().take(DIGITS / 2).map(|byte| format!("{byte:02x}")).collect())
+        let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
+        Self(digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(digit).take(DIGITS).collect())
     }
 
     /// Reads an id; none when it is none.

@@ -25,6 +25,10 @@ use crate::store::records::{Device, DeviceSettings, devices};
 use crate::store::{Batch, Key, Range, Space, Store, StoreError};
 use crate::topics::{Role, Who};
 
+mod certificate;
+
+pub use certificate::PeerCertificate;
+
 /// The file with the gateway's key, in the data directory.
 pub const KEY_FILE: &str = "credentials.key";
 /// How verifiers of generated secrets begin in the store.

@@ -17,6 +17,7 @@ use super::message::Message;
 use super::metrics::Metrics;
 use super::registry::Registry;
 use super::settings::Settings;
+use super::transport::tls::Tls;
 use crate::domain::{
     Body, Bulletins, Clock, Commands, DeviceId, Event, EventKind, Ingress, LinkId, Origin, QoS, Receipt, Refusal,
     Settled, Stream, Uplink,
@@ -28,6 +29,8 @@ use crate::wire;
 /// Shared by all connections of one door.
 pub(super) struct Gate {
     pub settings: Settings,
+    /// When a listener needs it.
+    pub tls: Option<Arc<Tls>>,
     pub ingress: Arc<dyn Ingress>,
     pub commands: Arc<dyn Commands>,
     pub credentials: Arc<Credentials>,
@@ -45,12 +48,13 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub fn new(settings: Settings, parts: Parts) -> Self {
+    pub fn new(settings: Settings, tls: Option<Arc<Tls>>, parts: Parts) -> Self {
         let Parts { ingress, commands, credentials, table, bus, clock, metrics } = parts;
         let (registry, strangers) = (Registry::default(), Strangers::default());
         let (links, arrivals, quiet_until) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::default());
         Self {
             settings,
+            tls,
             ingress,
             commands,
             credentials,

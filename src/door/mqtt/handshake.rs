@@ -13,6 +13,7 @@ use super::gate::Gate;
 use super::registry::Refused;
 use super::seat::Seat;
 use super::socket::Transport;
+use super::transport::Arrival;
 use crate::domain::DeviceId;
 use crate::door::rights;
 use crate::topics::Who;
@@ -29,11 +30,11 @@ type Denied = (u8, &'static str);
 pub(super) async fn handshake<T: Transport>(
     gate: &Arc<Gate>,
     socket: &mut T,
-    peer: SocketAddr,
+    arrival: &Arrival,
     inbox: &mut BytesMut,
 ) -> Result<(Seat, Connect), &'static str> {
-    let limit = gate.settings.limits.connect_time.0;
-    let connect = match tokio::time::timeout(limit, read_connect(gate, socket, inbox)).await {
+    let peer = arrival.peer;
+    let connect = match tokio::time::timeout_at(arrival.deadline, read_connect(gate, socket, inbox)).await {
         Err(_) => return Err("no_connect"),
         Ok(Err(CodecError::Version(level))) => {
             let version = if level == 3 { Version::V4 } else { Version::V5 };

@@ -8,7 +8,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// Open connections.
+use super::transport::Listener;
+
+/// Open connections by listener.
 pub const CONNECTIONS: &str = "voxgate_mqtt_connections";
 /// Connection attempts by result.
 pub const CONNECTS: &str = "voxgate_mqtt_connects";
@@ -31,8 +33,13 @@ pub const BUS_RESTARTS: &str = "voxgate_bus_restarts";
 /// 1 when the bus does not work.
 pub const BUS_DEGRADED: &str = "voxgate_bus_degraded";
 
+/// When the TLS certificate ends, seconds since 1970.
+pub const CERTIFICATE_EXPIRY: &str = "voxgate_tls_certificate_expiry_seconds";
+/// New TLS files by result.
+pub const TLS_RELOADS: &str = "voxgate_tls_reloads";
+
 /// What a connection attempt comes to.
-pub const RESULTS: [&str; 16] = [
+pub const RESULTS: [&str; 34] = [
     "ok",
     "limit",
     "accept_error",
@@ -49,6 +56,26 @@ pub const RESULTS: [&str; 16] = [
     "will",
     "too_many_links",
     "duplicate",
+    // the handshake of tls
+    "tls_timeout",
+    "tls_gone",
+    "tls_garbage",
+    "tls_incompatible",
+    "tls_refused",
+    "tls_no_certificate",
+    "tls_bad_certificate",
+    "tls_expired",
+    "tls_revoked",
+    "tls_failed",
+    // the request of websocket
+    "ws_timeout",
+    "ws_gone",
+    "ws_head",
+    "ws_origin",
+    "ws_path",
+    "ws_upgrade",
+    "ws_version",
+    "ws_subprotocol",
 ];
 /// Why connections end.
 pub const REASONS: [&str; 16] = [
@@ -70,7 +97,7 @@ pub const REASONS: [&str; 16] = [
     "panic",
 ];
 /// Why something is dropped or refused.
-pub const CAUSES: [&str; 13] = [
+pub const CAUSES: [&str; 16] = [
     "malformed",
     "not_allowed",
     "retained_command",
@@ -84,10 +111,23 @@ pub const CAUSES: [&str; 13] = [
     "bus_token",
     "bus_own",
     "retained_quota",
+    "ws_protocol",
+    "ws_text",
+    "ws_too_long",
 ];
 /// Types of packets.
 const TYPES: [&str; 9] =
     ["publish", "puback", "pubrec", "pubrel", "pubcomp", "subscribe", "unsubscribe", "pingreq", "disconnect"];
+
+/// An open connection, counted.
+#[derive(Debug)]
+pub(super) struct Open(Gauge<i64, AtomicI64>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
 
 type Labels = [(&'static str, &'static str); 1];
 type PacketLabels = [(&'static str, &'static str); 2];
@@ -95,8 +135,10 @@ type PacketLabels = [(&'static str, &'static str); 2];
 /// The door's metrics. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    /// Open connections.
+    /// Open connections, all together; [`CONNECTIONS`] has them by listener.
     pub connections: Gauge<i64, AtomicI64>,
+    /// When the TLS certificate ends, seconds since 1970.
+    pub certificate_expiry: Gauge<i64, AtomicI64>,
     /// Owed acknowledgements.
     pub owed: Gauge<i64, AtomicI64>,
     /// Lateness of audio frames, seconds.
@@ -109,6 +151,8 @@ pub struct Metrics {
     pub bus_restarts: Counter<u64, AtomicU64>,
     /// 1 when the bus does not work.
     pub bus_degraded: Gauge<i64, AtomicI64>,
+    by_listener: Family<Labels, Gauge<i64, AtomicI64>>,
+    tls_reloads: Family<Labels, Counter>,
     connects: Family<Labels, Counter>,
     endings: Family<Labels, Counter>,
     packets: Family<PacketLabels, Counter>,
@@ -127,18 +171,31 @@ impl Metrics {
         let buckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
         let metrics = Self {
             connections: Gauge::default(),
+            certificate_expiry: Gauge::default(),
             owed: Gauge::default(),
             lateness: Histogram::new(buckets),
             bus_live: Gauge::default(),
             bus_bytes: Gauge::default(),
             bus_restarts: Counter::default(),
             bus_degraded: Gauge::default(),
+            by_listener: Family::default(),
+            tls_reloads: Family::default(),
             connects: Family::default(),
             endings: Family::default(),
             packets: Family::default(),
             drops: Family::default(),
         };
-        registry.register(CONNECTIONS, "Open MQTT connections", metrics.connections.clone());
+        registry.register(CONNECTIONS, "Open MQTT connections, by listener", metrics.by_listener.clone());
+        registry.register(
+            CERTIFICATE_EXPIRY,
+            "When the TLS certificate ends, in seconds since 1970; 0 while no listener has one",
+            metrics.certificate_expiry.clone(),
+        );
+        registry.register(
+            TLS_RELOADS,
+            "TLS files that changed and were read anew, by result",
+            metrics.tls_reloads.clone(),
+        );
         registry.register(CONNECTS, "MQTT connection attempts, by result", metrics.connects.clone());
         registry.register(ENDINGS, "MQTT connections that ended, by reason", metrics.endings.clone());
         registry.register(
@@ -170,6 +227,12 @@ impl Metrics {
 
     /// Makes a sample of each label, for `docs/metrics.md`; not for a registry that is served.
     pub fn show_labels(&self) {
+        for listener in Listener::ALL {
+            drop(self.open(listener));
+        }
+        for result in ["ok", "failed"] {
+            drop(self.tls_reloads.get_or_create(&[("result", result)]));
+        }
         for result in RESULTS {
             drop(self.connects.get_or_create(&[("result", result)]));
         }
@@ -189,6 +252,28 @@ impl Metrics {
     pub fn connect(&self, result: &'static str) {
         debug_assert!(RESULTS.contains(&result), "{result} is missing in RESULTS");
         self.connects.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// Counts an open connection for as long as the answer lives.
+    pub(super) fn open(&self, listener: Listener) -> Open {
+        let gauge = self.by_listener.get_or_create_owned(&[("listener", listener.label())]);
+        gauge.inc();
+        Open(gauge)
+    }
+
+    /// How many connections of a listener are open.
+    pub fn connections_of(&self, listener: Listener) -> i64 {
+        self.by_listener.get_or_create(&[("listener", listener.label())]).get()
+    }
+
+    /// Counts new TLS files: `"ok"` or `"failed"`.
+    pub(super) fn tls_reload(&self, result: &'static str) {
+        self.tls_reloads.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// How often new TLS files came to this result.
+    pub fn tls_reloads(&self, result: &'static str) -> u64 {
+        self.tls_reloads.get_or_create(&[("result", result)]).get()
     }
 
     /// Counts an ended connection; the reason is one of [`REASONS`].

@@ -190,9 +190,8 @@ async fn strangers_of_all_listeners_count_together() {
     until("refused", || fixture.metrics.connects("limit") == 1).await;
     drop(silent);
     // there is room again, as soon as the door has seen them go
-    let again = async {
-        while Talk::hello(fixture.tcp(Listener::Tcp).await, &fixture, "dev1", "c").await.1.is_none() {}
-    };
+    let again =
+        async { while Talk::hello(fixture.tcp(Listener::Tcp).await, &fixture, "dev1", "c").await.1.is_none() {} };
     tokio::time::timeout(Duration::from_secs(5), again).await.expect("still no room");
     fixture.stop().await;
 }

@@ -51,16 +51,21 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("hyper", &["door/http"]),
     ("hyper_util", &["door/http"]),
+    ("httparse", &["door/mqtt/transport"]),
     ("jsonschema", &["config", "wire/examples.rs"]),
     ("prost", &["wire"]),
+    ("rcgen", &["door/authority.rs"]),
     ("reqwest", &["provider/http.rs"]),
     ("rumqttc", &["sim"]),
     ("rumqttd", &["door/mqtt"]),
+    ("rustls", &["door/mqtt/transport", "provider/http.rs"]),
     ("sd_notify", &["observe"]),
     ("sled", &["store"]),
     ("strsim", &["config"]),
+    ("tokio_rustls", &["door/mqtt/transport"]),
     ("toml", &["cli", "config", "models", "topics", "wire"]),
     ("whisper_rs", &["engine"]),
+    ("x509_parser", &["door/mqtt/transport"]),
 ];
 
 /// Longest file and function that are not worth a look.

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 pub use metrics::reference as metrics_reference;
 pub use operators::{Offline, Operators};
 
+pub use crate::door::authority;
 pub use crate::pipeline::voice::Providers;
 pub use crate::session::stage;
 
@@ -97,8 +98,10 @@ pub enum StartError {
 /// Where the gateway listens.
 #[derive(Debug, Clone)]
 pub struct Addrs {
-    /// MQTT.
+    /// MQTT: the first of `mqtt_listeners`, the plain one unless it is switched off.
     pub mqtt: SocketAddr,
+    /// Every listener for MQTT, with its name (`mqtt`, `mqtts`, `mqtt-ws`, `mqtt-wss`).
+    pub mqtt_listeners: Vec<(&'static str, SocketAddr)>,
     /// Metrics and health; none when switched off.
     pub http: Option<SocketAddr>,
     /// The control socket.
@@ -152,6 +155,11 @@ impl Gateway {
     /// What its turns ask.
     pub fn providers(&self) -> &Providers {
         &self.providers
+    }
+
+    /// Looks at the files of certificates now, not only when their time has come.
+    pub fn reload_certificates(&self) {
+        self.operators.door.reload_certificate();
     }
 
     /// What the watchdog looks at: what does not work, if anything.

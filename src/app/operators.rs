@@ -57,7 +57,8 @@ impl Operators {
     /// The gateway at a glance; what the retained status topic carries.
     pub fn glance(&self) -> Status {
         let sessions = self.router.sessions();
-        let mut listeners = vec![("mqtt".to_owned(), self.addrs.mqtt.to_string())];
+        let mqtt = self.addrs.mqtt_listeners.iter();
+        let mut listeners: Vec<_> = mqtt.map(|(name, addr)| ((*name).to_owned(), addr.to_string())).collect();
         listeners.extend(self.addrs.http.map(|addr| ("http".to_owned(), addr.to_string())));
         listeners.push(("control".to_owned(), self.addrs.control.display().to_string()));
         Status {

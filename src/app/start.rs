@@ -157,8 +157,13 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     });
     let http = if config.http.enabled { Some(http::Server::bind(&config.http).await?) } else { None };
     let control = ControlServer::bind(&config.control)?;
-    let addrs =
-        Addrs { mqtt: door.addr(), http: http.as_ref().map(http::Server::address), control: control.path().to_owned() };
+    let mqtt_listeners: Vec<_> = door.addrs().iter().map(|(listener, addr)| (listener.name(), *addr)).collect();
+    let addrs = Addrs {
+        mqtt: mqtt_listeners.first().map_or(config.mqtt.listen, |(_, addr)| *addr),
+        mqtt_listeners,
+        http: http.as_ref().map(http::Server::address),
+        control: control.path().to_owned(),
+    };
     let operators = Arc::new(Operators {
         config: Arc::clone(&config),
         store: Arc::clone(&shared),
@@ -194,7 +199,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let watchdog =
         Watchdog { door: operators.door.clone(), router: router.clone(), workers, store: Arc::clone(&store) };
     tasks.spawn(watchdog.clone().run(notifier, stop.clone()));
-    tracing::info!(mqtt = %addrs.mqtt, http = ?addrs.http, control = %addrs.control.display(), boot = report.boot, "voxgate is up");
+    tracing::info!(mqtt = ?addrs.mqtt_listeners, http = ?addrs.http, control = %addrs.control.display(), boot = report.boot, "voxgate is up");
     notifier.ready(&format!("mqtt on {}", addrs.mqtt));
     Ok(Gateway {
         addrs,

@@ -1,8 +1,10 @@
 //! `voxgate config`: check it, show it, begin one.
 
+use std::path::Path;
+
 use clap::Subcommand;
 
-use crate::config::{self, example, schema_text};
+use crate::config::{self, Config, ConfigError, example, schema_text};
 
 use super::context::Context;
 
@@ -17,7 +19,7 @@ pub(super) enum Command {
 
 /// Find every mistake in the configuration; exits with 64 when there is one
 ///
-/// Reads nothing but the file and changes nothing: systemd runs it before each start.
+/// Reads the file and the certificates that it names, and changes nothing: systemd runs it before each start.
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {}
 
@@ -43,7 +45,10 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> anyhow::Resul
     match command {
         Command::Check(_) => {
             let path = context.config_path();
-            config::load(&path)?;
+            let config = config::load(&path)?;
+            for warning in check_files(&config, &path, context)? {
+                eprintln!("{warning}");
+            }
             writeln!(context.out, "{}: no mistakes", path.display())?;
         }
         Command::Show(args) => {
@@ -57,4 +62,10 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> anyhow::Resul
         Command::Schema(_) => write!(context.out, "{}", schema_text())?,
     }
     Ok(())
+}
+
+/// The certificates: what does not work is a mistake as any other, the rest is worth a warning.
+fn check_files(config: &Config, path: &Path, context: &Context<'_>) -> Result<Vec<String>, ConfigError> {
+    let now = i64::try_from(context.clock.wall().0 / 1_000).unwrap_or(i64::MAX);
+    config.mqtt.check_files(now).map_err(|problem| ConfigError::outside(&path.display().to_string(), problem))
 }

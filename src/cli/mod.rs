@@ -25,6 +25,7 @@ mod status;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod when;
 
 use std::ffi::OsString;
@@ -82,6 +83,8 @@ enum Command {
     Abort(abort::Args),
     #[command(subcommand)]
     Models(models::Command),
+    #[command(subcommand)]
+    Tls(tls::Command),
     Demo(demo::Args),
     Sim(sim::Args),
     Bench(bench::Args),
@@ -121,6 +124,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
         Command::Say(args) => say::run(args, context),
         Command::Abort(args) => abort::run(args, context),
         Command::Models(command) => models::run(&command, context),
+        Command::Tls(command) => tls::run(&command, context),
         Command::Demo(args) => demo::run(&args, context),
         Command::Sim(args) => sim::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),

@@ -13,6 +13,8 @@ use crate::config::Config;
 const GRACE: Duration = Duration::from_secs(8);
 
 /// Run the gateway until SIGTERM or SIGINT
+///
+/// SIGHUP looks at the files of the TLS certificate at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,14 +33,18 @@ pub(super) fn run(_: &Args, context: &mut Context<'_>) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let gateway = Gateway::start(config, Outside::default()).await?;
-    let failed = tokio::select! {
-        _ = term.recv() => None,
-        result = tokio::signal::ctrl_c() => {
-            result?;
-            None
+    let failed = loop {
+        tokio::select! {
+            _ = hang_up.recv() => gateway.reload_certificates(),
+            _ = term.recv() => break None,
+            result = tokio::signal::ctrl_c() => {
+                result?;
+                break None;
+            }
+            why = gateway.failed() => break Some(why),
         }
-        why = gateway.failed() => Some(why),
     };
     gateway.stop(GRACE).await;
     match failed {

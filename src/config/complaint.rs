@@ -36,6 +36,13 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// A mistake that only shows outside the file, as in a certificate that it names.
+    pub fn outside(file: &str, problem: Problem) -> Self {
+        Self::Wrong { file: file.to_owned(), complaints: vec![Complaint { line: None, problem }] }
+    }
+}
+
 /// A mistake a line, `file:line: key: what; remedy`, and their number.
 struct Listing<'a> {
     file: &'a str,

@@ -1,5 +1,6 @@
 //! The doors: bytes, credentials, rights and limits. They know nothing of sessions.
 
+pub mod authority;
 pub mod credentials;
 pub mod http;
 pub mod mqtt;

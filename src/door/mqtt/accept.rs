@@ -1,9 +1,11 @@
-//! The accept loop: how many may come, and how fast.
+//! The accept loop: how many may come, and how fast, over all listeners together.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -12,11 +14,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::DoorError;
 use super::connection::Connection;
 use super::ending::Ending;
 use super::gate::Gate;
 use super::handshake::{Admitted, handshake};
-use super::socket;
+use super::socket::{self, Transport};
+use super::transport::{self, Arrival, Listener};
 use crate::topics::Who;
 
 /// Waits so long after an accept error that is not one connection's own.
@@ -25,8 +29,12 @@ const RECOVER: Duration = Duration::from_millis(50);
 const PULSE: Duration = Duration::from_secs(1);
 
 /// Accepts until `stop`, then ends all connections within the grace.
-pub(super) async fn run(gate: Arc<Gate>, listener: std::net::TcpListener, stop: CancellationToken) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+pub(super) async fn run(
+    gate: Arc<Gate>,
+    bound: Vec<(Listener, std::net::TcpListener)>,
+    stop: CancellationToken,
+) -> Result<(), DoorError> {
+    let mut listeners = Listeners::new(bound)?;
     let mut spare = Spare::new();
     let mut tasks = JoinSet::new();
     let strangers = Arc::new(AtomicUsize::new(0));
@@ -43,10 +51,10 @@ pub(super) async fn run(gate: Arc<Gate>, listener: std::net::TcpListener, stop: 
                 reap(&gate, ended);
                 continue;
             }
-            accepted = rate.accept(&listener, gate.settings.limits.connects_per_second) => accepted,
+            accepted = rate.accept(&mut listeners, gate.settings.limits.connects_per_second) => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
+            Ok((listener, stream, peer)) => {
                 let limits = &gate.settings.limits;
                 let waiting = strangers.load(Ordering::Relaxed);
                 if tasks.len() >= limits.connections || waiting >= limits.unauthenticated {
@@ -54,15 +62,17 @@ pub(super) async fn run(gate: Arc<Gate>, listener: std::net::TcpListener, stop: 
                     continue; // dropped: closed
                 }
                 let stranger = Stranger::new(&strangers);
-                tasks.spawn(serve(gate.clone(), stream, peer, stranger, stop.clone()));
+                let deadline = Instant::now() + limits.connect_time.0;
+                let arrival = Arrival { listener, peer, deadline, certificate: None };
+                tasks.spawn(serve(gate.clone(), stream, arrival, stranger, stop.clone()));
             }
-            Err(error) => {
+            Err((at, error)) => {
                 gate.metrics.connect("accept_error");
-                spare.relieve(&listener, &error).await;
+                spare.relieve(&listeners.0[at].1, &error).await;
             }
         }
     }
-    drop(listener);
+    drop(listeners);
     gate.registry.end_all(Ending::Shutdown);
     let all = async {
         while let Some(ended) = tasks.join_next().await {
@@ -85,13 +95,40 @@ fn reap(gate: &Gate, ended: Result<(), tokio::task::JoinError>) {
 }
 
 /// The whole life of one connection.
-async fn serve(gate: Arc<Gate>, mut stream: TcpStream, peer: SocketAddr, stranger: Stranger, stop: CancellationToken) {
+async fn serve(gate: Arc<Gate>, stream: TcpStream, mut arrival: Arrival, stranger: Stranger, stop: CancellationToken) {
+    let peer = arrival.peer;
     if let Err(error) = socket::prepare(&stream) {
         tracing::debug!(%error, %peer, "socket options not set");
     }
+    if arrival.listener == Listener::Tcp {
+        return talk(gate, stream, arrival, stranger, stop).await;
+    }
+    // boxed: see there
+    let opening = Box::pin(transport::open(&gate, stream, &mut arrival));
+    let opened = tokio::select! {
+        opened = opening => opened,
+        () = stop.cancelled() => return,
+    };
+    match opened {
+        Ok(stream) => talk(gate, stream, arrival, stranger, stop).await,
+        Err(result) => {
+            gate.metrics.connect(result);
+            tracing::debug!(%peer, listener = arrival.listener.name(), result, "connection refused");
+        }
+    }
+}
+
+/// MQTT, over whatever carries it.
+async fn talk<T: Transport>(
+    gate: Arc<Gate>,
+    mut stream: T,
+    arrival: Arrival,
+    stranger: Stranger,
+    stop: CancellationToken,
+) {
     let mut inbox = BytesMut::new();
     // boxed: the state of a handshake must not stay part of an idle connection's task
-    let shaking = Box::pin(handshake(&gate, &mut stream, peer, &mut inbox));
+    let shaking = Box::pin(handshake(&gate, &mut stream, &arrival, &mut inbox));
     let shaken = tokio::select! {
         shaken = shaking => shaken,
         () = stop.cancelled() => return,
@@ -100,10 +137,13 @@ async fn serve(gate: Arc<Gate>, mut stream: TcpStream, peer: SocketAddr, strange
     match shaken {
         Err(result) => {
             gate.metrics.connect(result);
-            tracing::debug!(%peer, result, "connection refused");
+            let (peer, listener) = (arrival.peer, arrival.listener.name());
+            tracing::debug!(%peer, listener, result, "connection refused");
         }
         Ok(admitted) => {
             gate.metrics.connect("ok");
+            let _open = gate.metrics.open(arrival.listener);
+            drop(arrival);
             note(&admitted);
             let seat = &admitted.seat;
             if stop.is_cancelled() {
@@ -144,6 +184,39 @@ impl Drop for Stranger {
     }
 }
 
+type Accepted = (Listener, TcpStream, SocketAddr);
+
+/// All listeners, none of which can keep another waiting.
+struct Listeners(Vec<(Listener, TcpListener)>, usize);
+
+impl Listeners {
+    fn new(bound: Vec<(Listener, std::net::TcpListener)>) -> Result<Self, DoorError> {
+        let adopt = |(kind, socket): (Listener, std::net::TcpListener)| {
+            let addr = socket.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+            let adopted = TcpListener::from_std(socket).map_err(|source| DoorError::Listen { addr, source })?;
+            Ok((kind, adopted))
+        };
+        Ok(Self(bound.into_iter().map(adopt).collect::<Result<_, DoorError>>()?, 0))
+    }
+
+    /// The next connection of any of them, each in its turn; an error says which.
+    async fn accept(&mut self) -> Result<Accepted, (usize, io::Error)> {
+        let Self(all, turn) = self;
+        poll_fn(|cx| {
+            for n in 0..all.len() {
+                let at = (*turn + n) % all.len();
+                let (kind, listener) = &all[at];
+                if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+                    *turn = at + 1;
+                    return Poll::Ready(accepted.map(|(stream, peer)| (*kind, stream, peer)).map_err(|e| (at, e)));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
 /// Connections a second.
 struct Rate {
     left: u32,
@@ -152,7 +225,7 @@ struct Rate {
 
 impl Rate {
     /// Accepts, later when this second's share is used up. Cancelling it loses no connection.
-    async fn accept(&mut self, listener: &TcpListener, per_second: u32) -> io::Result<(TcpStream, SocketAddr)> {
+    async fn accept(&mut self, listeners: &mut Listeners, per_second: u32) -> Result<Accepted, (usize, io::Error)> {
         let second = Duration::from_secs(1);
         if self.since.elapsed() >= second {
             (self.left, self.since) = (per_second, Instant::now());
@@ -161,7 +234,7 @@ impl Rate {
             tokio::time::sleep_until(self.since + second).await;
             (self.left, self.since) = (per_second, Instant::now());
         }
-        let accepted = listener.accept().await?;
+        let accepted = listeners.accept().await?;
         self.left -= 1;
         Ok(accepted)
     }

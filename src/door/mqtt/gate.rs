@@ -18,6 +18,7 @@ use super::message::Message;
 use super::metrics::Metrics;
 use super::registry::Registry;
 use super::settings::Settings;
+use super::transport::tls::Tls;
 use crate::domain::{
     Body, Bulletins, Clock, Commands, DeviceId, Event, EventKind, Ingress, LinkId, Origin, QoS, Receipt, Refusal,
     Settled, Stream, Uplink,
@@ -35,6 +36,8 @@ const HOUSE: Duration = Duration::from_millis(500);
 /// Shared by all connections of one door.
 pub(super) struct Gate {
     pub settings: Settings,
+    /// When a listener needs it.
+    pub tls: Option<Arc<Tls>>,
     pub ingress: Arc<dyn Ingress>,
     pub commands: Arc<dyn Commands>,
     pub credentials: Arc<Credentials>,
@@ -52,12 +55,13 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub fn new(settings: Settings, parts: Parts) -> Self {
+    pub fn new(settings: Settings, tls: Option<Arc<Tls>>, parts: Parts) -> Self {
         let Parts { ingress, commands, credentials, table, rights, bus, clock, metrics } = parts;
         let registry = Registry::default();
         let (links, arrivals, quiet_until) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::default());
         Self {
             settings,
+            tls,
             ingress,
             commands,
             credentials,

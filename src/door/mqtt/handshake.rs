@@ -1,7 +1,6 @@
 //! CONNECT to CONNACK: who is it, may it come in.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +14,9 @@ use super::hub::{self, Flight, NEVER, Opened};
 use super::registry::Refused;
 use super::seat::{Entry, Seat};
 use super::socket::Transport;
+use super::transport::Arrival;
 use crate::domain::DeviceId;
-use crate::door::credentials::{self, Attempt, Identity, PeerCertificate};
+use crate::door::credentials::{self, Attempt, Identity};
 use crate::door::rights::Caller;
 use crate::topics::Who;
 
@@ -41,11 +41,10 @@ pub(super) struct Admitted {
 pub(super) async fn handshake<T: Transport>(
     gate: &Arc<Gate>,
     socket: &mut T,
-    peer: SocketAddr,
+    arrival: &Arrival,
     inbox: &mut BytesMut,
 ) -> Result<Admitted, &'static str> {
-    let limit = gate.settings.limits.connect_time.0;
-    let mut connect = match tokio::time::timeout(limit, read_connect(gate, socket, inbox)).await {
+    let mut connect = match tokio::time::timeout_at(arrival.deadline, read_connect(gate, socket, inbox)).await {
         Err(_) => return Err("no_connect"),
         Ok(Err(CodecError::Version(level))) => {
             let version = if level == 3 { Version::V4 } else { Version::V5 };
@@ -55,7 +54,7 @@ pub(super) async fn handshake<T: Transport>(
         Ok(Err(error)) => return Err(error.name()),
         Ok(Ok(connect)) => connect,
     };
-    match admit(gate, &connect, peer).await {
+    match admit(gate, &connect, arrival).await {
         Ok(Place { seat, assigned, present, expiry, resend }) => {
             if let Who::Device(_) = seat.client().who {
                 socket.keep_little_unsent();
@@ -121,11 +120,12 @@ struct Place {
     resend: VecDeque<Flight>,
 }
 
-async fn admit(gate: &Arc<Gate>, connect: &Connect, peer: SocketAddr) -> Result<Place, Denied> {
+async fn admit(gate: &Arc<Gate>, connect: &Connect, arrival: &Arrival) -> Result<Place, Denied> {
+    let peer = arrival.peer;
     if connect.extended_auth {
         return Err((reason::BAD_AUTH_METHOD, "auth_method"));
     }
-    let Identity { who, user } = identify(gate, connect, peer).await?;
+    let Identity { who, user } = identify(gate, connect, arrival).await?;
     let link = gate.next_link();
     let (id, assigned) = client_id(connect, link.0)?;
     let caller = Caller { who, user, client: id.as_str().into() };
@@ -181,12 +181,12 @@ fn deny(gate: &Gate, client: &Client, refused: Refused) -> Denied {
 }
 
 /// Who it is, and the user name that it has proven: empty for an anonymous client.
-async fn identify(gate: &Gate, connect: &Connect, peer: SocketAddr) -> Result<Identity, Denied> {
+async fn identify(gate: &Gate, connect: &Connect, arrival: &Arrival) -> Result<Identity, Denied> {
     let settings = &gate.settings;
+    let peer = arrival.peer;
     let loopback = peer.ip().to_canonical().is_loopback();
     let login = connect.login.as_ref();
-    // a listener that ends TLS has it from the client
-    let certificate: Option<&PeerCertificate> = None;
+    let certificate = arrival.certificate.as_ref();
     if login.is_none() && certificate.is_none() && settings.anonymous && (settings.anonymous_anywhere || loopback) {
         return Ok(Identity { who: Who::Anonymous, user: "".into() });
     }

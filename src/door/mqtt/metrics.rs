@@ -9,8 +9,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::hub::Figures;
+use super::transport::Listener;
 
-/// Open connections.
+/// Open connections by listener.
 pub const CONNECTIONS: &str = "voxgate_mqtt_connections";
 /// Connection attempts by result.
 pub const CONNECTS: &str = "voxgate_mqtt_connects";
@@ -47,8 +48,13 @@ pub const BUS_RESTARTS: &str = "voxgate_bus_restarts";
 /// 1 when the bus does not work.
 pub const BUS_DEGRADED: &str = "voxgate_bus_degraded";
 
+/// When the TLS certificate ends, seconds since 1970.
+pub const CERTIFICATE_EXPIRY: &str = "voxgate_tls_certificate_expiry_seconds";
+/// New TLS files by result.
+pub const TLS_RELOADS: &str = "voxgate_tls_reloads";
+
 /// What a connection attempt comes to.
-pub const RESULTS: [&str; 20] = [
+pub const RESULTS: [&str; 38] = [
     "ok",
     "limit",
     "accept_error",
@@ -69,6 +75,26 @@ pub const RESULTS: [&str; 20] = [
     "duplicate",
     "too_many_sessions",
     "storage",
+    // the handshake of tls
+    "tls_timeout",
+    "tls_gone",
+    "tls_garbage",
+    "tls_incompatible",
+    "tls_refused",
+    "tls_no_certificate",
+    "tls_bad_certificate",
+    "tls_expired",
+    "tls_revoked",
+    "tls_failed",
+    // the request of websocket
+    "ws_timeout",
+    "ws_gone",
+    "ws_head",
+    "ws_origin",
+    "ws_path",
+    "ws_upgrade",
+    "ws_version",
+    "ws_subprotocol",
 ];
 /// Why sessions end.
 pub const SESSION_ENDS: [&str; 5] = ["expired", "left", "replaced", "overflow", "revoked"];
@@ -94,7 +120,7 @@ pub const REASONS: [&str; 18] = [
     "panic",
 ];
 /// Why something is dropped or refused.
-pub const CAUSES: [&str; 15] = [
+pub const CAUSES: [&str; 18] = [
     "malformed",
     "not_allowed",
     "retained_command",
@@ -110,10 +136,23 @@ pub const CAUSES: [&str; 15] = [
     "retained_quota",
     "shared",
     "storage",
+    "ws_protocol",
+    "ws_text",
+    "ws_too_long",
 ];
 /// Types of packets.
 const TYPES: [&str; 9] =
     ["publish", "puback", "pubrec", "pubrel", "pubcomp", "subscribe", "unsubscribe", "pingreq", "disconnect"];
+
+/// An open connection, counted.
+#[derive(Debug)]
+pub(super) struct Open(Gauge<i64, AtomicI64>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
 
 type Labels = [(&'static str, &'static str); 1];
 type PacketLabels = [(&'static str, &'static str); 2];
@@ -121,8 +160,10 @@ type PacketLabels = [(&'static str, &'static str); 2];
 /// The door's metrics. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    /// Open connections.
+    /// Open connections, all together; [`CONNECTIONS`] has them by listener.
     pub connections: Gauge<i64, AtomicI64>,
+    /// When the TLS certificate ends, seconds since 1970.
+    pub certificate_expiry: Gauge<i64, AtomicI64>,
     /// Owed acknowledgements.
     pub owed: Gauge<i64, AtomicI64>,
     /// Bytes that came.
@@ -145,6 +186,8 @@ pub struct Metrics {
     pub bus_restarts: Counter<u64, AtomicU64>,
     /// 1 when the bus does not work.
     pub bus_degraded: Gauge<i64, AtomicI64>,
+    by_listener: Family<Labels, Gauge<i64, AtomicI64>>,
+    tls_reloads: Family<Labels, Counter>,
     connects: Family<Labels, Counter>,
     endings: Family<Labels, Counter>,
     packets: Family<PacketLabels, Counter>,
@@ -175,18 +218,31 @@ impl Metrics {
             queued_bytes: Gauge::default(),
             retained: Gauge::default(),
             connections: Gauge::default(),
+            certificate_expiry: Gauge::default(),
             owed: Gauge::default(),
             lateness: Histogram::new(buckets),
             bus_live: Gauge::default(),
             bus_bytes: Gauge::default(),
             bus_restarts: Counter::default(),
             bus_degraded: Gauge::default(),
+            by_listener: Family::default(),
+            tls_reloads: Family::default(),
             connects: Family::default(),
             endings: Family::default(),
             packets: Family::default(),
             drops: Family::default(),
         };
-        registry.register(CONNECTIONS, "Open MQTT connections", metrics.connections.clone());
+        registry.register(CONNECTIONS, "Open MQTT connections, by listener", metrics.by_listener.clone());
+        registry.register(
+            CERTIFICATE_EXPIRY,
+            "When the TLS certificate ends, in seconds since 1970; 0 while no listener has one",
+            metrics.certificate_expiry.clone(),
+        );
+        registry.register(
+            TLS_RELOADS,
+            "TLS files that changed and were read anew, by result",
+            metrics.tls_reloads.clone(),
+        );
         registry.register(CONNECTS, "MQTT connection attempts, by result", metrics.connects.clone());
         registry.register(ENDINGS, "MQTT connections that ended, by reason", metrics.endings.clone());
         registry.register(
@@ -229,6 +285,12 @@ impl Metrics {
 
     /// Makes a sample of each label, for `docs/metrics.md`; not for a registry that is served.
     pub fn show_labels(&self) {
+        for listener in Listener::ALL {
+            drop(self.open(listener));
+        }
+        for result in ["ok", "failed"] {
+            drop(self.tls_reloads.get_or_create(&[("result", result)]));
+        }
         for result in RESULTS {
             drop(self.connects.get_or_create(&[("result", result)]));
         }
@@ -251,6 +313,28 @@ impl Metrics {
     pub fn connect(&self, result: &'static str) {
         debug_assert!(RESULTS.contains(&result), "{result} is missing in RESULTS");
         self.connects.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// Counts an open connection for as long as the answer lives.
+    pub(super) fn open(&self, listener: Listener) -> Open {
+        let gauge = self.by_listener.get_or_create_owned(&[("listener", listener.label())]);
+        gauge.inc();
+        Open(gauge)
+    }
+
+    /// How many connections of a listener are open.
+    pub fn connections_of(&self, listener: Listener) -> i64 {
+        self.by_listener.get_or_create(&[("listener", listener.label())]).get()
+    }
+
+    /// Counts new TLS files: `"ok"` or `"failed"`.
+    pub(super) fn tls_reload(&self, result: &'static str) {
+        self.tls_reloads.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// How often new TLS files came to this result.
+    pub fn tls_reloads(&self, result: &'static str) -> u64 {
+        self.tls_reloads.get_or_create(&[("result", result)]).get()
     }
 
     /// Counts an ended connection; the reason is one of [`REASONS`].

@@ -19,6 +19,7 @@ mod registry;
 mod seat;
 mod settings;
 mod socket;
+mod transport;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,12 +32,16 @@ pub use ending::Ending;
 pub use message::Message;
 pub use metrics::Metrics;
 pub use settings::{BusSettings, Limits, Settings};
+pub use transport::{
+    ClientCertificates, Listener, TlsError, TlsSettings, TlsVersion, WebSocketSettings, WebSocketTlsSettings,
+};
 
 use crate::domain::{Clock, Commands, DeviceId, Ingress};
 use crate::door::credentials::Credentials;
 use crate::door::rights::Rights;
 use crate::topics::Table;
 use gate::Gate;
+use transport::tls::{Tls, reload};
 
 /// What the door talks to.
 #[derive(Clone)]
@@ -70,36 +75,58 @@ pub enum DoorError {
         /// Why.
         source: std::io::Error,
     },
+    /// The certificate, its key, or what clients' certificates are checked against.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
 }
 
-/// A bound listener that does not accept yet.
+/// Bound listeners that do not accept yet.
 #[derive(Debug)]
 pub struct Door {
     gate: Arc<Gate>,
-    listener: std::net::TcpListener,
-    addr: SocketAddr,
+    bound: Vec<(Listener, std::net::TcpListener)>,
+    addrs: Vec<(Listener, SocketAddr)>,
 }
 
 impl Door {
-    /// Binds the address; clients wait in the backlog until [`Door::run`].
+    /// Reads the certificate where one is needed, and binds the addresses; clients wait in the backlog until
+    /// [`Door::run`].
     pub fn bind(settings: Settings, parts: Parts) -> Result<Self, DoorError> {
-        let failed = |source| DoorError::Listen { addr: settings.listen, source };
-        let listener = socket::listen(settings.listen).map_err(failed)?;
-        let addr = listener.local_addr().map_err(failed)?;
+        let tls = if settings.wants_tls() {
+            Some(Arc::new(Tls::open(settings.tls.clone(), parts.clock.clone(), parts.metrics.clone())?))
+        } else {
+            None
+        };
+        let (mut bound, mut addrs) = (Vec::new(), Vec::new());
+        for (listener, addr) in settings.listeners() {
+            let failed = |source| DoorError::Listen { addr, source };
+            let socket = socket::listen(addr).map_err(failed)?;
+            addrs.push((listener, socket.local_addr().map_err(failed)?));
+            bound.push((listener, socket));
+        }
         if settings.bring_up {
             let from = if settings.bring_up_anywhere { "every address" } else { "loopback" };
-            tracing::warn!(%addr, from, "bring-up mode: clients without credentials are admitted, do not leave it on");
+            tracing::warn!(?addrs, from, "bring-up mode: clients without credentials are admitted, do not leave it on");
         }
         if settings.anonymous {
             let from = if settings.anonymous_anywhere { "every address" } else { "loopback" };
-            tracing::warn!(%addr, from, "anonymous clients are admitted, with what rules give to anonymous and everyone");
+            tracing::warn!(
+                ?addrs,
+                from,
+                "anonymous clients are admitted, with what rules give to anonymous and everyone"
+            );
         }
-        Ok(Self { gate: Arc::new(Gate::new(settings, parts)), listener, addr })
+        Ok(Self { gate: Arc::new(Gate::new(settings, tls, parts)), bound, addrs })
     }
 
-    /// The bound address.
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
+    /// The bound addresses, at least one.
+    pub fn addrs(&self) -> &[(Listener, SocketAddr)] {
+        &self.addrs
+    }
+
+    /// The bound address of one kind of listener.
+    pub fn addr_of(&self, listener: Listener) -> Option<SocketAddr> {
+        self.addrs.iter().find(|(kind, _)| *kind == listener).map(|(_, addr)| *addr)
     }
 
     /// A handle that outlives [`Door::run`]'s borrow: counts and ends connections.
@@ -109,10 +136,15 @@ impl Door {
 
     /// Serves until `stop`; returns when all connections have ended, or after the grace. The bus must outlive it.
     pub async fn run(self, stop: CancellationToken) -> Result<(), DoorError> {
-        let addr = self.addr;
+        let watching = self.gate.tls.clone().map(|tls| reload::watch(tls, stop.clone()));
+        let watching = async {
+            if let Some(watching) = watching {
+                watching.await
+            }
+        };
         let house = self.gate.clone().keep_house(stop.clone());
-        let (ended, ()) = tokio::join!(accept::run(self.gate, self.listener, stop), house);
-        ended.map_err(|source| DoorError::Listen { addr, source })
+        let (ended, (), ()) = tokio::join!(accept::run(self.gate, self.bound, stop), watching, house);
+        ended
     }
 }
 
@@ -129,6 +161,13 @@ impl DoorControl {
     /// How long the accept loop has not gone round; up to a second when it is well.
     pub fn not_accepting_for(&self) -> Duration {
         self.0.not_accepting_for()
+    }
+
+    /// Looks at the certificate's files now; changed ones serve the next connections.
+    pub fn reload_certificate(&self) {
+        if let Some(tls) = &self.0.tls {
+            tls.reload();
+        }
     }
 
     /// Ends all connections of a device, as when it is removed.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::hub::QueueLimits;
+use super::transport::{Listener, TlsSettings, WebSocketSettings, WebSocketTlsSettings};
 use crate::domain::{ByteSize, Problem, Span};
 use crate::door::credentials::{self, CertificateSettings};
 use crate::topics::{Rule, Who};
@@ -14,6 +15,8 @@ use crate::topics::{Rule, Who};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// Listen for plain MQTT (default true).
+    pub plain: bool,
     /// Address and port for plain MQTT 3.1.1 and 5 (default "0.0.0.0:1883"; port 0 takes a free one).
     pub listen: SocketAddr,
     /// Bring-up mode: admit clients that have no credentials (default false). On loopback only, unless
@@ -41,7 +44,13 @@ pub struct Settings {
     pub credentials: credentials::Settings,
     /// Whose client certificate is whose.
     pub certificates: CertificateSettings,
-    /// Limits.
+    /// MQTT over TLS.
+    pub tls: TlsSettings,
+    /// MQTT over WebSocket.
+    pub websocket: WebSocketSettings,
+    /// MQTT over WebSocket over TLS, with the certificate of `[mqtt.tls]`.
+    pub websocket_tls: WebSocketTlsSettings,
+    /// Limits; each counts over all listeners together.
     pub limits: Limits,
     /// The bus to operators' clients.
     pub bus: BusSettings,
@@ -50,8 +59,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let listen = SocketAddr::from(([0, 0, 0, 0], 1883));
-        let (limits, bus) = (Limits::default(), BusSettings::default());
         Self {
+            plain: true,
             listen,
             bring_up: false,
             bring_up_anywhere: false,
@@ -63,8 +72,11 @@ impl Default for Settings {
             rules: Vec::new(),
             credentials: credentials::Settings::default(),
             certificates: CertificateSettings::default(),
-            limits,
-            bus,
+            tls: TlsSettings::default(),
+            websocket: WebSocketSettings::default(),
+            websocket_tls: WebSocketTlsSettings::default(),
+            limits: Limits::default(),
+            bus: BusSettings::default(),
         }
     }
 }
@@ -202,6 +214,28 @@ impl Limits {
 }
 
 impl Settings {
+    /// The listeners that are on, and where each listens.
+    pub(super) fn listeners(&self) -> Vec<(Listener, SocketAddr)> {
+        let all = [
+            (self.plain, Listener::Tcp, self.listen),
+            (self.tls.enabled, Listener::Tls, self.tls.listen),
+            (self.websocket.enabled, Listener::WebSocket, self.websocket.listen),
+            (self.websocket_tls.enabled, Listener::WebSocketTls, self.websocket_tls.listen),
+        ];
+        all.into_iter().filter(|(on, ..)| *on).map(|(_, listener, addr)| (listener, addr)).collect()
+    }
+
+    /// Does a listener need the certificate.
+    pub(super) fn wants_tls(&self) -> bool {
+        self.listeners().iter().any(|(listener, _)| listener.secure())
+    }
+
+    /// What is wrong with the files that it names, or what should not stay so; reads them.
+    /// `now` in seconds since 1970.
+    pub fn check_files(&self, now: i64) -> Result<Vec<String>, Problem> {
+        if self.wants_tls() { super::transport::check_files(&self.tls, now) } else { Ok(Vec::new()) }
+    }
+
     /// What is wrong with them; `path` is the key that they stand under.
     pub fn check(&self, path: &str) -> Vec<Problem> {
         let limits = &self.limits;
@@ -254,6 +288,29 @@ impl Settings {
                 problems.push(Problem::new(format!("{path}.rules[{at}].filter"), error.what, error.remedy));
             }
         }
+        problems.extend(self.tls.check(&format!("{path}.tls"), self.wants_tls()));
+        problems.extend(self.websocket.check(&format!("{path}.websocket")));
+        problems.extend(self.check_addresses(path));
         problems
+    }
+
+    fn check_addresses(&self, path: &str) -> Option<Problem> {
+        let listeners = self.listeners();
+        if listeners.is_empty() {
+            let what = "is false, and so is every other listener: nobody could connect";
+            return Some(Problem::new(format!("{path}.plain"), what, "leave it out, or enable another listener"));
+        }
+        let taken = |(n, (_, addr)): (usize, &(Listener, SocketAddr))| {
+            addr.port() != 0 && listeners[..n].iter().any(|(_, other)| other == addr)
+        };
+        let (listener, addr) = listeners.iter().enumerate().find(|one| taken(*one)).map(|(_, one)| one)?;
+        let table = match listener {
+            Listener::Tcp => "listen",
+            Listener::Tls => "tls.listen",
+            Listener::WebSocket => "websocket.listen",
+            Listener::WebSocketTls => "websocket_tls.listen",
+        };
+        let what = format!("is {addr}, where another listener is already");
+        Some(Problem::new(format!("{path}.{table}"), what, "give each listener a port of its own"))
     }
 }

@@ -7,8 +7,11 @@ mod figures;
 mod hostile;
 mod peers;
 mod sequences;
+mod tls;
+mod transports;
 mod uplinks;
 mod watchers;
+mod websocket;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -87,6 +90,8 @@ impl Commands for RecordedCommands {
 /// A running door.
 pub(super) struct Fixture {
     pub addr: SocketAddr,
+    pub addrs: Vec<(Listener, SocketAddr)>,
+    pub control: DoorControl,
     pub recorder: Arc<Recorder>,
     pub commands: Arc<RecordedCommands>,
     pub bus: Arc<Bus>,
@@ -175,10 +180,27 @@ impl Fixture {
             metrics: metrics.clone(),
         };
         let door = Door::bind(settings.clone(), parts).unwrap();
-        let addr = door.addr();
+        let (addrs, control) = (door.addrs().to_vec(), door.control());
+        let addr = addrs[0].1;
         let run = door.run(stop.clone());
         tracker.spawn(async move { run.await.unwrap() });
-        Self { addr, recorder, commands, bus, metrics, secrets, seen, stop, tracker, settings, store, credentials, dir }
+        Self {
+            addr,
+            addrs,
+            control,
+            recorder,
+            commands,
+            bus,
+            metrics,
+            secrets,
+            seen,
+            stop,
+            tracker,
+            settings,
+            store,
+            credentials,
+            dir,
+        }
     }
 
     /// The next thing that the ingress saw.

@@ -41,6 +41,100 @@ async fn memory_of_idle_connections() {
     fixture.stop().await;
 }
 
+/// Opens so many connections of a kind and waits until it may close them. Another process: what grows is the door.
+const CLIENTS: &str = r"
+import socket, ssl, struct, sys
+kind, port, n, ca = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+secret = sys.stdin.readline().strip()
+text = lambda s: struct.pack('>H', len(s)) + s.encode()
+context = ssl.create_default_context(cafile=ca)
+kept = []
+for i in range(n):
+    body = text('MQTT') + bytes([4, 0xC2, 2, 0x58]) + text(kind + str(i)) + text('operator') + text(secret)
+    packet = bytes([0x10, len(body)]) + body
+    s = socket.create_connection(('localhost', port))
+    if kind in ('tls', 'wss'):
+        s = context.wrap_socket(s, server_hostname='localhost')
+    want = 4
+    if kind in ('ws', 'wss'):
+        s.sendall(b'GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+                  b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n'
+                  b'Sec-WebSocket-Protocol: mqtt\r\n\r\n')
+        got = b''
+        while not got.endswith(b'\r\n\r\n'):
+            got += s.recv(1)
+        packet = bytes([0x82, 0x80 | len(packet), 0, 0, 0, 0]) + packet
+        want = 6
+    s.sendall(packet)
+    while want:
+        want -= len(s.recv(want))
+    kept.append(s)
+print('ready', flush=True)
+sys.stdin.readline()
+";
+
+/// The bytes that an idle connection costs, by listener; each in a process of its own:
+/// `cargo nextest run --lib --run-ignored only --no-capture -E 'test(memory_over)'`
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn memory_over_tcp() {
+    memory_of(Listener::Tcp).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn memory_over_tls() {
+    memory_of(Listener::Tls).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn memory_over_websocket() {
+    memory_of(Listener::WebSocket).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn memory_over_websocket_and_tls() {
+    memory_of(Listener::WebSocketTls).await;
+}
+
+async fn memory_of(listener: Listener) {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    {
+        let papers = super::transports::Papers::new();
+        let mut settings = papers.settings();
+        settings.limits.connections = 5_000;
+        settings.limits.connects_per_second = 100_000;
+        let fixture = Fixture::with(settings).await;
+        let clients = async |n: usize| {
+            let port = fixture.addr_of(listener).port().to_string();
+            let mut child = tokio::process::Command::new("python3")
+                .args(["-c", CLIENTS, listener.label(), &port, &n.to_string()])
+                .arg(papers.path("ca.pem"))
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .kill_on_drop(true)
+                .spawn()
+                .unwrap();
+            let secret = format!("{}\n", fixture.secrets["operator"].reveal());
+            child.stdin.as_mut().unwrap().write_all(secret.as_bytes()).await.unwrap();
+            let ready = BufReader::new(child.stdout.as_mut().unwrap()).lines().next_line().await.unwrap();
+            assert_eq!(ready.as_deref(), Some("ready"));
+            child
+        };
+        // they stay: what the first connections cost besides themselves does not count, and they leave no holes
+        let first = clients(200).await;
+        let before = resident_kb();
+        let kept = clients(1_000).await;
+        let after = resident_kb();
+        let each = (after.saturating_sub(before)) as f64 / 1_000.0;
+        println!("{}: {each:.2} KB an idle connection", listener.label());
+        drop((first, kept));
+        fixture.stop().await;
+    }
+}
+
 /// Two devices with four connections each, 250 packets a second on each, from the client's write to the ingress.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]

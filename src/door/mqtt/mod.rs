@@ -131,7 +131,7 @@ impl Door {
         let watching = self.gate.tls.clone().map(|tls| reload::watch(tls, stop.clone()));
         let watching = async {
             if let Some(watching) = watching {
-                watching.await
+                watching.await;
             }
         };
         let (ended, ()) = tokio::join!(accept::run(self.gate, self.bound, stop), watching);

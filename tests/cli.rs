@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 fn voxgate(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_voxgate")).args(args).env_remove("VOXGATE_CONFIG").output().expect("runs")
@@ -76,14 +78,15 @@ fn shown(address: &str, ca: &Path) -> Option<String> {
     Some(said[begin..end].to_owned())
 }
 
-fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+/// Waits for something outside this process.
+async fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "no {what}");
-        std::thread::sleep(Duration::from_millis(20));
+        assert!(begun.elapsed() < Duration::from_mins(1), "no {what}");
+        sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -98,8 +101,8 @@ impl Drop for Serving {
     }
 }
 
-#[test]
-fn tls_in_a_minute_and_a_new_certificate_by_sighup() {
+#[tokio::test]
+async fn tls_in_a_minute_and_a_new_certificate_by_sighup() {
     let folder = tempfile::tempdir().expect("a folder");
     let tls = folder.path().join("tls");
     let out = tls.display().to_string();
@@ -134,14 +137,16 @@ fn tls_in_a_minute_and_a_new_certificate_by_sighup() {
         let listeners = status["listeners"].as_array()?.clone();
         assert!(listeners.iter().all(|listener| listener[0] != "mqtt"), "plain MQTT is off: {listeners:?}");
         Some(listeners.iter().find(|listener| listener[0] == "mqtts")?[1].as_str()?.to_owned())
-    });
+    })
+    .await;
     let first = shown(&address, &tls.join("ca.pem"));
     assert!(voxgate(&[&create[..], &["--replace"]].concat()).status.success());
     let hung_up = Command::new("kill").args(["-HUP", &serving.0.id().to_string()]).status().expect("kill");
     assert!(hung_up.success());
     wait("word of the new certificate", || {
         fs::read_to_string(&log).expect("the log").contains("the tls certificate was read anew").then_some(())
-    });
+    })
+    .await;
     if first.is_some() {
         assert_ne!(shown(&address, &tls.join("ca.pem")), first);
     }

@@ -69,7 +69,9 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> anyhow::Resul
                 authority.server(&args.name, args.days)?.write(&args.out, "server", args.replace)?;
             let ca = args.out.join(CA);
             eprintln!("{} {}: give it to the clients", if made { "made" } else { "signed by" }, ca.display());
-            writeln!(context.out, "[mqtt.tls]\nenabled = true\ncertificate = {certificate:?}\nkey = {key:?}")?;
+            let quoted = |path: PathBuf| toml::Value::String(path.display().to_string());
+            let (certificate, key) = (quoted(certificate), quoted(key));
+            writeln!(context.out, "[mqtt.tls]\nenabled = true\ncertificate = {certificate}\nkey = {key}")?;
         }
         Command::Client(args) => {
             anyhow::ensure!(

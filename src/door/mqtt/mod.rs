@@ -139,7 +139,7 @@ impl Door {
         let watching = self.gate.tls.clone().map(|tls| reload::watch(tls, stop.clone()));
         let watching = async {
             if let Some(watching) = watching {
-                watching.await
+                watching.await;
             }
         };
         let house = self.gate.clone().keep_house(stop.clone());

@@ -386,6 +386,8 @@ async fn changed_files_are_noticed_without_being_asked() {
     fixture.stop().await;
 }
 
+type Change<'a> = Box<dyn Fn(&mut TlsSettings) + 'a>;
+
 /// What the door says to files that it cannot use.
 #[test]
 fn every_wrong_file_is_named_with_its_remedy() {
@@ -398,7 +400,6 @@ fn every_wrong_file_is_named_with_its_remedy() {
         std::fs::write(papers.path(name), text).unwrap();
         Some(papers.path(name))
     };
-    type Change<'a> = Box<dyn Fn(&mut TlsSettings) + 'a>;
     let table: Vec<(&str, &str, Change<'_>)> = vec![
         ("mqtt.tls.certificate", "no such file", Box::new(|tls| tls.certificate = Some(papers.path("gone.pem")))),
         ("mqtt.tls.certificate", "holds no certificate", Box::new(|tls| tls.certificate = tls.key.clone())),

@@ -13,11 +13,14 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use super::transports::{Papers, trusting};
 use super::*;
 
+/// Header lines.
+type Lines<'a> = &'a [(&'static str, &'a str)];
+
 /// A client's socket; `Err` has the status of a refusal.
 async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     url: &str,
-    lines: &[(&'static str, &str)],
+    lines: Lines<'_>,
 ) -> Result<WebSocketStream<S>, u16> {
     let mut request = url.into_client_request().unwrap();
     request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("mqtt"));
@@ -149,7 +152,7 @@ async fn the_gateways_own_end_says_goodbye_in_a_close_frame() {
 async fn requests_that_are_wrong_get_a_status() {
     let papers = Papers::new();
     let fixture = Fixture::with(papers.settings()).await;
-    let table: &[(u16, &'static str, &str, &[(&'static str, &str)])] = &[
+    let table: &[(u16, &'static str, &str, Lines<'_>)] = &[
         (404, "ws_path", "ws://localhost/", &[]),
         (404, "ws_path", "ws://localhost/mqtt/", &[]),
         (400, "ws_subprotocol", "ws://localhost/mqtt", &[("Sec-WebSocket-Protocol", "chat")]),

@@ -65,7 +65,7 @@ pub(super) struct Reader {
     left: u64,
     mask: [u8; 4],
     /// Which byte of the mask is next.
-    turn: u8,
+    turn: usize,
     opcode: u8,
     /// A message goes on in continuation frames.
     open: bool,
@@ -150,12 +150,12 @@ impl Reader {
 
     fn unmask(&mut self, bytes: &mut [u8]) {
         let mask = self.mask;
-        let turn = usize::from(self.turn);
+        let turn = self.turn;
         let turned = [mask[turn], mask[(turn + 1) & 3], mask[(turn + 2) & 3], mask[(turn + 3) & 3]];
         for four in bytes.chunks_mut(4) {
             four.iter_mut().zip(turned).for_each(|(byte, mask)| *byte ^= mask);
         }
-        self.turn = ((turn + bytes.len()) & 3) as u8;
+        self.turn = (turn + bytes.len()) & 3;
     }
 
     /// A control frame is whole; true: it was the last one.
@@ -177,23 +177,30 @@ pub(super) fn binary(len: usize) -> ([u8; MAX_HEAD], usize) {
     let mut head = [0; MAX_HEAD];
     head[0] = FIN | BINARY;
     let long = (len as u64).to_be_bytes();
-    if len < 126 {
-        head[1] = len as u8;
-        (head, 2)
-    } else if len < 1 << 16 {
-        head[1] = 126;
-        head[2..4].copy_from_slice(&long[6..]);
-        (head, 4)
-    } else {
-        head[1] = 127;
-        head[2..10].copy_from_slice(&long);
-        (head, 10)
-    }
+    let size = match len {
+        0..126 => {
+            head[1] = long[7];
+            2
+        }
+        126..0x1_0000 => {
+            head[1] = 126;
+            head[2..4].copy_from_slice(&long[6..]);
+            4
+        }
+        _ => {
+            head[1] = 127;
+            head[2..].copy_from_slice(&long);
+            MAX_HEAD
+        }
+    };
+    (head, size)
 }
 
-/// The answer to a ping; its payload is at most 125 bytes.
+/// The answer to a ping, of whose payload 125 bytes count: a longer one was refused.
 pub(super) fn pong(payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![FIN | PONG, payload.len() as u8];
+    let payload = &payload[..payload.len().min(MAX_CONTROL)];
+    let (head, _) = binary(payload.len());
+    let mut frame = vec![FIN | PONG, head[1]];
     frame.extend_from_slice(payload);
     frame
 }

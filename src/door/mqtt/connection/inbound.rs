@@ -216,8 +216,18 @@ impl<T: Transport> Connection<T> {
     }
 
     fn refuse(&mut self, publish: &Publish, code: u8, cause: &'static str) {
-        self.seat.gate().metrics.dropped(cause);
+        self.complain(cause, publish.topic.as_str());
         self.owed.known(publish.qos, publish.id, code);
+    }
+
+    /// Counts what was refused, and says so when nothing was said for a while.
+    fn complain(&self, cause: &'static str, topic: &str) {
+        let (gate, client) = (self.seat.gate(), self.seat.client());
+        gate.metrics.dropped(cause);
+        if let Some(unsaid) = gate.may_log() {
+            let owner = &self.seat.session().owner;
+            tracing::warn!(user = ?owner.user, client_id = ?owner.client, peer = %client.peer, cause, ?topic, unsaid, "refused");
+        }
     }
 
     /// Ends the connection for a broken rule, at the next step.
@@ -235,7 +245,7 @@ impl<T: Transport> Connection<T> {
                 return self.break_off(reason::PROTOCOL_ERROR, "protocol_error");
             }
             if let Some(code) = self.denied(filter) {
-                gate.metrics.dropped("subscription");
+                self.complain("subscription", filter);
                 codes.push(if gate.settings.plain_refusals { reason::UNSPECIFIED } else { code });
                 continue;
             }

@@ -97,7 +97,7 @@ pub const RESULTS: [&str; 38] = [
     "ws_subprotocol",
 ];
 /// Why sessions end.
-pub const SESSION_ENDS: [&str; 5] = ["expired", "left", "replaced", "overflow", "revoked"];
+pub const SESSION_ENDS: [&str; 6] = ["expired", "left", "replaced", "overflow", "revoked", "removed"];
 /// Why connections end.
 pub const REASONS: [&str; 18] = [
     "left",

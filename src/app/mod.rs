@@ -66,6 +66,9 @@ pub enum StartError {
     /// A listener.
     #[error("{0}")]
     Door(#[from] crate::door::mqtt::DoorError),
+    /// A bridge.
+    #[error("{0}")]
+    Bridge(#[from] crate::bridge::BridgeError),
     /// The HTTP listener.
     #[error("{0}")]
     Http(#[from] crate::door::http::HttpError),

@@ -15,6 +15,7 @@ use super::watchdog::Watchdog;
 use super::{Addrs, Gateway, Outside, StartError, housekeeping};
 use crate::admin::ControlServer;
 use crate::audio::{VadModel, Workers};
+use crate::bridge::Bridges;
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::Ingress;
@@ -120,7 +121,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         clock: Arc::clone(&clock),
         runner: Arc::new(runner),
         intake: Arc::new(intake),
-        random,
+        random: Arc::clone(&random),
         boot: report.boot,
         limits: Limits {
             packet: u32::try_from(config.mqtt.limits.packet.0).unwrap_or(u32::MAX),
@@ -147,6 +148,8 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
             metrics: metrics.mqtt,
         },
     )?;
+    let (name, running) = (&config.gateway.name, (&tasks, &stop));
+    let bridges = Bridges::start(&config.bridges, name, &door.control(), &metrics.bridge, random, running).await?;
     let health = Arc::new(HealthParts {
         config: Arc::clone(&config),
         store: Arc::clone(&store),
@@ -154,6 +157,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         vad,
         engine,
         apology: Arc::clone(&apology),
+        bridges,
     });
     let http = if config.http.enabled { Some(http::Server::bind(&config.http).await?) } else { None };
     let control = ControlServer::bind(&config.control)?;

@@ -110,8 +110,14 @@ impl fmt::Debug for Place {
 }
 
 /// How full a place is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Gauge(Arc<Session>);
+
+impl fmt::Debug for Gauge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Gauge").field(&self.waiting()).finish()
+    }
+}
 
 impl Gauge {
     /// Messages that wait or are under way, and the bytes of those that wait.

@@ -151,7 +151,12 @@ async fn watch(name: String, gauge: Gauge, counts: Counts, stop: CancellationTok
         counts.dropped("queue_full", now.dropped - before.dropped);
         counts.dropped("queue_refused", now.refused - before.refused);
         if now != before && !full {
-            tracing::warn!(bridge = name, dropped = now.dropped, refused = now.refused, "the queue of a bridge is full");
+            tracing::warn!(
+                bridge = name,
+                dropped = now.dropped,
+                refused = now.refused,
+                "the queue of a bridge is full"
+            );
         }
         (full, before) = (now != before, now);
         counts.waiting(gauge.waiting());

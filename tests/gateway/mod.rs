@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod binary;
 pub mod metrics;
+pub mod mosquitto;
 pub mod peer;
 pub mod tmpfs;
 
@@ -114,7 +115,8 @@ impl Running {
         Self::start_in(dir, config, providers).await
     }
 
-    async fn start_in(dir: Arc<TempDir>, config: Config, providers: Providers) -> Self {
+    /// Starts one in this folder.
+    pub async fn start_in(dir: Arc<TempDir>, config: Config, providers: Providers) -> Self {
         let gateway = Gateway::start(config.clone(), outside(&providers)).await.unwrap();
         Self { gateway, dir, config, providers }
     }

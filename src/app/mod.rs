@@ -117,17 +117,18 @@ pub struct Gateway {
     operators: Arc<Operators>,
     /// First: no new connection, sessions end, what they promised is written.
     stop: CancellationToken,
+    /// Then: bridges, which still tell the other brokers that the gateway stops.
+    stop_bridges: CancellationToken,
     /// Last: the bus.
     stop_bus: CancellationToken,
     tasks: TaskTracker,
+    bridge_tasks: TaskTracker,
     bus_tasks: TaskTracker,
     router: crate::router::Router,
     providers: Providers,
     store: Arc<SledStore>,
     notifier: Notifier,
     watchdog: watchdog::Watchdog,
-    /// Tests make trouble on it.
-    #[cfg(test)]
     bus: Arc<crate::door::mqtt::Bus>,
 }
 
@@ -195,6 +196,16 @@ impl Gateway {
         };
         if tokio::time::timeout(grace, ended).await.is_err() {
             tracing::warn!(?grace, "not everything ended within the grace");
+        }
+        let last_words = async {
+            self.bus.flushed().await;
+            self.stop_bridges.cancel();
+            self.bridge_tasks.close();
+            self.bridge_tasks.wait().await;
+        };
+        if tokio::time::timeout(Duration::from_secs(3), last_words).await.is_err() {
+            self.stop_bridges.cancel();
+            tracing::warn!("the bridges did not end in time, what they have not sent waits for the next start");
         }
         self.stop_bus.cancel();
         self.bus_tasks.close();

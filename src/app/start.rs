@@ -45,8 +45,8 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let Outside { clock, random, notifier, providers } = outside;
     let mut registry = observe::registry();
     let metrics = Metrics::register(&mut registry);
-    let (stop, stop_bus) = (CancellationToken::new(), CancellationToken::new());
-    let (tasks, bus_tasks) = (TaskTracker::new(), TaskTracker::new());
+    let (stop, stop_bridges, stop_bus) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let (tasks, bridge_tasks, bus_tasks) = (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
 
     let data = config.gateway.data_dir.clone();
     std::fs::create_dir_all(&data).map_err(|error| StartError::DataDir(data.clone(), error))?;
@@ -148,7 +148,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
             metrics: metrics.mqtt,
         },
     )?;
-    let (name, running) = (&config.gateway.name, (&tasks, &stop));
+    let (name, running) = (&config.gateway.name, (&bridge_tasks, &stop_bridges));
     let bridges = Bridges::start(&config.bridges, name, &door.control(), &metrics.bridge, random, running).await?;
     let health = Arc::new(HealthParts {
         config: Arc::clone(&config),
@@ -209,15 +209,16 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         addrs,
         operators,
         stop,
+        stop_bridges,
         stop_bus,
         tasks,
+        bridge_tasks,
         bus_tasks,
         router,
         providers,
         store,
         notifier,
         watchdog,
-        #[cfg(test)]
         bus,
     })
 }

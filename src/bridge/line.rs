@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use rumqttc::{Packet, PubAck, Publish, QoS, SubAck, Subscribe, SubscribeFilter, SubscribeReasonCode, mqttbytes};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::dial::{Dialled, Socket};
@@ -92,18 +92,23 @@ impl<'a> Line<'a> {
         Self { reader, writer, inbox, out, unflushed: false, plan, memory, counts, owed, carrying: None, heard }
     }
 
-    /// Carries until `stop`, or until it is over.
+    /// Carries until it is over, or until `stop` and what waits then has arrived, for which it takes a second at most.
     pub async fn run(mut self, stop: &CancellationToken) -> Result<(), Trouble> {
         self.subscribe()?;
         let mut tick = interval(self.plan.keep_alive / 2);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tick.tick().await;
+        let mut last = None;
         loop {
             self.read_packets()?;
+            if last.is_some() && self.memory.place.gauge().waiting().0 == 0 {
+                return self.leave().await;
+            }
             let reads = self.may_read();
             let takes = self.out.len() < BATCH;
             tokio::select! {
-                () = stop.cancelled() => return self.leave().await,
+                () = stop.cancelled(), if last.is_none() => last = Some(Instant::now() + GOODBYE),
+                () = sleep_until(last.unwrap_or(self.heard)), if last.is_some() => return self.leave().await,
                 read = self.reader.read_buf(&mut self.inbox), if reads => {
                     if read? == 0 {
                         return Err(Trouble::Closed(""));

@@ -45,7 +45,11 @@ async fn nothing_goes_round_with_a_broker_that_knows_bridges() {
     connected(&gateway).await;
     remote.says(&format!("Sending SUBACK to {CLIENT}")).await;
     is_seen_once(&gateway, async |topic, payload| remote.publish(topic, payload, &[]).await).await;
-    assert_eq!(gateway.metric("voxgate_bridge_drops_total", &[("cause", "own")]).await, 0, "it sends none of ours back");
+    assert_eq!(
+        gateway.metric("voxgate_bridge_drops_total", &[("cause", "own")]).await,
+        0,
+        "it sends none of ours back"
+    );
     let here: Vec<_> = remote.received(CLIENT).into_iter().filter(|topic| topic != "both/here").collect();
     assert!(here.is_empty(), "what came from there did not go back: {here:?}");
     gateway.stop().await;
@@ -141,7 +145,7 @@ async fn a_wrong_password_is_said_once_and_tried_ever_more_slowly() {
     );
     let binary = Binary::serve(&rest).await;
     let begun = Instant::now();
-    let refused = || remote.log().matches("Sending CONNACK to voxgate-b (0, 5)").count();
+    let refused = || remote.log().matches("(0, 5)").count();
     wait("five attempts", || (refused() >= 5).then_some(())).await;
     // 40, 80, 160 and 320 ms, each at least half
     assert!(begun.elapsed().as_millis() + 500 >= 300, "{:?}", begun.elapsed());

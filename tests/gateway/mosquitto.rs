@@ -35,9 +35,14 @@ pub struct Mosquitto {
     child: Option<Child>,
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, and that the system gives to nobody who asks for any.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    loop {
+        let port = rand::random_range(10_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Mosquitto {
@@ -77,6 +82,8 @@ impl Mosquitto {
             assert!(begun.elapsed() < PATIENCE, "mosquitto does not start: {}", self.log());
             sleep(LOOK).await;
         }
+        let ended = self.child.as_mut().unwrap().try_wait().unwrap();
+        assert!(ended.is_none(), "mosquitto does not stay: {}", self.log());
     }
 
     /// SIGKILL.

@@ -240,19 +240,15 @@ impl<'a> Line<'a> {
         // a view would keep all that was read with it
         let payload = Bytes::copy_from_slice(&payload);
         let posting = Posting { topic: &topic, payload, qos: qos as u8, retain, commands: self.plan.commands };
-        let command = match self.memory.place.publish(posting, receipt) {
+        let posted = match self.memory.place.publish(posting, receipt) {
             Err(barred) => return self.refuse(pkid, barred.name()),
-            Ok(Posted::Bus(work)) => {
+            Ok((posted, work)) => {
                 self.carrying = Some(work);
-                false
-            }
-            Ok(Posted::Command(work)) => {
-                self.carrying = Some(work);
-                true
+                posted
             }
         };
         match waiting {
-            Some(waiting) => self.owed.push(pkid, Debt::Waiting(waiting, command)),
+            Some(waiting) => self.owed.push(pkid, Debt::Waiting(waiting, posted)),
             None => self.counts.received(),
         }
         Ok(())
@@ -268,18 +264,13 @@ impl<'a> Line<'a> {
     }
 
     /// The oldest message that came is settled: it is acknowledged, unless only sending it again helps.
-    fn settled(&mut self, id: u16, settled: Option<(Settled, bool)>) -> Result<(), Trouble> {
-        match settled {
-            None => {}
-            Some((Settled::Durable | Settled::Taken, _)) => self.counts.received(),
-            Some((Settled::Refused(refusal), command)) => match refusal {
-                Refusal::Storage | Refusal::Internal => return Err(Trouble::NotStored),
-                // a bus that is off
-                Refusal::Quota if !command => return Err(Trouble::NotStored),
-                Refusal::Quota => self.counts.dropped("quota", 1),
-                Refusal::Malformed => self.counts.dropped("malformed", 1),
-                Refusal::NotAllowed => self.counts.dropped("not_allowed", 1),
-            },
+    fn settled(&mut self, id: u16, due: Due) -> Result<(), Trouble> {
+        match due {
+            Due::Nothing => {}
+            Due::Settled(Settled::Durable | Settled::Taken, _) => self.counts.received(),
+            Due::Lost | Due::Settled(Settled::Refused(Refusal::Storage), _) => return Err(Trouble::NotStored),
+            Due::Settled(Settled::Refused(Refusal::Quota), Posted::Bus) => return Err(Trouble::NotStored), // it is off
+            Due::Settled(Settled::Refused(refusal), _) => self.counts.dropped(refusal.name(), 1),
         }
         self.encode(&Packet::PubAck(PubAck::new(id)))
     }
@@ -331,9 +322,18 @@ fn quality(qos: u8) -> QoS {
     if qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce }
 }
 
+/// What became of a message that came.
+enum Due {
+    /// It was refused before.
+    Nothing,
+    Settled(Settled, Posted),
+    /// Nobody has it.
+    Lost,
+}
+
 enum Debt {
-    /// Until the broker here says what became of it; and whether it is a command.
-    Waiting(oneshot::Receiver<Settled>, bool),
+    /// Until the broker here says what became of it.
+    Waiting(oneshot::Receiver<Settled>, Posted),
     Done,
 }
 
@@ -349,20 +349,21 @@ impl Owed {
     }
 
     /// The oldest, when it is settled.
-    async fn next(&mut self) -> (u16, Option<(Settled, bool)>) {
+    async fn next(&mut self) -> (u16, Due) {
         poll_fn(|cx| self.poll(cx)).await
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(u16, Option<(Settled, bool)>)> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(u16, Due)> {
         let Some((id, debt)) = self.entries.front_mut() else { return Poll::Pending };
         let due = match debt {
-            Debt::Done => (*id, None),
-            Debt::Waiting(waiting, command) => match Pin::new(waiting).poll(cx) {
+            Debt::Done => Due::Nothing,
+            Debt::Waiting(waiting, posted) => match Pin::new(waiting).poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(settled) => (*id, Some((settled.unwrap_or(Settled::Refused(Refusal::Internal)), *command))),
+                Poll::Ready(settled) => settled.map_or(Due::Lost, |settled| Due::Settled(settled, *posted)),
             },
         };
+        let id = *id;
         self.entries.pop_front();
-        Poll::Ready(due)
+        Poll::Ready((id, due))
     }
 }

@@ -26,7 +26,7 @@ pub const RESULTS: [&str; 8] = ["ok", "unreachable", "tls", "version", "refused"
 /// Directions.
 pub const DIRECTIONS: [&str; 2] = ["out", "in"];
 /// Why a message does not arrive, or not this time.
-pub const CAUSES: [&str; 11] = [
+pub const CAUSES: [&str; 12] = [
     // out
     "queue_full",
     "queue_refused",
@@ -40,6 +40,7 @@ pub const CAUSES: [&str; 11] = [
     "retained_command",
     "malformed",
     "quota",
+    "internal",
     "subscription",
 ];
 

@@ -65,12 +65,13 @@ pub struct Posting<'a> {
     pub commands: bool,
 }
 
-/// What a posting is on its way to.
+/// Where a posting is on its way to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Posted {
-    /// To whoever subscribes; done when the future is.
-    Bus(BoxFuture<'static, ()>),
+    /// To whoever subscribes.
+    Bus,
     /// To a device.
-    Command(BoxFuture<'static, ()>),
+    Command,
 }
 
 /// Why a posting is not taken.
@@ -165,7 +166,7 @@ impl Place {
         for (filter, qos) in filters {
             hub.subscribe(&place.session, filter, options(*qos), 1);
         }
-        writes.extend(hub.changed(&place.session));
+        writes.extend(place.session.record());
         if place.gate.bus.keeper().write(writes).await { Ok(place) } else { Err(NoPlace) }
     }
 
@@ -224,8 +225,9 @@ impl Place {
         self.session.under_way() < before
     }
 
-    /// Publishes; the receipt is settled when it is where it must be. Its own filters do not match it.
-    pub fn publish(&self, posting: Posting<'_>, receipt: Receipt) -> Result<Posted, Barred> {
+    /// Publishes: when the future is done the next one may follow, and the receipt is settled when it is where it must
+    /// be. Its own filters do not match it.
+    pub fn publish(&self, posting: Posting<'_>, receipt: Receipt) -> Result<(Posted, BoxFuture<'static, ()>), Barred> {
         let Posting { topic, payload, qos, retain, commands } = posting;
         if !rights::sound_topic(topic) {
             return Err(Barred::BadTopic);
@@ -236,13 +238,13 @@ impl Place {
                 let wall = gate.clock.wall();
                 let message = Message { from: Some(number), wall, ..Message::new(topic, payload, qos, retain) };
                 let bus = gate.bus.clone();
-                Ok(Posted::Bus(async move { bus.carry(message, receipt).await }.boxed()))
+                Ok((Posted::Bus, async move { bus.carry(message, receipt).await }.boxed()))
             }
             Some(Destination::Command { device, name }) if commands => {
                 if retain {
                     return Err(Barred::RetainedCommand);
                 }
-                Ok(Posted::Command(gate.command((device, name), topic, &payload, number, receipt)))
+                Ok((Posted::Command, gate.command((device, name), topic, &payload, number, receipt)))
             }
             Some(Destination::Command { .. } | Destination::Uplink { .. }) | None => Err(Barred::NotAllowed),
         }

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-pub use bus::Bus;
+pub use bus::{Bus, BusParts};
 pub use ending::Ending;
 pub use hub::Spilt;
 pub use inside::{Barred, Gauge, NoPlace, Parcel, Place, Posted, Posting, Room};

@@ -135,7 +135,8 @@ pub struct Gateway {
 impl Gateway {
     /// Starts all parts. When it returns, the listeners are bound and the store is open.
     pub async fn start(config: Config, outside: Outside) -> Result<Self, StartError> {
-        start::start(config, outside).await
+        // the start of all parts is a large future, and only one
+        Box::pin(start::start(config, outside)).await
     }
 
     /// Where it listens.

@@ -226,10 +226,12 @@ impl<'a> Line<'a> {
             return Err(Trouble::Protocol("qos 2 was not asked for: another client had this client_id".into()));
         }
         if self.memory.echoing && self.memory.echoes.is_one(&topic, &payload) {
-            return self.refuse(pkid, "own");
+            self.refuse(pkid, "own");
+            return Ok(());
         }
         let Some(topic) = translate(&self.plan.incoming, &topic) else {
-            return self.refuse(pkid, "no_route");
+            self.refuse(pkid, "no_route");
+            return Ok(());
         };
         let (receipt, waiting) = if pkid > 0 {
             let (receipt, waiting) = Receipt::new();
@@ -241,7 +243,10 @@ impl<'a> Line<'a> {
         let payload = Bytes::copy_from_slice(&payload);
         let posting = Posting { topic: &topic, payload, qos: qos as u8, retain, commands: self.plan.commands };
         let posted = match self.memory.place.publish(posting, receipt) {
-            Err(barred) => return self.refuse(pkid, barred.name()),
+            Err(barred) => {
+                self.refuse(pkid, barred.name());
+                return Ok(());
+            }
             Ok((posted, work)) => {
                 self.carrying = Some(work);
                 posted
@@ -255,12 +260,11 @@ impl<'a> Line<'a> {
     }
 
     /// It is not for us: the other broker need not send it again.
-    fn refuse(&mut self, pkid: u16, cause: &'static str) -> Result<(), Trouble> {
+    fn refuse(&mut self, pkid: u16, cause: &'static str) {
         self.counts.dropped(cause, 1);
         if pkid > 0 {
             self.owed.push(pkid, Debt::Done);
         }
-        Ok(())
     }
 
     /// The oldest message that came is settled: it is acknowledged, unless only sending it again helps.
@@ -268,8 +272,10 @@ impl<'a> Line<'a> {
         match due {
             Due::Nothing => {}
             Due::Settled(Settled::Durable | Settled::Taken, _) => self.counts.received(),
-            Due::Lost | Due::Settled(Settled::Refused(Refusal::Storage), _) => return Err(Trouble::NotStored),
-            Due::Settled(Settled::Refused(Refusal::Quota), Posted::Bus) => return Err(Trouble::NotStored), // it is off
+            // a bus that refuses for want of room is off
+            Due::Lost
+            | Due::Settled(Settled::Refused(Refusal::Storage), _)
+            | Due::Settled(Settled::Refused(Refusal::Quota), Posted::Bus) => return Err(Trouble::NotStored),
             Due::Settled(Settled::Refused(refusal), _) => self.counts.dropped(refusal.name(), 1),
         }
         self.encode(&Packet::PubAck(PubAck::new(id)))
@@ -323,6 +329,7 @@ fn quality(qos: u8) -> QoS {
 }
 
 /// What became of a message that came.
+#[derive(Clone, Copy)]
 enum Due {
     /// It was refused before.
     Nothing,

@@ -102,9 +102,15 @@ impl Metrics {
         let counts = self.of("NAME");
         counts.connected(false);
         counts.waiting((0, 0));
-        RESULTS.iter().for_each(|result| drop(self.connects.get_or_create(&counts.by_result(result))));
-        DIRECTIONS.iter().for_each(|direction| drop(self.messages.get_or_create(&counts.by_direction(direction))));
-        CAUSES.iter().for_each(|cause| drop(self.drops.get_or_create(&counts.by_cause(cause))));
+        for result in RESULTS {
+            drop(self.connects.get_or_create(&counts.by_result(result)));
+        }
+        for direction in DIRECTIONS {
+            drop(self.messages.get_or_create(&counts.by_direction(direction)));
+        }
+        for cause in CAUSES {
+            drop(self.drops.get_or_create(&counts.by_cause(cause)));
+        }
     }
 
     /// The counters of one bridge.

@@ -162,7 +162,7 @@ async fn prepare(
     let memory = Memory { place, echoes: echo::Echoes::default(), subscribed: false, echoing: false };
     let (state, counts) = (Shared::default(), metrics.of(&name));
     let backoff = Backoff::new(bridge.reconnect_min.0, bridge.reconnect_max.0);
-    Ok(Worker { name, remote, plan, memory, state, counts, backoff, random })
+    Ok(Worker { name, remote, plan, memory, announce: bridge.announce, state, counts, backoff, random })
 }
 
 async fn remote(bridge: &BridgeSettings, gateway: &str) -> Result<Remote, BridgeError> {

@@ -49,6 +49,10 @@ pub struct BridgeSettings {
     /// Ask the other broker for a new session with each connection (default false): then what it has for us while we
     /// are away is lost.
     pub clean: bool,
+    /// Tell the other broker that we are a bridge, as mosquitto's own bridges do (default true): one that knows this
+    /// sends us none of our own messages and marks retained ones; one that refuses it is connected to without. False
+    /// for a broker that accepts it and still sends our own messages back.
+    pub announce: bool,
     /// Least pause before the next attempt; it doubles with each failure, and is drawn by lot between half and all of
     /// it (default "1s").
     pub reconnect_min: Span,
@@ -83,6 +87,7 @@ impl Default for BridgeSettings {
             password_env: None,
             keep_alive: Span::secs(60),
             clean: false,
+            announce: true,
             reconnect_min: Span::secs(1),
             reconnect_max: Span::secs(60),
             max_packet: ByteSize::kb(4_608),

@@ -23,8 +23,8 @@ pub struct TlsError {
 }
 
 impl TlsError {
-    fn new(path: &Path, what: impl ToString) -> Self {
-        Self { path: path.to_owned(), what: what.to_string() }
+    fn new(path: &Path, what: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), what: what.into() }
     }
 }
 
@@ -44,14 +44,16 @@ impl Connector {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| TlsError::new(Path::new("tls"), error))?
+            .map_err(|error| TlsError::new(Path::new("tls"), error.to_string()))?
             .with_root_certificates(roots(settings)?);
         let config = match (&settings.certificate, &settings.key) {
             (Some(certificate), Some(key)) => {
                 let chain = certificates(certificate)?;
                 let secret = PrivateKeyDer::from_pem_file(key)
                     .map_err(|error| TlsError::new(key, format!("holds no private key in PEM form: {error}")))?;
-                builder.with_client_auth_cert(chain, secret).map_err(|error| TlsError::new(certificate, error))?
+                builder
+                    .with_client_auth_cert(chain, secret)
+                    .map_err(|error| TlsError::new(certificate, error.to_string()))?
             }
             _ => builder.with_no_client_auth(),
         };
@@ -72,13 +74,13 @@ fn roots(settings: &TlsSettings) -> Result<RootCertStore, TlsError> {
         return Ok(roots);
     };
     for certificate in certificates(ca)? {
-        roots.add(certificate).map_err(|error| TlsError::new(ca, error))?;
+        roots.add(certificate).map_err(|error| TlsError::new(ca, error.to_string()))?;
     }
     Ok(roots)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let failed = |error: rustls::pki_types::pem::Error| TlsError::new(path, error);
+    let failed = |error: rustls::pki_types::pem::Error| TlsError::new(path, error.to_string());
     let found: Vec<_> =
         CertificateDer::pem_file_iter(path).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
     if found.is_empty() { Err(TlsError::new(path, "holds no certificate in PEM form")) } else { Ok(found) }

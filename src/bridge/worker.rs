@@ -60,6 +60,8 @@ pub(super) struct Worker {
     pub remote: Remote,
     pub plan: Plan,
     pub memory: Memory,
+    /// Say that we are a bridge, until the other broker does not like it.
+    pub announce: bool,
     pub state: Shared,
     pub counts: Counts,
     pub backoff: Backoff,
@@ -76,7 +78,7 @@ impl Worker {
     async fn work(&mut self, stop: CancellationToken) {
         // what was said last: the same again is not said again
         let mut said = String::new();
-        let mut as_bridge = true;
+        let mut as_bridge = self.announce;
         loop {
             let began = Instant::now();
             let ended = self.connect(as_bridge, &mut said, &stop).await;
@@ -86,8 +88,8 @@ impl Worker {
                 self.backoff.failures = 0;
             }
             // not every broker knows that word; one that never heard of it may just hang up
-            let doubts =
-                matches!(trouble, Trouble::Version) || matches!(trouble, Trouble::Closed(why) if !why.is_empty());
+            let hung_up = matches!(trouble, Trouble::Closed(why) if !why.is_empty());
+            let doubts = self.announce && (hung_up || matches!(trouble, Trouble::Version));
             let at_once = as_bridge && doubts;
             as_bridge ^= doubts;
             if at_once {
@@ -172,12 +174,12 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_are_drawn_by_lot() {
-        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
         let longest: Vec<u64> = (0..8).map(|_| backoff.next(1_000).as_secs()).collect();
         assert_eq!(longest, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(backoff.next(0), Duration::from_secs(30));
-        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
         assert_eq!(backoff.next(0), Duration::from_millis(500));
-        assert!((0..10_000).all(|n| backoff.next(n * 7) <= Duration::from_secs(60)));
+        assert!((0..10_000).all(|n| backoff.next(n * 7) <= Duration::from_mins(1)));
     }
 }

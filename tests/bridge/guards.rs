@@ -56,6 +56,19 @@ async fn nothing_goes_round_with_a_broker_that_knows_bridges() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_goes_round_with_a_broker_that_is_not_told() {
+    if !installed() {
+        return;
+    }
+    let remote = Mosquitto::start("").await;
+    let gateway = start(BridgeSettings { announce: false, ..both(remote.port) }).await;
+    remote.says(&format!("Sending SUBACK to {CLIENT}")).await;
+    is_seen_once(&gateway, async |topic, payload| remote.publish(topic, payload, &[]).await).await;
+    gateway.counted("voxgate_bridge_drops_total", &[("cause", "own")], 20).await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_goes_round_with_a_broker_that_does_not() {
     let there = Running::start(chat(&["Yes."])).await;
     let secret = |name: &'static str| {

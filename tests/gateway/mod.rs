@@ -131,7 +131,7 @@ impl Running {
     /// The same with another configuration.
     pub async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
-        self.restart().await
+        Box::pin(self.restart()).await
     }
 
     /// Stops it; gives its folder, which is there as long as this is held, and its configuration.

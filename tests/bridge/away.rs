@@ -128,7 +128,7 @@ async fn what_the_other_broker_has_for_us_waits_there_while_this_gateway_is_down
     for n in 0..20 {
         remote.publish(&format!("orders/{n}"), "x", &["-r"]).await;
     }
-    let gateway = Running::start_in(dir, config, chat(&["Yes."])).await;
+    let gateway = Running::start_in(dir, Box::new(config), chat(&["Yes."])).await;
     gateway.counted("voxgate_bridge_messages_total", &[("direction", "in")], 20).await;
     // each was acknowledged once it was kept here: it is there for whoever asks
     let mut here = operator(&gateway, "anna", Version::V4).await;

@@ -36,7 +36,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Running {
     gateway: Gateway,
     dir: Arc<TempDir>,
-    config: Config,
+    config: Box<Config>,
     providers: Providers,
 }
 
@@ -109,15 +109,15 @@ impl Running {
     /// The same with another configuration.
     pub async fn start_with(providers: Providers, change: impl FnOnce(&mut Config)) -> Self {
         let dir = Arc::new(TempDir::new().unwrap());
-        let mut config = config(dir.path());
+        let mut config = Box::new(config(dir.path()));
         change(&mut config);
         assert_eq!(config.check(""), [], "a test's own configuration");
         Self::start_in(dir, config, providers).await
     }
 
     /// Starts one in this folder.
-    pub async fn start_in(dir: Arc<TempDir>, config: Config, providers: Providers) -> Self {
-        let gateway = Gateway::start(config.clone(), outside(&providers)).await.unwrap();
+    pub async fn start_in(dir: Arc<TempDir>, config: Box<Config>, providers: Providers) -> Self {
+        let gateway = Box::pin(Gateway::start(Config::clone(&config), outside(&providers))).await.unwrap();
         Self { gateway, dir, config, providers }
     }
 
@@ -138,7 +138,7 @@ impl Running {
     pub async fn put_away(self) -> (Arc<TempDir>, Config) {
         let Self { gateway, dir, config, .. } = self;
         gateway.stop(Duration::from_secs(10)).await;
-        (dir, config)
+        (dir, *config)
     }
 
     /// Its configuration.

@@ -16,12 +16,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::client::Client;
+use super::client::{self, Client};
 use super::gate::Gate;
 use super::hub::{self, Answer, Bound, Copy, Flight, INSIDE, Options, QueueLimits, Session, Spilt};
 use super::message::Message;
 use crate::domain::Receipt;
-use crate::door::rights::{self, Caller, Destination};
+use crate::door::rights::{Caller, Destination};
 use crate::topics::{Role, Who};
 
 /// How much may wait, and what happens then.
@@ -151,8 +151,9 @@ impl Place {
         let owner = Caller { who: who.clone(), user: format!("{INSIDE}{name}").into(), client: name.into() };
         let limits = QueueLimits { packets: room.messages, bytes: room.bytes };
         let key = hub::key(&owner.user, &owner.client);
+        let share = client::Room { limits, memory: gate.bus.memory().clone() };
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let client = Arc::new(Client::new(gate.next_link(), who, key, nowhere, limits, gate.metrics.clone()));
+        let client = Arc::new(Client::new(gate.next_link(), who, key, nowhere, share, gate.metrics.clone()));
         let bound = Bound { limits, refuse: room.refuse };
         let opened = gate.bus.hub().open_inside(owner, bound, &client).map_err(|_| NoPlace)?;
         let place = Self { gate, client, session: opened.session, resend: opened.resend };
@@ -229,7 +230,7 @@ impl Place {
     /// be. Its own filters do not match it.
     pub fn publish(&self, posting: Posting<'_>, receipt: Receipt) -> Result<(Posted, BoxFuture<'static, ()>), Barred> {
         let Posting { topic, payload, qos, retain, commands } = posting;
-        if !rights::sound_topic(topic) {
+        if !self.gate.settings.limits.sound_topic(topic) {
             return Err(Barred::BadTopic);
         }
         let (gate, number) = (&self.gate, self.session.number);

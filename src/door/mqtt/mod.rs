@@ -13,6 +13,7 @@ mod gate;
 mod handshake;
 mod hub;
 mod inside;
+mod memory;
 mod message;
 mod metrics;
 mod owed;
@@ -20,6 +21,7 @@ mod registry;
 mod seat;
 mod settings;
 mod socket;
+mod sys;
 mod transport;
 
 use std::net::SocketAddr;

@@ -158,6 +158,25 @@ impl Gate {
         Some(Box::pin(async move { ingress.deliver(Uplink { origin, body, receipt }).await }))
     }
 
+    /// Does what an operator commands; the future ends when it is done and settled.
+    pub fn command(
+        &self,
+        (device, name): (DeviceId, &str),
+        topic: &str,
+        payload: &Bytes,
+        session: u64,
+        receipt: Receipt,
+    ) -> BoxFuture<'static, ()> {
+        self.mirror(topic, payload, session, false);
+        let doing = self.commands.command(device, name, payload.clone());
+        Box::pin(async move {
+            receipt.settle(match doing.await {
+                Ok(()) => Settled::Taken,
+                Err(refusal) => Settled::Refused(refusal),
+            });
+        })
+    }
+
     /// A will, as if its client published it now. Its rights are asked again: they may have changed.
     pub async fn publish_will(&self, owner: &Caller, from: Option<(LinkId, u64)>, will: Will) {
         let topic = will.topic.as_str();

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
 use super::{Connection, Done, Pending};
-use crate::domain::{Receipt, Refusal, Settled, Wall};
+use crate::domain::Wall;
 use crate::door::mqtt::codec::{self, Ack, AckKind, Frame, Packet, Publish, Subscribe, Unsubscribe, Version, reason};
 use crate::door::mqtt::ending::Ending;
 use crate::door::mqtt::hub::{Answer, Options};
@@ -167,10 +167,9 @@ impl<T: Transport> Connection<T> {
                 self.refuse(&publish, reason::NO_RETAIN, "retained_command");
             }
             Some(Destination::Command { device, name }) => {
-                gate.mirror(&topic, &publish.payload, session.number, false);
                 let receipt = self.owed.receipt(publish.qos, publish.id);
-                let doing = gate.commands.command(device, name, publish.payload.clone());
-                self.pending = Some(quietly(Box::pin(async move { settle(receipt, doing.await) })));
+                let doing = gate.command((device, name), &topic, &publish.payload, session.number, receipt);
+                self.pending = Some(quietly(doing));
             }
             Some(Destination::Bus) => {
                 let receipt = self.owed.receipt(publish.qos, publish.id);
@@ -350,13 +349,6 @@ impl<T: Transport> Connection<T> {
 /// Work that leaves nothing to say.
 fn quietly(work: BoxFuture<'static, ()>) -> Pending {
     Pending(Box::pin(work.map(|()| Done::Quietly)))
-}
-
-fn settle(receipt: Receipt, done: Result<(), Refusal>) {
-    receipt.settle(match done {
-        Ok(()) => Settled::Taken,
-        Err(refusal) => Settled::Refused(refusal),
-    });
 }
 
 /// Payloads up to this are copied: as a view each would keep a whole read buffer alive while it waits.

@@ -62,7 +62,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("sd_notify", &["observe"]),
     ("sled", &["store"]),
     ("strsim", &["config"]),
-    ("tokio_rustls", &["door/mqtt/transport"]),
+    ("tokio_rustls", &["door/mqtt/transport", "sim/flood/tls.rs"]),
     ("toml", &["cli", "config", "models", "topics", "wire"]),
     ("whisper_rs", &["engine"]),
     ("x509_parser", &["door/mqtt/transport"]),

@@ -1,0 +1,162 @@
+//! A great many connections: that stay, that come back, that come and go.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::client::{PATIENCE, dial, greet};
+use super::packets::DISCONNECT;
+use super::tls::{Secured, Trust};
+use super::{FloodError, Login};
+
+/// Connections that are opened at once.
+const AT_ONCE: usize = 64;
+/// Connections from one address of this machine, well below its ports.
+const FROM_ONE: usize = 10_000;
+/// Between two tries of one client of a herd.
+const AGAIN: Duration = Duration::from_millis(100);
+/// A herd is given up after this.
+const GIVE_UP: Duration = Duration::from_secs(90);
+
+/// An open connection.
+#[derive(Debug)]
+enum Kept {
+    Plain(TcpStream),
+    Secured(Box<Secured>),
+}
+
+/// Connections that say nothing; dropped, they close.
+#[derive(Debug, Default)]
+pub struct Crowd {
+    kept: Vec<(Login, Kept)>,
+}
+
+impl Crowd {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// None.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+}
+
+/// Opens a connection for each login, by TLS where there is a trust.
+pub async fn crowd(addr: SocketAddr, logins: &[Login], trust: Option<&Trust>) -> Result<Crowd, FloodError> {
+    let open = |(n, login): (usize, Login)| async move {
+        let opening = async {
+            let mut stream = dial(addr, source(n / FROM_ONE)).await?;
+            let Some(trust) = trust else {
+                greet(&mut stream, addr, &login).await?;
+                return Ok(Kept::Plain(stream));
+            };
+            let mut stream = trust.secure(stream, addr).await?;
+            greet(&mut stream, addr, &login).await?;
+            Ok(Kept::Secured(Box::new(stream)))
+        };
+        let kept = timeout(PATIENCE, opening).await.map_err(|_| FloodError::Silence("connect", PATIENCE))??;
+        Ok((login, kept))
+    };
+    let numbered: Vec<_> = logins.iter().cloned().enumerate().collect();
+    let kept = stream::iter(numbered).map(open).buffer_unordered(AT_ONCE).try_collect().await?;
+    Ok(Crowd { kept })
+}
+
+/// An address of this machine.
+fn source(n: usize) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 0, u8::try_from(n % 250).unwrap_or(0) + 1)
+}
+
+/// A herd that is back.
+#[derive(Debug)]
+pub struct Returned {
+    /// All of them, connected again.
+    pub crowd: Crowd,
+    /// When each was back, in order.
+    pub back: Vec<Instant>,
+    /// Connects that failed before, all together.
+    pub failed: u64,
+}
+
+/// Waits until each connection is closed, then opens it anew: its first try after a share of `spread`, further ones
+/// each 100 ms.
+pub async fn herd(addr: SocketAddr, crowd: Crowd, spread: Duration) -> Result<Returned, FloodError> {
+    let mut tasks = JoinSet::new();
+    let count = crowd.kept.len().max(1);
+    for (n, (login, kept)) in crowd.kept.into_iter().enumerate() {
+        // neighbours in the list are not neighbours in time
+        let first = spread.mul_f64((n * 7_919 % count) as f64 / count as f64);
+        tasks.spawn(timeout(GIVE_UP, async move {
+            // whatever ends it
+            let _ = match kept {
+                Kept::Plain(mut stream) => stream.read(&mut [0; 8]).await,
+                Kept::Secured(mut stream) => stream.read(&mut [0; 8]).await,
+            };
+            sleep(first).await;
+            come_back(addr, login, source(n / FROM_ONE)).await
+        }));
+    }
+    let mut returned = Returned { crowd: Crowd::default(), back: Vec::new(), failed: 0 };
+    while let Some(done) = tasks.join_next().await {
+        let done = done.map_err(|error| FloodError::Tool(error.to_string()))?;
+        let (login, stream, at, failed) = done.map_err(|_| FloodError::Silence("let everybody back in", GIVE_UP))?;
+        returned.crowd.kept.push((login, Kept::Plain(stream)));
+        returned.back.push(at);
+        returned.failed += failed;
+    }
+    returned.back.sort();
+    Ok(returned)
+}
+
+async fn come_back(addr: SocketAddr, login: Login, from: Ipv4Addr) -> (Login, TcpStream, Instant, u64) {
+    let mut failed = 0;
+    loop {
+        let opening = async {
+            let mut stream = dial(addr, from).await?;
+            greet(&mut stream, addr, &login).await?;
+            Ok::<_, FloodError>(stream)
+        };
+        match timeout(PATIENCE, opening).await {
+            Ok(Ok(stream)) => return (login, stream, Instant::now(), failed),
+            Ok(Err(_)) | Err(_) => failed += 1,
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// CONNECT, CONNACK, DISCONNECT, closed, again and again, each login on its own, for `length`. How many, and s.
+pub async fn connect_rate(addr: SocketAddr, logins: &[Login], length: Duration) -> Result<(u64, f64), FloodError> {
+    let begun = Instant::now();
+    let mut tasks: JoinSet<Result<u64, FloodError>> = JoinSet::new();
+    for (n, login) in logins.iter().cloned().enumerate() {
+        tasks.spawn(async move {
+            let mut count = 0;
+            while begun.elapsed() < length {
+                let one = async {
+                    // a port rests for a minute after its connection: many addresses have enough of them
+                    let mut stream = dial(addr, source(n + usize::try_from(count).unwrap_or(0))).await?;
+                    greet(&mut stream, addr, &login).await?;
+                    stream.write_all(&DISCONNECT).await.map_err(|error| FloodError::Io(error, addr))?;
+                    // whatever ends it
+                    let _ = stream.read(&mut [0; 8]).await;
+                    Ok(())
+                };
+                timeout(PATIENCE, one).await.map_err(|_| FloodError::Silence("connect", PATIENCE))??;
+                count += 1;
+            }
+            Ok(count)
+        });
+    }
+    let mut count = 0;
+    while let Some(done) = tasks.join_next().await {
+        count += done.map_err(|error| FloodError::Tool(error.to_string())).flatten()?;
+    }
+    Ok((count, begun.elapsed().as_secs_f64()))
+}

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::client::{PATIENCE, dial, greet};
-use super::packets::DISCONNECT;
+use super::packets::{self, DISCONNECT};
 use super::tls::{Secured, Trust};
 use super::{FloodError, Login};
 
@@ -45,6 +45,20 @@ impl Crowd {
     /// None.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
+    }
+
+    /// Each publishes one message with QoS 0: topic and payload.
+    pub async fn publish(&mut self, message: impl Fn(&Login) -> (String, String)) -> Result<(), FloodError> {
+        for (login, kept) in &mut self.kept {
+            let (topic, payload) = message(login);
+            let packet = packets::publish(&topic, payload.as_bytes());
+            let written = match kept {
+                Kept::Plain(stream) => stream.write_all(&packet).await,
+                Kept::Secured(stream) => stream.write_all(&packet).await,
+            };
+            written.map_err(|_| FloodError::Closed)?;
+        }
+        Ok(())
     }
 }
 

@@ -31,6 +31,14 @@ pub(super) fn subscribe(filter: &str, qos: u8) -> Vec<u8> {
     framed(0x82, &body)
 }
 
+/// PUBLISH with QoS 0.
+pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    put_text(&mut body, topic);
+    body.extend_from_slice(payload);
+    framed(0x30, &body)
+}
+
 fn framed(first: u8, body: &[u8]) -> Vec<u8> {
     let mut packet = vec![first];
     let mut left = body.len();

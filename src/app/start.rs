@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::Ingress;
 use crate::door::credentials::{self, Credentials};
-use crate::door::mqtt::{Bus, Door};
+use crate::door::mqtt::{Bus, BusParts, Door};
 use crate::door::rights::Rights;
 use crate::door::{http, mqtt};
 use crate::engine::supervisor::View;
@@ -59,11 +59,13 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let bus = Bus::start(
         config.mqtt.bus.clone(),
         &config.mqtt.limits,
-        Arc::clone(&shared),
-        Arc::clone(&rights),
-        Arc::clone(&table),
-        Arc::clone(&clock),
-        metrics.mqtt.clone(),
+        BusParts {
+            store: Arc::clone(&shared),
+            rights: Arc::clone(&rights),
+            table: Arc::clone(&table),
+            clock: Arc::clone(&clock),
+            metrics: metrics.mqtt.clone(),
+        },
         &bus_tasks,
         stop_bus.clone(),
     );

@@ -63,12 +63,13 @@ impl Refusal {
     }
 }
 
-/// Owed to the sender of an uplink. Dropped unsettled, it says `Refused(Internal)` by closing.
+/// Owed to the sender of an uplink. Dropped unsettled it closes, which means that the uplink was lost on its way and
+/// may be sent again; dropped by a panic it says `Refused(Internal)`: what breaks us once would break us again.
 #[derive(Debug, Default)]
 pub struct Receipt(Option<oneshot::Sender<Settled>>);
 
 impl Receipt {
-    /// A receipt that somebody waits for. A closed channel means `Refused(Internal)`.
+    /// A receipt that somebody waits for. A closed channel means that the uplink was lost.
     pub fn new() -> (Self, oneshot::Receiver<Settled>) {
         let (tx, rx) = oneshot::channel();
         (Self(Some(tx)), rx)
@@ -90,6 +91,16 @@ impl Receipt {
     /// Somebody waits for the answer.
     pub fn wanted(&self) -> bool {
         self.0.is_some()
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(tx) = self.0.take()
+        {
+            let _ = tx.send(Settled::Refused(Refusal::Internal));
+        }
     }
 }
 

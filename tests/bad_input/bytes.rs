@@ -107,12 +107,12 @@ async fn garbage_is_dropped_and_counted(version: Version) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_on_every_topic_is_acknowledged_dropped_and_counted() {
-    garbage_is_dropped_and_counted(Version::V4).await;
+    Box::pin(garbage_is_dropped_and_counted(Version::V4)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_mqtt_5_the_acknowledgement_of_garbage_says_so() {
-    garbage_is_dropped_and_counted(Version::V5).await;
+    Box::pin(garbage_is_dropped_and_counted(Version::V5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -156,7 +156,7 @@ async fn said_or_whole(config: Config, what: &str) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_damage_to_the_records_is_covered_up() {
-    let (dir, config) = lived().await;
+    let (dir, config) = Box::pin(lived()).await;
     let data = config.gateway.data_dir.clone();
     let journal = std::fs::read_dir(data.join("store/journal")).unwrap().map(|f| f.unwrap().path());
     let journal = journal.filter(|path| path.extension().is_some_and(|e| e == "vxj")).max().unwrap();

@@ -88,11 +88,12 @@ impl Hashing {
             // nobody waits any more: the client has gone
             if !done.is_closed() {
                 let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+                // before anybody hears of it: who asks next finds the place
+                drop(place);
                 if let Ok(made) = made {
                     let _ = done.send(made);
                 }
             }
-            drop(place);
         });
         self.jobs.as_ref().ok_or(Full)?.try_send(job).map_err(|_| Full)?;
         result.await.map_err(|_| Full)

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-pub use bus::Bus;
+pub use bus::{Bus, BusParts};
 pub use ending::Ending;
 pub use message::Message;
 pub use metrics::Metrics;

@@ -87,7 +87,7 @@ impl Owed {
             State::Done(code) => (*code, false, false),
             State::Waiting(waiting) => match Pin::new(waiting).poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(settled) => code(settled.unwrap_or(Settled::Refused(Refusal::Internal))),
+                Poll::Ready(settled) => settled.map_or(LOST, code),
             },
         };
         let due = Due { id: head.id, kind: head.kind, code, retry, lost };
@@ -97,8 +97,11 @@ impl Owed {
     }
 }
 
-/// The reason code of MQTT 5, whether nobody has the message, and whether that is our fault: of 3.1.1, where an acknowledgement can only say
-/// yes, it is withheld then.
+/// The receipt was dropped.
+const LOST: (u8, bool, bool) = (reason::IMPLEMENTATION, true, true);
+
+/// The reason code of MQTT 5, whether nobody has the message, and whether that is our fault: of 3.1.1, where an
+/// acknowledgement can only say yes, it is withheld then.
 fn code(settled: Settled) -> (u8, bool, bool) {
     match settled {
         Settled::Durable | Settled::Taken => (reason::SUCCESS, false, false),
@@ -107,7 +110,7 @@ fn code(settled: Settled) -> (u8, bool, bool) {
             Refusal::NotAllowed => (reason::NOT_AUTHORIZED, false, false),
             Refusal::Quota => (reason::QUOTA, false, false),
             Refusal::Storage => (reason::QUOTA, true, false),
-            Refusal::Internal => (reason::IMPLEMENTATION, true, true),
+            Refusal::Internal => (reason::IMPLEMENTATION, false, false),
         },
     }
 }

@@ -156,11 +156,13 @@ impl Fixture {
         let bus = Bus::start(
             settings.bus.clone(),
             &settings.limits,
-            store.clone(),
-            rights.clone(),
-            table.clone(),
-            clock.clone(),
-            metrics.clone(),
+            BusParts {
+                store: store.clone(),
+                rights: rights.clone(),
+                table: table.clone(),
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+            },
             &tracker,
             stop.clone(),
         );

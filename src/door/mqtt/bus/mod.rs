@@ -53,6 +53,21 @@ pub struct Bus {
     deaf: AtomicBool,
 }
 
+/// What the bus works with.
+#[expect(missing_debug_implementations, reason = "the store behind the trait has none")]
+pub struct BusParts {
+    /// Where sessions, queues and retained messages are kept.
+    pub store: Arc<dyn Store>,
+    /// Who may receive what.
+    pub rights: Arc<Rights>,
+    /// The names of the gateway's own topics.
+    pub table: Arc<Table>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What it counts.
+    pub metrics: Metrics,
+}
+
 #[derive(Debug)]
 struct State {
     slab: Slab,
@@ -64,14 +79,11 @@ impl Bus {
     pub fn start(
         settings: BusSettings,
         limits: &Limits,
-        store: Arc<dyn Store>,
-        rights: Arc<Rights>,
-        table: Arc<Table>,
-        clock: Arc<dyn Clock>,
-        metrics: Metrics,
+        parts: BusParts,
         tracker: &TaskTracker,
         cancel: CancellationToken,
     ) -> Arc<Self> {
+        let BusParts { store, rights, table, clock, metrics } = parts;
         let (failures, failed) = mpsc::channel(8);
         let (keeper, keeping) = Keeper::new(store, metrics.clone());
         let quotas = HubLimits {
@@ -123,11 +135,11 @@ impl Bus {
     }
 
     /// The same without waiting; gives both back when there is no credit.
-    pub(super) fn try_carry(&self, message: Message, receipt: Receipt) -> Result<(), (Message, Receipt)> {
+    pub(super) fn try_carry(&self, message: Message, receipt: Receipt) -> Result<(), Box<(Message, Receipt)>> {
         let message = Arc::new(message);
         self.admit(message, receipt, Class::Publish).map_err(|(message, receipt)| {
             // nobody else has it yet
-            (Arc::unwrap_or_clone(message), receipt)
+            Box::new((Arc::unwrap_or_clone(message), receipt))
         })
     }
 

@@ -22,8 +22,8 @@ async fn rig(settings: BusSettings) -> Rig {
     let clock = Arc::new(SystemClock);
     let store = Arc::new(MapStore::default());
     let rights = Rights::open(Arc::clone(&table), Vec::new(), store.clone()).await.unwrap();
-    let bus =
-        Bus::start(settings, &Limits::default(), store, rights, table, clock, metrics.clone(), &tracker, stop.clone());
+    let parts = BusParts { store, rights, table, clock, metrics: metrics.clone() };
+    let bus = Bus::start(settings, &Limits::default(), parts, &tracker, stop.clone());
     let limits = QueueLimits { packets: 100_000, bytes: 1 << 30 };
     let (who, peer) = (Who::Operator(Role::Viewer), std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
     let client = Arc::new(Client::new(LinkId(1), who.clone(), "k".into(), peer, limits, metrics));

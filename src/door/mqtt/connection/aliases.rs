@@ -11,14 +11,19 @@ const MOST: u16 = 64;
 pub(super) struct Aliases {
     in_maximum: u16,
     out_maximum: u16,
-    theirs: Option<Box<HashMap<u16, Arc<str>>>>,
-    ours: Option<Box<HashMap<Arc<str>, u16>>>,
+    known: Option<Box<Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    theirs: HashMap<u16, Arc<str>>,
+    ours: HashMap<Arc<str>, u16>,
 }
 
 impl Aliases {
     /// How many the client may use, and how many it takes.
     pub fn new(in_maximum: u16, out_maximum: u16) -> Self {
-        Self { in_maximum, out_maximum: out_maximum.min(MOST), theirs: None, ours: None }
+        Self { in_maximum, out_maximum: out_maximum.min(MOST), known: None }
     }
 
     /// The topic of a publish that carries an alias; none when the alias is not allowed or not known.
@@ -27,10 +32,10 @@ impl Aliases {
             return None;
         }
         if topic.is_empty() {
-            return self.theirs.as_ref()?.get(&alias).cloned();
+            return self.known.as_ref()?.theirs.get(&alias).cloned();
         }
         let topic: Arc<str> = topic.into();
-        self.theirs.get_or_insert_default().insert(alias, topic.clone());
+        self.known.get_or_insert_default().theirs.insert(alias, topic.clone());
         Some(topic)
     }
 
@@ -39,7 +44,7 @@ impl Aliases {
         if self.out_maximum == 0 {
             return None;
         }
-        let ours = self.ours.get_or_insert_default();
+        let ours = &mut self.known.get_or_insert_default().ours;
         if let Some(alias) = ours.get(topic) {
             return Some((*alias, true));
         }
@@ -53,8 +58,8 @@ impl Aliases {
 
     /// An alias that was given did not reach the client after all.
     pub fn take_back(&mut self, topic: &str, given: Option<(u16, bool)>) {
-        if let (Some((_, false)), Some(ours)) = (given, &mut self.ours) {
-            ours.remove(topic);
+        if let (Some((_, false)), Some(known)) = (given, &mut self.known) {
+            known.ours.remove(topic);
         }
     }
 }

@@ -148,7 +148,8 @@ impl<T: Transport> Connection<T> {
                 let receipt = self.owed.receipt(publish.qos, publish.id);
                 let message = message(publish, topic, session.number, gate.clock.wall());
                 let bus = gate.bus.clone();
-                if let Err((message, receipt)) = bus.try_carry(message, receipt) {
+                if let Err(back) = bus.try_carry(message, receipt) {
+                    let (message, receipt) = *back;
                     let carrying = async move { bus.carry(message, receipt).await };
                     self.pending = Some(quietly(Box::pin(carrying)));
                 }
@@ -221,7 +222,7 @@ impl<T: Transport> Connection<T> {
         }
         let mut answer = BytesMut::new();
         codec::suback(&mut answer, self.version, subscribe.id, &codes);
-        self.answer_when_written(gate.bus.hub().changed(&session), answer);
+        self.answer_when_written(session.record(), answer);
     }
 
     /// What a kept session promises is durable before its client is told.
@@ -231,9 +232,10 @@ impl<T: Transport> Connection<T> {
         }
         let keeper = self.seat.gate().bus.keeper().clone();
         self.pending = Some(Pending(Box::pin(async move {
-            match keeper.write(writes).await {
-                true => Done::Answer(answer),
-                false => Done::Failed(Ending::Broke(reason::SERVER_BUSY, "storage")),
+            if keeper.write(writes).await {
+                Done::Answer(answer)
+            } else {
+                Done::Failed(Ending::Broke(reason::SERVER_BUSY, "storage"))
             }
         })));
     }
@@ -259,7 +261,7 @@ impl<T: Transport> Connection<T> {
         }
         let mut answer = BytesMut::new();
         codec::unsuback(&mut answer, self.version, unsubscribe.id, &codes);
-        self.answer_when_written(gate.bus.hub().changed(&session), answer);
+        self.answer_when_written(session.record(), answer);
     }
 
     fn on_answer(&self, id: u16, answer: Answer) {

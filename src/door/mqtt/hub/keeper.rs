@@ -54,7 +54,7 @@ impl Keeper {
             return; // handed in: the store does it
         }
         if let Err(mpsc::error::SendError((_, receipt))) = self.waiting.blocking_send((commit, receipt)) {
-            receipt.settle(Settled::Refused(Refusal::Internal));
+            receipt.settle(Settled::Refused(Refusal::Storage));
         }
     }
 

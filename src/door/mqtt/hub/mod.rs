@@ -328,15 +328,6 @@ impl Hub {
         self.subscriptions.store(tree.len(), Ordering::Relaxed);
     }
 
-    /// What must be durable before a session's client is told of a change of its subscriptions.
-    pub fn changed(&self, session: &Session) -> Batch {
-        let mut writes = Batch::new();
-        if session.is_kept() {
-            record::put_session(&mut writes, &session.describe(Wall(0)));
-        }
-        writes
-    }
-
     /// Would anybody but `except` get a message on this topic now.
     pub fn watched(&self, topic: &str, except: Option<u64>) -> bool {
         if self.subscriptions.load(Ordering::Relaxed) == 0 {
@@ -359,6 +350,7 @@ impl Hub {
         } else {
             self.read().tree.visit(&message.topic, &mut found);
         }
+        let found = found.merged();
         for (session, copy) in found.one {
             self.offer(&session, copy, &mut writes);
         }
@@ -437,7 +429,7 @@ impl Hub {
                 }
             }
             if gone > before {
-                writes.extend(self.changed(&session));
+                writes.extend(session.record());
             }
         }
         self.keeper.note(writes);
@@ -502,16 +494,34 @@ impl<'t> Visit<'t> for Watch {
     }
 }
 
+/// A copy, and whom it is for.
+type Offer = (Arc<Session>, Copy);
+
 /// One copy a session, whatever the number of its matching filters: the highest QoS and all identifiers; and for
 /// each shared subscription its members in their turn.
 struct Found<'a> {
     message: Arc<Message>,
     rights: &'a Rights,
-    one: Vec<(Arc<Session>, Copy)>,
-    any: Vec<(Arc<str>, Vec<(Arc<Session>, Copy)>)>,
+    one: Vec<Offer>,
+    any: Vec<(Arc<str>, Vec<Offer>)>,
 }
 
 impl Found<'_> {
+    /// Makes one of the copies that a session gets by several filters.
+    fn merged(mut self) -> Self {
+        self.one.sort_by_key(|(session, _)| session.number);
+        self.one.dedup_by(|(later, copy), (session, first)| {
+            let same = later.number == session.number;
+            if same {
+                first.qos = first.qos.max(copy.qos);
+                first.retain |= copy.retain;
+                first.subscriptions.append(&mut copy.subscriptions);
+            }
+            same
+        });
+        self
+    }
+
     fn copy(&self, options: &Options, share: Option<Arc<str>>) -> Copy {
         Copy {
             message: self.message.clone(),
@@ -535,14 +545,7 @@ impl<'t> Visit<'t> for Found<'_> {
             return;
         }
         let copy = self.copy(options, None);
-        match self.one.iter_mut().find(|(s, _)| s.number == session.number) {
-            Some((_, old)) => {
-                old.qos = old.qos.max(copy.qos);
-                old.retain |= copy.retain;
-                old.subscriptions.extend(copy.subscriptions);
-            }
-            None => self.one.push((session.clone(), copy)),
-        }
+        self.one.push((session.clone(), copy));
     }
 
     fn group(&mut self, group: &'t Group) {

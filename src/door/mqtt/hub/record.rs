@@ -111,8 +111,12 @@ pub(super) fn put_session(batch: &mut Batch, record: &SessionRecord) {
 /// Removes a session with the messages of these numbers.
 pub(super) fn delete_session(batch: &mut Batch, owner: &Caller, numbers: &[u64], received: &[u16]) {
     batch.delete(of(SESSION, owner));
-    numbers.iter().for_each(|number| delete_message(batch, owner, *number));
-    received.iter().for_each(|id| delete_received(batch, owner, *id));
+    for number in numbers {
+        delete_message(batch, owner, *number);
+    }
+    for id in received {
+        delete_received(batch, owner, *id);
+    }
 }
 
 /// Writes a message that waits for a session, or that it has received but not completed.

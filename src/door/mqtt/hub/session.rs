@@ -373,6 +373,15 @@ impl Session {
         remains
     }
 
+    /// What must be durable before its client is told of a change of its subscriptions.
+    pub fn record(&self) -> Batch {
+        let mut writes = Batch::new();
+        if self.is_kept() {
+            record::put_session(&mut writes, &self.describe(Wall(0)));
+        }
+        writes
+    }
+
     /// What its record says.
     pub fn describe(&self, left: Wall) -> record::SessionRecord {
         let state = self.state();

@@ -79,7 +79,7 @@ impl Rig {
     fn subscribe(&self, visit: &Visit1, filter: &str, qos: u8) {
         let options = Options { qos, no_local: false, retain_as_published: false, id: None };
         self.hub.subscribe(visit.session(), filter, options, 0);
-        self.hub.keeper.note(self.hub.changed(visit.session()));
+        self.hub.keeper.note(visit.session().record());
     }
 
     fn leave(&self, visit: &Visit1) -> Option<Will> {

@@ -1,5 +1,7 @@
 //! What the door counts.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use prometheus_client::metrics::counter::Counter;
@@ -157,9 +159,21 @@ impl Drop for Open {
 type Labels = [(&'static str, &'static str); 1];
 type PacketLabels = [(&'static str, &'static str); 2];
 
-/// The door's metrics. Cheap to clone.
+/// The door's metrics. Cheap to clone, and small: each connection has some.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub struct Metrics(Arc<Counters>);
+
+impl Deref for Metrics {
+    type Target = Counters;
+
+    fn deref(&self) -> &Counters {
+        &self.0
+    }
+}
+
+/// What [`Metrics`] shares.
+#[derive(Debug)]
+pub struct Counters {
     /// Open connections, all together; [`CONNECTIONS`] has them by listener.
     pub connections: Gauge<i64, AtomicI64>,
     /// When the TLS certificate ends, seconds since 1970.
@@ -217,7 +231,7 @@ impl Metrics {
         let often = ["in", "out"].map(|direction| {
             OFTEN.map(|kind| packets.get_or_create_owned(&[("direction", direction), ("type", kind)]))
         });
-        let metrics = Self {
+        let metrics = Counters {
             bytes_in,
             bytes_out,
             sessions: Gauge::default(),
@@ -290,9 +304,11 @@ impl Metrics {
             "1 while the bus to operators' clients does not work, else 0",
             metrics.bus_degraded.clone(),
         );
-        metrics
+        Self(Arc::new(metrics))
     }
+}
 
+impl Counters {
     /// Makes a sample of each label, for `docs/metrics.md`; not for a registry that is served.
     pub fn show_labels(&self) {
         for listener in Listener::ALL {

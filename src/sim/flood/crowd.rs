@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -99,22 +99,33 @@ pub struct Returned {
     pub failed: u64,
 }
 
+/// Reads whatever comes, until the other end closes.
+async fn read_out<S: AsyncRead + Unpin>(stream: &mut S) {
+    let mut rest = [0; 64];
+    // whatever ends it
+    while matches!(stream.read(&mut rest).await, Ok(n) if n > 0) {}
+}
+
 /// Waits until each connection is closed, then opens it anew: its first try after a share of `spread`, further ones
-/// each 100 ms.
-pub async fn herd(addr: SocketAddr, crowd: Crowd, spread: Duration) -> Result<Returned, FloodError> {
+/// each 100 ms. Each publishes `hello` and is back when something comes in answer.
+pub async fn herd(
+    addr: SocketAddr,
+    crowd: Crowd,
+    spread: Duration,
+    hello: fn(&Login) -> (String, String),
+) -> Result<Returned, FloodError> {
     let mut tasks = JoinSet::new();
     let count = crowd.kept.len().max(1);
     for (n, (login, kept)) in crowd.kept.into_iter().enumerate() {
         // neighbours in the list are not neighbours in time
         let first = spread.mul_f64((n * 7_919 % count) as f64 / count as f64);
         tasks.spawn(timeout(GIVE_UP, async move {
-            // whatever ends it
-            let _ = match kept {
-                Kept::Plain(mut stream) => stream.read(&mut [0; 8]).await,
-                Kept::Secured(mut stream) => stream.read(&mut [0; 8]).await,
-            };
+            match kept {
+                Kept::Plain(mut stream) => read_out(&mut stream).await,
+                Kept::Secured(mut stream) => read_out(&mut *stream).await,
+            }
             sleep(first).await;
-            come_back(addr, login, source(n / FROM_ONE)).await
+            come_back(addr, login, source(n / FROM_ONE), hello).await
         }));
     }
     let mut returned = Returned { crowd: Crowd::default(), back: Vec::new(), failed: 0 };
@@ -129,12 +140,21 @@ pub async fn herd(addr: SocketAddr, crowd: Crowd, spread: Duration) -> Result<Re
     Ok(returned)
 }
 
-async fn come_back(addr: SocketAddr, login: Login, from: Ipv4Addr) -> (Login, TcpStream, Instant, u64) {
+async fn come_back(
+    addr: SocketAddr,
+    login: Login,
+    from: Ipv4Addr,
+    hello: fn(&Login) -> (String, String),
+) -> (Login, TcpStream, Instant, u64) {
     let mut failed = 0;
     loop {
         let opening = async {
             let mut stream = dial(addr, from).await?;
             greet(&mut stream, addr, &login).await?;
+            let (topic, payload) = hello(&login);
+            let failed = |error| FloodError::Io(error, addr);
+            stream.write_all(&packets::publish(&topic, payload.as_bytes())).await.map_err(failed)?;
+            stream.read_u8().await.map_err(failed)?;
             Ok::<_, FloodError>(stream)
         };
         match timeout(PATIENCE, opening).await {
@@ -158,8 +178,7 @@ pub async fn connect_rate(addr: SocketAddr, logins: &[Login], length: Duration) 
                     let mut stream = dial(addr, source(n + usize::try_from(count).unwrap_or(0))).await?;
                     greet(&mut stream, addr, &login).await?;
                     stream.write_all(&DISCONNECT).await.map_err(|error| FloodError::Io(error, addr))?;
-                    // whatever ends it
-                    let _ = stream.read(&mut [0; 8]).await;
+                    read_out(&mut stream).await;
                     Ok(())
                 };
                 timeout(PATIENCE, one).await.map_err(|_| FloodError::Silence("connect", PATIENCE))??;

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::super::generator::{Generator, Run};
 use super::gateway::{Kind, Served};
+use super::idle::hello;
 use super::results::{Found, OURS, Sample};
 use super::{Bench, Size};
 use crate::cli::sim::Mode;
@@ -23,7 +24,7 @@ const SPREAD: Duration = Duration::from_secs(1);
 /// Length of the question.
 const QUESTION: Duration = Duration::from_secs(1);
 
-const BACK: &str = "devices back after the start of the new gateway";
+const BACK: &str = "devices back, their hello answered, after the start of the new gateway";
 const SILENT: &str = "turns meanwhile that were not answered";
 const LATE: &str = "frames late at talking devices meanwhile, p99";
 
@@ -46,7 +47,7 @@ impl Bench<'_> {
                 Sample::of(quiet.late_ms.p99),
             );
             let addr = gateway.addr;
-            let returning = herd(addr, std::mem::take(&mut idle), SPREAD);
+            let returning = herd(addr, std::mem::take(&mut idle), SPREAD, hello);
             let talking = async {
                 let stopped = Instant::now();
                 gateway.stop().await?;

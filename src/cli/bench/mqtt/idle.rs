@@ -25,6 +25,11 @@ const GREETED: &str = "an idle connection, device with an open session, TCP";
 const ANONYMOUS: &str = "an idle connection, anonymous, TCP";
 const HELLO: &str = r#"{"type":"hello","seq":1,"payload":{"boot_id":1,"capabilities":{}}}"#;
 
+/// The first word of a device.
+pub(super) fn hello(login: &Login) -> (String, String) {
+    (format!("device/{}/control", login.id), HELLO.to_owned())
+}
+
 impl Bench<'_> {
     /// Case f. Each measurement has a broker of its own: memory that another gave back would not count.
     pub async fn idle(&self, found: &mut Found) -> anyhow::Result<()> {
@@ -69,7 +74,6 @@ impl Bench<'_> {
         greet: bool,
     ) -> anyhow::Result<f64> {
         let (warm, rest) = logins.split_at_checked(WARM).context("too few connections")?;
-        let hello = |login: &Login| (format!("device/{}/control", login.id), HELLO.to_owned());
         let mut first = crowd(addr, warm, trust).await?;
         if greet {
             first.publish(hello).await?;

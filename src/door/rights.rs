@@ -17,11 +17,6 @@ mod stored;
 
 pub use stored::RuleId;
 
-/// Longest topic or filter, in bytes.
-const MAX_TOPIC: usize = 1_024;
-/// Most levels of a topic or filter.
-const MAX_LEVELS: usize = 32;
-
 /// Who asks: an admitted connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -180,7 +175,7 @@ impl Rights {
 
     /// May `caller` leave a will on `topic`: what it may publish, and its own status, which the door writes anyway.
     pub fn may_will(&self, caller: &Caller, topic: &str) -> bool {
-        sound_topic(topic) && (self.is_own_status(caller, topic) || self.destination(caller, topic).is_some())
+        self.is_own_status(caller, topic) || self.destination(caller, topic).is_some()
     }
 
     /// The status topic of the device itself.
@@ -222,20 +217,6 @@ impl Rights {
     fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// Is it a topic that one can publish to at all.
-pub(super) fn sound_topic(topic: &str) -> bool {
-    topic.len() <= MAX_TOPIC && levels(topic) <= MAX_LEVELS && topics::valid_topic(topic)
-}
-
-/// Is it a filter at all.
-pub(super) fn sound_filter(filter: &str) -> bool {
-    filter.len() <= MAX_TOPIC && levels(filter) <= MAX_LEVELS && topics::valid_filter(filter)
-}
-
-fn levels(topic: &str) -> usize {
-    topic.bytes().filter(|b| *b == b'/').count() + 1
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Running {
     gateway: Gateway,
     dir: Arc<TempDir>,
-    config: Config,
+    config: Box<Config>,
     providers: Providers,
 }
 
@@ -108,14 +108,14 @@ impl Running {
     /// The same with another configuration.
     pub async fn start_with(providers: Providers, change: impl FnOnce(&mut Config)) -> Self {
         let dir = Arc::new(TempDir::new().unwrap());
-        let mut config = config(dir.path());
+        let mut config = Box::new(config(dir.path()));
         change(&mut config);
         assert_eq!(config.check(""), [], "a test's own configuration");
         Self::start_in(dir, config, providers).await
     }
 
-    async fn start_in(dir: Arc<TempDir>, config: Config, providers: Providers) -> Self {
-        let gateway = Gateway::start(config.clone(), outside(&providers)).await.unwrap();
+    async fn start_in(dir: Arc<TempDir>, config: Box<Config>, providers: Providers) -> Self {
+        let gateway = Box::pin(Gateway::start(Config::clone(&config), outside(&providers))).await.unwrap();
         Self { gateway, dir, config, providers }
     }
 
@@ -136,7 +136,7 @@ impl Running {
     pub async fn put_away(self) -> (Arc<TempDir>, Config) {
         let Self { gateway, dir, config, .. } = self;
         gateway.stop(Duration::from_secs(10)).await;
-        (dir, config)
+        (dir, *config)
     }
 
     /// Its configuration.

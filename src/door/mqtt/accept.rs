@@ -1,10 +1,10 @@
 //! The accept loop: how many may come, and how fast, over all listeners together.
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use super::connection::Connection;
 use super::ending::Ending;
 use super::gate::Gate;
 use super::handshake::{Admitted, handshake};
+use super::settings::Limits;
 use super::socket::{self, Transport};
 use super::transport::{self, Arrival, Listener};
 use crate::topics::Who;
@@ -37,7 +38,7 @@ pub(super) async fn run(
     let mut listeners = Listeners::new(bound)?;
     let mut spare = Spare::new();
     let mut tasks = JoinSet::new();
-    let strangers = Arc::new(AtomicUsize::new(0));
+    let strangers = Strangers::default();
     let mut pulse = tokio::time::interval(PULSE);
     let mut rate = Rate { left: gate.settings.limits.connects_per_second, since: Instant::now() };
     loop {
@@ -56,12 +57,17 @@ pub(super) async fn run(
         match accepted {
             Ok((listener, stream, peer)) => {
                 let limits = &gate.settings.limits;
-                let waiting = strangers.load(Ordering::Relaxed);
-                if tasks.len() >= limits.connections || waiting >= limits.unauthenticated {
-                    gate.metrics.connect("limit");
-                    continue; // dropped: closed
-                }
-                let stranger = Stranger::new(&strangers);
+                let stranger = match strangers.admit(peer.ip(), limits) {
+                    Ok(stranger) if tasks.len() < limits.connections => stranger,
+                    Ok(_) => {
+                        gate.metrics.connect("limit");
+                        continue; // dropped: closed
+                    }
+                    Err(result) => {
+                        gate.metrics.connect(result);
+                        continue;
+                    }
+                };
                 let deadline = Instant::now() + limits.connect_time.0;
                 let arrival = Arrival { listener, peer, deadline, certificate: None };
                 tasks.spawn(serve(gate.clone(), stream, arrival, stranger, stop.clone()));
@@ -168,19 +174,68 @@ fn note(Admitted { seat, connect, .. }: &Admitted) {
     tracing::debug!(link, who, %peer, ?version, keep_alive = connect.keep_alive, "connection accepted");
 }
 
-/// Counts connections that have not yet said who they are.
-struct Stranger(Arc<AtomicUsize>);
+/// The connections that have not yet said who they are.
+#[derive(Debug, Clone, Default)]
+struct Strangers(Arc<Mutex<Counts>>);
 
-impl Stranger {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count.clone())
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    by_network: HashMap<IpAddr, usize>,
+}
+
+impl Strangers {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// One more, until the answer is dropped; the error is a label of [`super::metrics::RESULTS`].
+    fn admit(&self, address: IpAddr, limits: &Limits) -> Result<Stranger, &'static str> {
+        let mut counts = self.counts();
+        if counts.all >= limits.unauthenticated {
+            return Err("limit");
+        }
+        let network = network(address);
+        if let Some(network) = network {
+            let own = counts.by_network.entry(network).or_default();
+            if *own >= limits.unauthenticated_per_address {
+                return Err("address_limit");
+            }
+            *own += 1;
+        }
+        counts.all += 1;
+        Ok(Stranger { all: self.clone(), network })
+    }
+}
+
+/// What counts as one address; none is not counted.
+fn network(address: IpAddr) -> Option<IpAddr> {
+    match address.to_canonical() {
+        address if address.is_loopback() => None,
+        IpAddr::V6(address) => Some(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),
+        IpAddr::V4(address) => Some(address.into()),
+    }
+}
+
+/// A connection that has not yet said who it is.
+#[derive(Debug)]
+struct Stranger {
+    all: Strangers,
+    network: Option<IpAddr>,
 }
 
 impl Drop for Stranger {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut counts = self.all.counts();
+        counts.all = counts.all.saturating_sub(1);
+        if let Some(network) = self.network
+            && let Some(own) = counts.by_network.get_mut(&network)
+        {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                counts.by_network.remove(&network);
+            }
+        }
     }
 }
 
@@ -265,3 +320,28 @@ impl Spare {
 
 const EMFILE: i32 = nix::errno::Errno::EMFILE as i32;
 const ENFILE: i32 = nix::errno::Errno::ENFILE as i32;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn one_address_cannot_take_the_room_of_all_and_gives_back_what_it_took() {
+        let limits = Limits { unauthenticated: 4, unauthenticated_per_address: 2, ..Limits::default() };
+        let strangers = Strangers::default();
+        let admit = |address: &str| strangers.admit(address.parse().unwrap(), &limits);
+        let first = admit("10.0.0.1").unwrap();
+        let second = admit("::ffff:10.0.0.1").unwrap();
+        assert_eq!(admit("10.0.0.1").unwrap_err(), "address_limit");
+        let third = admit("2001:db8::1").unwrap();
+        let fourth = admit("2001:db8::ffff:1").unwrap();
+        assert_eq!(admit("10.0.0.2").unwrap_err(), "limit");
+        drop((first, fourth));
+        assert_eq!(admit("2001:db8::2").map(drop), Ok(()));
+        drop((second, third));
+        let local: Vec<_> = (0..4).map(|_| admit("127.0.0.1").unwrap()).collect();
+        drop(local);
+        assert!(strangers.counts().by_network.is_empty() && strangers.counts().all == 0);
+    }
+}

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ending::Ending;
 use super::hub::QueueLimits;
+use super::memory::{Charge, Memory};
 use super::metrics::Metrics;
 use crate::domain::{Link, LinkId, LinkPacket, PacketKind, SendError};
 use crate::topics::Who;
@@ -24,6 +25,7 @@ pub(super) struct Downlink {
     pub packet: LinkPacket,
     /// When it was queued.
     pub at: Instant,
+    _charge: Charge,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +38,13 @@ struct Queue {
     gone: bool,
 }
 
+/// What may wait for a client, and from what budget.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
+    pub limits: QueueLimits,
+    pub memory: Arc<Memory>,
+}
+
 /// One admitted connection.
 pub(super) struct Client {
     pub link: LinkId,
@@ -46,6 +55,7 @@ pub(super) struct Client {
     /// Cancelled when the connection has left the registry.
     pub left: CancellationToken,
     limits: QueueLimits,
+    memory: Arc<Memory>,
     queue: Mutex<Queue>,
     waker: AtomicWaker,
     metrics: Metrics,
@@ -62,9 +72,10 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    pub fn new(link: LinkId, who: Who, key: Arc<str>, peer: SocketAddr, limits: QueueLimits, metrics: Metrics) -> Self {
+    pub fn new(link: LinkId, who: Who, key: Arc<str>, peer: SocketAddr, room: Room, metrics: Metrics) -> Self {
         let (queue, waker, left) = (Mutex::default(), AtomicWaker::new(), CancellationToken::new());
-        Self { link, who, key, peer, left, limits, queue, waker, metrics }
+        let Room { limits, memory } = room;
+        Self { link, who, key, peer, left, limits, memory, queue, waker, metrics }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -108,7 +119,7 @@ impl Client {
             return None;
         }
         let next = queue.packets.pop_front()?;
-        queue.bytes = queue.bytes.saturating_sub(cost(&next));
+        queue.bytes = queue.bytes.saturating_sub(cost(&next.packet));
         if queue.packets.is_empty() {
             queue.packets = VecDeque::new();
         }
@@ -122,8 +133,8 @@ impl Client {
     }
 }
 
-fn cost(downlink: &Downlink) -> usize {
-    160 + downlink.packet.payload.len()
+fn cost(packet: &LinkPacket) -> usize {
+    160 + packet.payload.len()
 }
 
 fn is_audio(downlink: &Downlink) -> bool {
@@ -140,13 +151,18 @@ impl Link for Client {
         if queue.gone || queue.ending.is_some() {
             return Err(SendError::Gone);
         }
-        let packet = Downlink { packet, at: Instant::now() };
-        if queue.packets.len() >= self.limits.packets || queue.bytes + cost(&packet) > self.limits.bytes {
+        let bytes = cost(&packet);
+        if queue.packets.len() >= self.limits.packets || queue.bytes + bytes > self.limits.bytes {
             self.metrics.dropped("downlink_queue_full");
             return Err(SendError::Full);
         }
-        queue.bytes += cost(&packet);
-        queue.packets.push_back(packet);
+        // what goes at once takes nothing
+        if !queue.packets.is_empty() && self.memory.full() {
+            self.metrics.dropped("memory");
+            return Err(SendError::Full);
+        }
+        queue.bytes += bytes;
+        queue.packets.push_back(Downlink { packet, at: Instant::now(), _charge: self.memory.charge(bytes) });
         drop(queue);
         self.waker.wake();
         Ok(())
@@ -157,7 +173,7 @@ impl Link for Client {
         let before = queue.packets.len();
         queue.packets.retain(|p| !is_audio(p));
         let cleared = before - queue.packets.len();
-        queue.bytes = queue.packets.iter().map(cost).sum();
+        queue.bytes = queue.packets.iter().map(|p| cost(&p.packet)).sum();
         queue.audio_epoch += 1;
         cleared
     }

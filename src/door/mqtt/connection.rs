@@ -23,6 +23,7 @@ use super::codec::{self, Version, Will};
 use super::ending::Ending;
 use super::handshake::Admitted;
 use super::hub::Flight;
+use super::memory::Charge;
 use super::owed::Owed;
 use super::seat::Seat;
 use super::socket::Transport;
@@ -44,6 +45,8 @@ pub(super) struct Connection<T> {
     will: Option<Box<Will>>,
     max_packet_out: usize,
     inbox: BytesMut,
+    /// The memory of a large packet that is half there.
+    inbox_charge: Option<Charge>,
     /// Acknowledgements and other answers that are not yet in `out`.
     replies: BytesMut,
     /// What the socket is being given.
@@ -123,6 +126,7 @@ impl<T: Transport> Connection<T> {
             will: connect.will.map(Box::new),
             max_packet_out: usize::try_from(connect.max_packet).unwrap_or(usize::MAX),
             inbox,
+            inbox_charge: None,
             replies: BytesMut::new(),
             out: BytesMut::new(),
             speaking: None,
@@ -254,7 +258,11 @@ impl<T: Transport> Connection<T> {
         let replies = std::mem::take(&mut self.replies);
         self.out.extend_from_slice(&replies);
         if let Some(reason) = ending.reason() {
+            let before = self.out.len();
             codec::disconnect(&mut self.out, self.version, reason);
+            if self.out.len() > before {
+                self.seat.gate().metrics.packet_out("disconnect");
+            }
         }
         if ending == Ending::PeerGone || self.socket.write_all(&self.out).await.is_err() {
             return;

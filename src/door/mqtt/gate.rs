@@ -18,6 +18,7 @@ use super::message::Message;
 use super::metrics::Metrics;
 use super::registry::Registry;
 use super::settings::Settings;
+use super::sys::Sys;
 use super::transport::tls::Tls;
 use crate::domain::{
     Body, Bulletins, Clock, Commands, DeviceId, Event, EventKind, Ingress, LinkId, Origin, QoS, Receipt, Refusal,
@@ -185,6 +186,7 @@ impl Gate {
         let mut tick = tokio::time::interval(HOUSE);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut rights = self.rights.changed();
+        let mut sys = Sys::new(Instant::now());
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -197,7 +199,9 @@ impl Gate {
             for (owner, will) in self.bus.hub().due(Instant::now()) {
                 self.publish_will(&owner, None, will).await;
             }
-            self.metrics.figures(&self.bus.hub().figures());
+            let figures = self.bus.hub().figures();
+            self.metrics.figures(&figures);
+            sys.publish(&self, &figures, Instant::now());
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::client::Client;
+use super::client::{Client, Room};
 use super::codec::{self, CodecError, ConnackProps, Connect, Version, reason};
 use super::gate::Gate;
 use super::hub::{self, Flight, NEVER, Opened};
@@ -130,14 +130,16 @@ async fn admit(gate: &Arc<Gate>, connect: &Connect, arrival: &Arrival) -> Result
     let (id, assigned) = client_id(connect, link.0)?;
     let caller = Caller { who, user, client: id.as_str().into() };
     if let Some(will) = &connect.will
-        && !gate.rights.may_will(&caller, will.topic.as_str())
+        && !(gate.settings.limits.sound_topic(will.topic.as_str())
+            && gate.rights.may_will(&caller, will.topic.as_str()))
     {
         return Err((reason::NOT_AUTHORIZED, "will"));
     }
     let limits = &gate.settings.limits;
     let queue = limits.queue(&caller.who);
     let key = hub::key(&caller.user, &caller.client);
-    let client = Arc::new(Client::new(link, caller.who.clone(), key, peer, queue, gate.metrics.clone()));
+    let room = Room { limits: queue, memory: gate.bus.memory().clone() };
+    let client = Arc::new(Client::new(link, caller.who.clone(), key, peer, room, gate.metrics.clone()));
     let online = |device: &DeviceId| gate.status(device, true);
     let admission = gate
         .registry

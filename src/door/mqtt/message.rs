@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::codec::PublishProps;
+use super::memory::{Charge, Memory};
 use crate::domain::Wall;
 
 /// One published message.
@@ -31,14 +32,22 @@ pub struct Message {
     pub wall: Wall,
     /// The gateway's own: it is made anew at each start, so that it is not kept over a restart.
     pub own: bool,
+    /// Its share of the memory that clients may take, once it is on its way.
+    pub(super) charge: Option<Charge>,
 }
 
 impl Message {
     /// A plain message of the gateway's own.
     pub fn new(topic: impl Into<Arc<str>>, payload: Bytes, qos: u8, retain: bool) -> Self {
         let at = Instant::now();
-        let (props, from, direct) = (None, None, None);
-        Self { topic: topic.into(), payload, qos, retain, props, from, direct, at, wall: Wall(0), own: false }
+        let (props, from, direct, charge) = (None, None, None, None);
+        Self { topic: topic.into(), payload, qos, retain, props, from, direct, at, wall: Wall(0), own: false, charge }
+    }
+
+    /// Counts it, unless it is counted already.
+    pub(super) fn charged(mut self, memory: &Arc<Memory>) -> Self {
+        self.charge.get_or_insert_with(|| memory.charge(160 + self.topic.len() + self.payload.len()));
+        self
     }
 
     /// What it costs in memory, roughly, in bytes.

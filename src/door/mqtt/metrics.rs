@@ -35,6 +35,10 @@ pub const SUBSCRIPTIONS: &str = "voxgate_mqtt_subscriptions";
 pub const QUEUED: &str = "voxgate_mqtt_queued_messages";
 /// Bytes that wait for subscribers.
 pub const QUEUED_BYTES: &str = "voxgate_mqtt_queued_bytes";
+/// Bytes of the memory for messages that are taken.
+pub const MEMORY: &str = "voxgate_mqtt_memory_bytes";
+/// Bytes of payloads by direction.
+pub const PAYLOAD: &str = "voxgate_mqtt_payload_bytes";
 /// Retained messages.
 pub const RETAINED: &str = "voxgate_mqtt_retained_messages";
 /// Bytes by direction.
@@ -56,9 +60,10 @@ pub const CERTIFICATE_EXPIRY: &str = "voxgate_tls_certificate_expiry_seconds";
 pub const TLS_RELOADS: &str = "voxgate_tls_reloads";
 
 /// What a connection attempt comes to.
-pub const RESULTS: [&str; 38] = [
+pub const RESULTS: [&str; 39] = [
     "ok",
     "limit",
+    "address_limit",
     "accept_error",
     "no_connect",
     "gone",
@@ -101,7 +106,7 @@ pub const RESULTS: [&str; 38] = [
 /// Why sessions end.
 pub const SESSION_ENDS: [&str; 5] = ["expired", "left", "replaced", "overflow", "revoked"];
 /// Why connections end.
-pub const REASONS: [&str; 18] = [
+pub const REASONS: [&str; 19] = [
     "left",
     "peer_gone",
     "keep_alive",
@@ -118,11 +123,12 @@ pub const REASONS: [&str; 18] = [
     "bad_topic",
     "no_pubrel",
     "internal",
+    "memory",
     "storage",
     "panic",
 ];
 /// Why something is dropped or refused.
-pub const CAUSES: [&str; 18] = [
+pub const CAUSES: [&str; 19] = [
     "malformed",
     "not_allowed",
     "retained_command",
@@ -137,14 +143,18 @@ pub const CAUSES: [&str; 18] = [
     "bus_own",
     "retained_quota",
     "shared",
+    "memory",
     "storage",
     "ws_protocol",
     "ws_text",
     "ws_too_long",
 ];
-/// Types of packets.
-const TYPES: [&str; 9] =
+/// Types of packets that come.
+const TYPES_IN: [&str; 9] =
     ["publish", "puback", "pubrec", "pubrel", "pubcomp", "subscribe", "unsubscribe", "pingreq", "disconnect"];
+/// Types of packets that go.
+const TYPES_OUT: [&str; 9] =
+    ["publish", "puback", "pubrec", "pubrel", "pubcomp", "suback", "unsuback", "pingresp", "disconnect"];
 
 /// An open connection, counted.
 #[derive(Debug)]
@@ -158,6 +168,33 @@ impl Drop for Open {
 
 type Labels = [(&'static str, &'static str); 1];
 type PacketLabels = [(&'static str, &'static str); 2];
+
+type Counted = (&'static str, Counter);
+
+/// Counters that every packet touches: looked up once, not under a lock for each.
+#[derive(Debug, Clone)]
+struct Packets {
+    incoming: Arc<[Counted]>,
+    outgoing: Arc<[Counted]>,
+}
+
+impl Packets {
+    fn new(family: &Family<PacketLabels, Counter>) -> Self {
+        let all = |direction, types: [&'static str; 9]| {
+            let counter = |kind| (kind, family.get_or_create_owned(&[("direction", direction), ("type", kind)]));
+            types.into_iter().map(counter).collect()
+        };
+        Self { incoming: all("in", TYPES_IN), outgoing: all("out", TYPES_OUT) }
+    }
+
+    fn count(packets: &[Counted], kind: &str) {
+        let counter = packets.iter().find(|(name, _)| *name == kind);
+        debug_assert!(counter.is_some(), "{kind} is no type of packet");
+        if let Some((_, counter)) = counter {
+            counter.inc();
+        }
+    }
+}
 
 /// The door's metrics. Cheap to clone, and small: each connection has some.
 #[derive(Debug, Clone)]
@@ -174,8 +211,6 @@ impl Deref for Metrics {
 /// What [`Metrics`] shares.
 #[derive(Debug)]
 pub struct Counters {
-    /// Open connections, all together; [`CONNECTIONS`] has them by listener.
-    pub connections: Gauge<i64, AtomicI64>,
     /// When the TLS certificate ends, seconds since 1970.
     pub certificate_expiry: Gauge<i64, AtomicI64>,
     /// Owed acknowledgements.
@@ -190,6 +225,11 @@ pub struct Counters {
     queued: Gauge<i64, AtomicI64>,
     queued_bytes: Gauge<i64, AtomicI64>,
     retained: Gauge<i64, AtomicI64>,
+    memory: Gauge<i64, AtomicI64>,
+    /// Bytes of payloads that came.
+    pub payload_in: Counter,
+    /// Bytes of payloads that went.
+    pub payload_out: Counter,
     /// Lateness of audio frames, seconds.
     pub lateness: Histogram,
     /// Messages on the bus.
@@ -204,14 +244,9 @@ pub struct Counters {
     tls_reloads: Family<Labels, Counter>,
     connects: Family<Labels, Counter>,
     endings: Family<Labels, Counter>,
-    packets: Family<PacketLabels, Counter>,
-    /// Of `packets`, those that come and go by the hundred thousand: a lookup takes the family's lock.
-    often: [[Counter; 2]; 2],
+    packets: Packets,
     drops: Family<Labels, Counter>,
 }
-
-/// The types in `often`.
-const OFTEN: [&str; 2] = ["publish", "puback"];
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -227,10 +262,10 @@ impl Metrics {
         // one after the other: each lookup holds the family's lock to the end of its statement
         let bytes_in = bytes.get_or_create(&[("direction", "in")]).clone();
         let bytes_out = bytes.get_or_create(&[("direction", "out")]).clone();
+        let payload = Family::<Labels, Counter>::default();
+        let payload_in = payload.get_or_create(&[("direction", "in")]).clone();
+        let payload_out = payload.get_or_create(&[("direction", "out")]).clone();
         let packets = Family::<PacketLabels, Counter>::default();
-        let often = ["in", "out"].map(|direction| {
-            OFTEN.map(|kind| packets.get_or_create_owned(&[("direction", direction), ("type", kind)]))
-        });
         let metrics = Counters {
             bytes_in,
             bytes_out,
@@ -240,7 +275,9 @@ impl Metrics {
             queued: Gauge::default(),
             queued_bytes: Gauge::default(),
             retained: Gauge::default(),
-            connections: Gauge::default(),
+            memory: Gauge::default(),
+            payload_in,
+            payload_out,
             certificate_expiry: Gauge::default(),
             owed: Gauge::default(),
             lateness: Histogram::new(buckets),
@@ -252,8 +289,7 @@ impl Metrics {
             tls_reloads: Family::default(),
             connects: Family::default(),
             endings: Family::default(),
-            packets,
-            often,
+            packets: Packets::new(&packets),
             drops: Family::default(),
         };
         registry.register(CONNECTIONS, "Open MQTT connections, by listener", metrics.by_listener.clone());
@@ -269,11 +305,7 @@ impl Metrics {
         );
         registry.register(CONNECTS, "MQTT connection attempts, by result", metrics.connects.clone());
         registry.register(ENDINGS, "MQTT connections that ended, by reason", metrics.endings.clone());
-        registry.register(
-            PACKETS,
-            "MQTT packets after CONNECT, by direction and type; of those that go out, publish, puback and pubrec are counted",
-            metrics.packets.clone(),
-        );
+        registry.register(PACKETS, "MQTT packets after CONNECT and CONNACK, by direction and type", packets);
         registry.register(
             DROPS,
             "Messages dropped or refused, and clients slowed down, by cause",
@@ -290,6 +322,12 @@ impl Metrics {
         registry.register(SUBSCRIPTIONS, "Subscriptions of all sessions", metrics.subscriptions.clone());
         registry.register(QUEUED, "Messages that wait for subscribers", metrics.queued.clone());
         registry.register(QUEUED_BYTES, "Bytes that wait for subscribers", metrics.queued_bytes.clone());
+        registry.register(
+            MEMORY,
+            "Memory that messages of all clients take, of mqtt.limits.memory",
+            metrics.memory.clone(),
+        );
+        registry.register(PAYLOAD, "Bytes of the payloads of publishes, by direction", payload);
         registry.register(RETAINED, "Retained messages", metrics.retained.clone());
         registry.register(
             LATENESS,
@@ -328,10 +366,6 @@ impl Counters {
         }
         for cause in CAUSES {
             drop(self.drops.get_or_create(&[("cause", cause)]));
-        }
-        drop(self.packets.get_or_create(&[("direction", "out"), ("type", "publish")]));
-        for kind in TYPES {
-            drop(self.packets.get_or_create(&[("direction", "in"), ("type", kind)]));
         }
     }
 
@@ -390,23 +424,17 @@ impl Counters {
         set(&self.queued, figures.waiting);
         set(&self.queued_bytes, figures.waiting_bytes);
         set(&self.retained, figures.retained);
+        set(&self.memory, figures.memory);
     }
 
     /// Counts a packet that came.
     pub fn packet_in(&self, kind: &'static str) {
-        self.packet(0, "in", kind);
+        Packets::count(&self.packets.incoming, kind);
     }
 
     /// Counts a packet that went.
     pub fn packet_out(&self, kind: &'static str) {
-        self.packet(1, "out", kind);
-    }
-
-    fn packet(&self, way: usize, direction: &'static str, kind: &'static str) {
-        match OFTEN.iter().position(|often| *often == kind) {
-            Some(at) => self.often[way][at].inc(),
-            None => self.packets.get_or_create(&[("direction", direction), ("type", kind)]).inc(),
-        };
+        Packets::count(&self.packets.outgoing, kind);
     }
 
     /// Counts something that was dropped or refused; the cause is one of [`CAUSES`].
@@ -417,7 +445,25 @@ impl Counters {
 
     /// How many packets of a type went `"in"` or `"out"`.
     pub fn packets(&self, direction: &'static str, kind: &'static str) -> u64 {
-        self.packets.get_or_create(&[("direction", direction), ("type", kind)]).get()
+        let packets = if direction == "in" { &self.packets.incoming } else { &self.packets.outgoing };
+        packets.iter().find(|(name, _)| *name == kind).map_or(0, |(_, counter)| counter.get())
+    }
+
+    /// How many packets of all types came, and how many went.
+    pub fn all_packets(&self) -> (u64, u64) {
+        let sum = |packets: &[Counted]| packets.iter().map(|(_, counter)| counter.get()).sum();
+        (sum(&self.packets.incoming), sum(&self.packets.outgoing))
+    }
+
+    /// How many messages were dropped or refused, for whatever cause.
+    pub fn lost_messages(&self) -> u64 {
+        let no_message = ["subscription", "slowed", "withheld", "ws_protocol", "ws_text", "ws_too_long"];
+        // looked up one by one: a family cannot be listed
+        CAUSES
+            .iter()
+            .filter(|cause| !no_message.contains(*cause))
+            .filter_map(|cause| self.drops.get(&[("cause", cause)]).map(|n| n.get()))
+            .sum()
     }
 
     /// How often something was dropped or refused for this cause.

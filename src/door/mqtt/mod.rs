@@ -12,6 +12,7 @@ mod ending;
 mod gate;
 mod handshake;
 mod hub;
+mod memory;
 mod message;
 mod metrics;
 mod owed;
@@ -19,6 +20,7 @@ mod registry;
 mod seat;
 mod settings;
 mod socket;
+mod sys;
 mod transport;
 
 use std::net::SocketAddr;

@@ -42,6 +42,8 @@ struct Device {
 struct Inner {
     clients: HashMap<Arc<str>, Arc<Client>>,
     devices: HashMap<DeviceId, Device>,
+    /// The most clients at once.
+    peak: usize,
 }
 
 /// All admitted connections.
@@ -75,6 +77,7 @@ impl Registry {
             device.links.push(client.clone());
         }
         inner.clients.insert(client.key.clone(), client.clone());
+        inner.peak = inner.peak.max(inner.clients.len());
         if let Some(old) = &replaces {
             old.end(Ending::TakenOver);
         }
@@ -121,6 +124,11 @@ impl Registry {
     pub fn end_user(&self, user: &str, ending: Ending) {
         let of_user = |key: &str| key.strip_prefix(user).is_some_and(|rest| rest.starts_with('\0'));
         self.inner().clients.values().filter(|c| of_user(&c.key)).for_each(|c| c.end(ending));
+    }
+
+    /// The most connections that there were at once.
+    pub fn peak(&self) -> usize {
+        self.inner().peak
     }
 
     /// How many connections there are.

@@ -25,7 +25,6 @@ pub(super) struct Entry {
 
 impl Entry {
     pub fn new(gate: Arc<Gate>, client: Arc<Client>) -> Self {
-        gate.metrics.connections.inc();
         Self { gate, client, up: false }
     }
 }
@@ -37,7 +36,6 @@ impl Drop for Entry {
             self.gate.ingress.link_down(device, self.client.link);
         }
         self.gate.registry.leave(&self.client, |device| self.gate.status(device, false));
-        self.gate.metrics.connections.dec();
     }
 }
 

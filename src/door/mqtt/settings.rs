@@ -9,7 +9,7 @@ use super::hub::QueueLimits;
 use super::transport::{Listener, TlsSettings, WebSocketSettings, WebSocketTlsSettings};
 use crate::domain::{ByteSize, Problem, Span};
 use crate::door::credentials::{self, CertificateSettings};
-use crate::topics::{Rule, Who};
+use crate::topics::{self, Rule, Who};
 
 /// The MQTT door.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -91,6 +91,8 @@ pub struct Limits {
     pub connects_per_second: u32,
     /// Connections that have not yet said who they are (default 512).
     pub unauthenticated: usize,
+    /// The same of one address (an IPv6 network of 64 bits counts as one); loopback is not counted (default 128).
+    pub unauthenticated_per_address: usize,
     /// How long such a connection may live (default "10s").
     pub connect_time: Span,
     /// Largest CONNECT packet (default "16KB").
@@ -119,6 +121,14 @@ pub struct Limits {
     pub sessions_per_user: usize,
     /// Filters that one client may subscribe to (default 64).
     pub subscriptions: usize,
+    /// Longest topic or filter, 64 to 65535 bytes (default 1024).
+    pub topic_length: usize,
+    /// Most levels of a topic or filter, at least 8 (default 32).
+    pub topic_levels: usize,
+    /// Memory for messages of all clients together: those that wait, are under way or retained, and large packets
+    /// that are half there. When it is used up the session that holds most is dropped, what devices should hear is
+    /// refused, and no large packet is begun (default "256MB").
+    pub memory: ByteSize,
     /// Packets that may wait for a device (default 512).
     pub downlink_packets: usize,
     /// Bytes that may wait for a device (default "1MB").
@@ -140,6 +150,7 @@ impl Default for Limits {
             connections: 4_000,
             connects_per_second: 1_000,
             unauthenticated: 512,
+            unauthenticated_per_address: 128,
             connect_time: Span::secs(10),
             connect_packet: ByteSize::kb(16),
             packet: ByteSize::kb(4_608),
@@ -153,6 +164,9 @@ impl Default for Limits {
             sessions: 10_000,
             sessions_per_user: 16,
             subscriptions: 64,
+            topic_length: 1_024,
+            topic_levels: 32,
+            memory: ByteSize::mb(256),
             downlink_packets: 512,
             downlink_bytes: ByteSize::mb(1),
             watcher_packets: 4_096,
@@ -204,6 +218,20 @@ impl Default for BusSettings {
 const MAX_QUEUE: usize = 30_000;
 
 impl Limits {
+    /// It is a topic, and within the limits.
+    pub(super) fn sound_topic(&self, topic: &str) -> bool {
+        self.fits(topic) && topics::valid_topic(topic)
+    }
+
+    /// It is a filter, and within the limits.
+    pub(super) fn sound_filter(&self, filter: &str) -> bool {
+        self.fits(filter) && topics::valid_filter(filter)
+    }
+
+    fn fits(&self, text: &str) -> bool {
+        text.len() <= self.topic_length && text.bytes().filter(|b| *b == b'/').count() < self.topic_levels
+    }
+
     /// What may wait for a client.
     pub(super) fn queue(&self, who: &Who) -> QueueLimits {
         match who {
@@ -252,12 +280,26 @@ impl Settings {
         positive("limits.bytes_per_second", limits.bytes_per_second.0);
         positive("limits.in_flight", limits.in_flight.into());
         positive("limits.links_per_device", limits.links_per_device as u64);
+        positive("limits.unauthenticated_per_address", limits.unauthenticated_per_address as u64);
         positive("limits.subscriptions", limits.subscriptions as u64);
         positive("limits.downlink_packets", limits.downlink_packets as u64);
         positive("limits.watcher_packets", limits.watcher_packets as u64);
         if limits.watcher_packets > MAX_QUEUE {
             let key = format!("{path}.limits.watcher_packets");
             problems.push(Problem::new(key, "is more than 30000", "give less: a message that waits has a packet id"));
+        }
+        if !(64..=65_535).contains(&limits.topic_length) {
+            let key = format!("{path}.limits.topic_length");
+            problems.push(Problem::new(key, "is not in 64 to 65535", "leave it out: 1024"));
+        }
+        if limits.topic_levels < 8 {
+            let key = format!("{path}.limits.topic_levels");
+            problems.push(Problem::new(key, "is less than 8: the gateway's own topics need them", "leave it out: 32"));
+        }
+        if limits.memory.0 < 2 * self.bus.bytes.0.max(limits.packet.0) {
+            let key = format!("{path}.limits.memory");
+            let what = "is less than two of the largest packets, or than twice mqtt.bus.bytes";
+            problems.push(Problem::new(key, what, "leave it out: 256MB"));
         }
         if !(16..=4_096).contains(&self.bus.slots) {
             problems.push(Problem::new(format!("{path}.bus.slots"), "is not in 16 to 4096", "leave it out: 4096"));

@@ -175,7 +175,7 @@ fn text(dir: &Path, addr: SocketAddr, kind: Kind) -> String {
          [mqtt]\nlisten = \"{addr}\"\nanonymous = true\n\
          [[mqtt.rules]]\nsubject = \"anonymous\"\naccess = \"readwrite\"\nfilter = \"bench/#\"\n\
          [mqtt.limits]\nconnections = 60000\nunauthenticated = 60000\nconnects_per_second = {connects}\n\
-         takeovers = 1000000\nmessages_per_second = 100000000\nbytes_per_second = \"10GB\"\n\
+         takeovers = 1000000\nmemory = \"2GB\"\nmessages_per_second = 100000000\nbytes_per_second = \"10GB\"\n\
          watcher_packets = 30000\nwatcher_bytes = \"256MB\"\n",
         data = path("data"),
         socket = path("control.sock"),

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::hub::{Hub, HubLimits, Keeper};
+use super::memory::Memory;
 use super::message::Message;
 use super::metrics::Metrics;
 use super::settings::{BusSettings, Limits};
@@ -38,6 +39,7 @@ pub struct Bus {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     hub: Hub,
+    memory: Arc<Memory>,
     keeper: Keeper,
     state: Mutex<State>,
     /// Signalled when credit comes back, and when the bus goes off.
@@ -92,7 +94,8 @@ impl Bus {
             retained: settings.retained,
             retained_bytes: settings.retained_bytes.len(),
         };
-        let hub = Hub::new(quotas, keeper.clone(), rights, clock.clone(), metrics.clone());
+        let memory = Memory::new(limits.memory.len());
+        let hub = Hub::new(quotas, memory.clone(), keeper.clone(), rights, clock.clone(), metrics.clone());
         let slab = Slab::new(settings.slots, settings.bytes.len());
         let bus = Arc::new(Self {
             settings,
@@ -100,6 +103,7 @@ impl Bus {
             clock,
             metrics,
             hub,
+            memory,
             keeper,
             state: Mutex::new(State { slab, crossing: None }),
             credit: Notify::new(),
@@ -128,7 +132,7 @@ impl Bus {
 
     /// A copy of what a device said or heard, for watchers: dropped and counted when credit is short, never waits.
     pub(super) fn copy(&self, message: Message) {
-        if self.admit(Arc::new(message), Receipt::none(), Class::Copy).is_err() {
+        if self.memory.full() || self.admit(self.charged(message), Receipt::none(), Class::Copy).is_err() {
             self.metrics.dropped("bus_copy");
             self.gap.fetch_add(1, Ordering::Relaxed);
         }
@@ -136,8 +140,7 @@ impl Bus {
 
     /// The same without waiting; gives both back when there is no credit.
     pub(super) fn try_carry(&self, message: Message, receipt: Receipt) -> Result<(), Box<(Message, Receipt)>> {
-        let message = Arc::new(message);
-        self.admit(message, receipt, Class::Publish).map_err(|(message, receipt)| {
+        self.admit(self.charged(message), receipt, Class::Publish).map_err(|(message, receipt)| {
             // nobody else has it yet
             Box::new((Arc::unwrap_or_clone(message), receipt))
         })
@@ -146,7 +149,7 @@ impl Bus {
     /// A client's own publish: waits for credit, which stops that client and nobody else. The receipt is settled
     /// when everybody who subscribes has it in his queue, and what must survive is durable.
     pub(super) async fn carry(&self, message: Message, mut receipt: Receipt) {
-        let mut message = Arc::new(message);
+        let mut message = self.charged(message);
         loop {
             let mut credit = std::pin::pin!(self.credit.notified());
             credit.as_mut().enable();
@@ -159,6 +162,15 @@ impl Bus {
             }
             credit.await;
         }
+    }
+
+    fn charged(&self, message: Message) -> Arc<Message> {
+        Arc::new(message.charged(&self.memory))
+    }
+
+    /// The memory that clients' messages may take.
+    pub(super) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     pub(super) fn hub(&self) -> &Hub {
@@ -334,7 +346,7 @@ impl Bulletins for Bus {
             return;
         }
         let message = Message { own: true, ..Message::new(topic, payload, qos as u8, retain) };
-        if let Err((message, _)) = self.admit(Arc::new(message), Receipt::none(), Class::Own) {
+        if let Err((message, _)) = self.admit(self.charged(message), Receipt::none(), Class::Own) {
             self.metrics.dropped("bus_own");
             // what is retained must be right even when nobody can be told now
             if retain {

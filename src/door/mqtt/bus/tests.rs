@@ -4,7 +4,7 @@
 use super::*;
 use crate::domain::{ByteSize, LinkId, Span, SystemClock};
 use crate::door::credentials::tests::MapStore;
-use crate::door::mqtt::client::Client;
+use crate::door::mqtt::client::{Client, Room};
 use crate::door::mqtt::hub::{Options, QueueLimits, Session};
 use crate::door::rights::Caller;
 use crate::topics::{Role, Who};
@@ -26,7 +26,8 @@ async fn rig(settings: BusSettings) -> Rig {
     let bus = Bus::start(settings, &Limits::default(), parts, &tracker, stop.clone());
     let limits = QueueLimits { packets: 100_000, bytes: 1 << 30 };
     let (who, peer) = (Who::Operator(Role::Viewer), std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
-    let client = Arc::new(Client::new(LinkId(1), who.clone(), "k".into(), peer, limits, metrics));
+    let room = Room { limits, memory: bus.memory().clone() };
+    let client = Arc::new(Client::new(LinkId(1), who.clone(), "k".into(), peer, room, metrics));
     let owner = Caller { user: "u".into(), client: "c".into(), who };
     let session = bus.hub.open(owner, true, 0, limits, &client).unwrap().session;
     bus.hub.subscribe(&session, "#", Options { qos: 2, no_local: false, retain_as_published: false, id: None }, 0);

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -20,7 +20,7 @@ use crate::door::mqtt::ending::Ending;
 use crate::door::mqtt::hub::{Answer, Options};
 use crate::door::mqtt::message::Message;
 use crate::door::mqtt::socket::Transport;
-use crate::door::rights::{self, Destination};
+use crate::door::rights::Destination;
 use crate::store::Batch;
 use crate::topics;
 
@@ -48,7 +48,7 @@ impl<T: Transport> Connection<T> {
             let frame = codec::frame(&self.inbox, max).map_err(Ending::Codec)?;
             match frame {
                 Some(frame) if self.inbox.len() >= frame.header + frame.body => self.take(frame)?,
-                _ => match self.poll_fill(cx, frame) {
+                _ => match self.poll_fill(cx, frame)? {
                     Poll::Pending => return Ok(moved),
                     Poll::Ready(Ok(n)) if n > 0 => {
                         self.clocks.last_received = Instant::now();
@@ -61,22 +61,46 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    fn poll_fill(&mut self, cx: &mut Context<'_>, frame: Option<Frame>) -> Poll<std::io::Result<usize>> {
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        frame: Option<Frame>,
+    ) -> Result<Poll<std::io::Result<usize>>, Ending> {
         let missing = frame.map_or(0, |f| f.header + f.body - self.inbox.len());
         if missing > SCRATCH {
-            self.inbox.reserve(missing.min(GROWTH));
-            return poll_read_buf(Pin::new(&mut self.socket), cx, &mut self.inbox);
+            self.make_room(missing.min(GROWTH))?;
+            return Ok(poll_read_buf(Pin::new(&mut self.socket), cx, &mut self.inbox));
         }
         let mut scratch = [const { MaybeUninit::<u8>::uninit() }; SCRATCH];
         let mut scratch = ReadBuf::uninit(&mut scratch);
-        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut scratch))?;
+        match Pin::new(&mut self.socket).poll_read(cx, &mut scratch) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Ok(Poll::Ready(Err(error))),
+            Poll::Pending => return Ok(Poll::Pending),
+        }
         self.inbox.extend_from_slice(scratch.filled());
-        Poll::Ready(Ok(scratch.filled().len()))
+        Ok(Poll::Ready(Ok(scratch.filled().len())))
+    }
+
+    /// Grows the buffer of a large packet, as long as there is memory for such.
+    fn make_room(&mut self, bytes: usize) -> Result<(), Ending> {
+        if self.inbox.capacity() - self.inbox.len() >= bytes {
+            return Ok(());
+        }
+        let memory = self.seat.gate().bus.memory();
+        if memory.full() {
+            self.seat.gate().metrics.dropped("memory");
+            return Err(Ending::Broke(reason::QUOTA, "memory"));
+        }
+        self.inbox.reserve(bytes);
+        self.inbox_charge = Some(memory.charge(self.inbox.capacity()));
+        Ok(())
     }
 
     fn take(&mut self, frame: Frame) -> Result<(), Ending> {
         self.inbox.advance(frame.header);
         let body = self.inbox.split_to(frame.body).freeze();
+        let _charge = self.inbox_charge.take();
         if self.inbox.is_empty() {
             self.inbox = BytesMut::new();
         }
@@ -91,7 +115,10 @@ impl<T: Transport> Connection<T> {
             Packet::PubComp(Ack { id, .. }) => self.on_answer(id, Answer::Comp),
             Packet::PubRec(ack) => self.on_pubrec(ack),
             Packet::PubRel(ack) => self.on_pubrel(ack),
-            Packet::PingReq => codec::pingresp(&mut self.replies),
+            Packet::PingReq => {
+                codec::pingresp(&mut self.replies);
+                self.seat.gate().metrics.packet_out("pingresp");
+            }
             Packet::Disconnect { reason, expiry } => return Err(self.on_disconnect(reason, expiry)),
         }
         Ok(())
@@ -119,13 +146,14 @@ impl<T: Transport> Connection<T> {
         let Some(topic) = self.topic_of(&publish) else {
             return self.break_off(reason::BAD_ALIAS, "topic_alias");
         };
-        if !rights::sound_topic(&topic) {
+        if !self.seat.gate().settings.limits.sound_topic(&topic) {
             return self.break_off(reason::BAD_TOPIC, "bad_topic");
         }
         if publish.qos == 2 && !self.begin_receiving(publish.id) {
             return;
         }
         let gate = self.seat.gate().clone();
+        gate.metrics.payload_in.inc_by(publish.payload.len() as u64);
         let (client, session) = (self.seat.client().clone(), self.seat.session().clone());
         match gate.rights.destination(&session.owner, &topic) {
             None => self.refuse(&publish, reason::NOT_AUTHORIZED, "not_allowed"),
@@ -222,6 +250,7 @@ impl<T: Transport> Connection<T> {
         }
         let mut answer = BytesMut::new();
         codec::suback(&mut answer, self.version, subscribe.id, &codes);
+        gate.metrics.packet_out("suback");
         self.answer_when_written(session.record(), answer);
     }
 
@@ -242,7 +271,7 @@ impl<T: Transport> Connection<T> {
 
     fn denied(&self, filter: &str) -> Option<u8> {
         let gate = self.seat.gate();
-        if !rights::sound_filter(filter) {
+        if !gate.settings.limits.sound_filter(filter) {
             return Some(reason::BAD_FILTER);
         }
         let (count, known) = self.seat.session().subscribed(filter);
@@ -261,6 +290,7 @@ impl<T: Transport> Connection<T> {
         }
         let mut answer = BytesMut::new();
         codec::unsuback(&mut answer, self.version, unsubscribe.id, &codes);
+        gate.metrics.packet_out("unsuback");
         self.answer_when_written(session.record(), answer);
     }
 
@@ -279,6 +309,7 @@ impl<T: Transport> Connection<T> {
         };
         let mut answer = BytesMut::new();
         codec::ack(&mut answer, self.version, AckKind::PubRel, id, code);
+        self.seat.gate().metrics.packet_out("pubrel");
         self.answer_when_written(writes, answer);
     }
 
@@ -286,6 +317,7 @@ impl<T: Transport> Connection<T> {
         let known = self.forget_received(id);
         let code = if known || self.version == Version::V4 { reason::SUCCESS } else { reason::NO_SUCH_ID };
         codec::ack(&mut self.replies, self.version, AckKind::PubComp, id, code);
+        self.seat.gate().metrics.packet_out("pubcomp");
     }
 
     fn on_disconnect(&mut self, code: u8, expiry: Option<u32>) -> Ending {

@@ -114,7 +114,10 @@ impl<T: Transport> Connection<T> {
         }
         let Some(Flight { id, stage, copy }) = self.resend.pop_front() else { return false };
         match (stage, copy) {
-            (Stage::Comp, _) => codec::ack(&mut self.out, self.version, AckKind::PubRel, id, reason::SUCCESS),
+            (Stage::Comp, _) => {
+                codec::ack(&mut self.out, self.version, AckKind::PubRel, id, reason::SUCCESS);
+                self.seat.gate().metrics.packet_out("pubrel");
+            }
             (_, Some(copy)) => self.encode_copy(&Copy { again: true, ..copy }, id),
             (_, None) => {}
         }
@@ -150,7 +153,7 @@ impl<T: Transport> Connection<T> {
         let alias = self.aliases.alias(&packet.topic);
         let head = PublishHead { qos, id, alias, ..PublishHead::default() };
         codec::publish(&mut self.out, self.version, head, &packet.topic, &packet.payload);
-        self.seat.gate().metrics.packet_out("publish");
+        self.sent(packet.payload.len());
         alias
     }
 
@@ -179,8 +182,14 @@ impl<T: Transport> Connection<T> {
             self.give_up(id);
             self.seat.gate().metrics.dropped("client_max_packet");
         } else {
-            self.seat.gate().metrics.packet_out("publish");
+            self.sent(message.payload.len());
         }
+    }
+
+    fn sent(&self, payload: usize) {
+        let metrics = &self.seat.gate().metrics;
+        metrics.packet_out("publish");
+        metrics.payload_out.inc_by(payload as u64);
     }
 
     /// A message that its client will not get.

@@ -45,6 +45,11 @@ pub(in crate::door::mqtt) struct Inflight {
 }
 
 impl Inflight {
+    /// Bytes of the messages that it holds.
+    pub fn bytes(&self) -> usize {
+        self.flights.iter().filter_map(|f| f.copy.as_ref()).map(|copy| copy.message.cost()).sum()
+    }
+
     pub fn len(&self) -> usize {
         self.flights.len()
     }

@@ -24,6 +24,8 @@ pub(super) use tree::Subscription;
 
 use super::client::Client;
 use super::codec::Will;
+use super::ending::Ending;
+use super::memory::Memory;
 use super::message::Message;
 use super::metrics::Metrics;
 use crate::domain::{Clock, LinkId, Receipt, Wall};
@@ -32,6 +34,9 @@ use crate::store::{Batch, Store, StoreError};
 use retained::Retained;
 use session::{Offered, Remains};
 use tree::{Group, Tree, Visit};
+
+/// Memory is taken from the largest session at most so often.
+const RELIEF: Duration = Duration::from_millis(10);
 
 /// Most sessions that are kept, and what is retained.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +81,9 @@ pub(super) struct Hub {
     subscriptions: AtomicUsize,
     numbers: AtomicU64,
     limits: HubLimits,
+    memory: Arc<Memory>,
+    /// When memory was last taken from who has most.
+    relieved: Mutex<Option<Instant>>,
     keeper: Keeper,
     rights: Arc<Rights>,
     clock: Arc<dyn Clock>,
@@ -85,6 +93,7 @@ pub(super) struct Hub {
 impl Hub {
     pub fn new(
         limits: HubLimits,
+        memory: Arc<Memory>,
         keeper: Keeper,
         rights: Arc<Rights>,
         clock: Arc<dyn Clock>,
@@ -93,7 +102,8 @@ impl Hub {
         let retained = Retained::new(limits.retained, limits.retained_bytes);
         let inner = RwLock::new(Inner { tree: Tree::default(), retained });
         let (sessions, subscriptions, numbers) = (Mutex::default(), AtomicUsize::new(0), AtomicU64::new(0));
-        Self { inner, sessions, subscriptions, numbers, limits, keeper, rights, clock, metrics }
+        let relieved = Mutex::default();
+        Self { inner, sessions, subscriptions, numbers, limits, memory, relieved, keeper, rights, clock, metrics }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
@@ -114,7 +124,7 @@ impl Hub {
         let found = record::load(store, now).await?;
         let (retained, sessions) = (found.retained.len(), found.sessions.len());
         for message in found.retained {
-            self.write().retained.keep(&message);
+            self.write().retained.keep(&Arc::new(Arc::unwrap_or_clone(message).charged(&self.memory)));
         }
         for (record, kept) in found.sessions {
             let limits = limits(&record.owner);
@@ -141,7 +151,7 @@ impl Hub {
             }
             self.count_subscriptions(&inner.tree);
         }
-        session.restore(kept, Duration::from_millis(away));
+        session.restore(kept, Duration::from_millis(away), &self.memory);
         // what is there was within the quota once: it stays
         let unlimited = HubLimits { sessions: usize::MAX, sessions_per_user: usize::MAX, ..self.limits };
         let _ = self.insert(session, unlimited);
@@ -342,6 +352,9 @@ impl Hub {
     /// settled when everything that must survive is durable.
     pub fn dispatch(&self, message: &Arc<Message>, receipt: Receipt) {
         let mut writes = Batch::new();
+        if self.memory.full() {
+            self.relieve(&mut writes);
+        }
         let mut found = self.found(message);
         if message.retain {
             let mut inner = self.write();
@@ -387,6 +400,32 @@ impl Hub {
         }
     }
 
+    /// The memory for clients' messages is used up: who has most waiting loses his session, and his connection with it.
+    fn relieve(&self, writes: &mut Batch) {
+        let now = Instant::now();
+        {
+            let mut relieved = self.relieved.lock().unwrap_or_else(PoisonError::into_inner);
+            if relieved.is_some_and(|at| now - at < RELIEF) {
+                return; // looking at everybody for every message would be a load of its own
+            }
+            *relieved = Some(now);
+        }
+        let sessions: Vec<_> = self.sessions().by_key.values().cloned().collect();
+        let Some((bytes, largest)) = sessions.into_iter().map(|s| (s.held(), s)).max_by_key(|(bytes, _)| *bytes) else {
+            return;
+        };
+        if bytes == 0 {
+            return;
+        }
+        self.metrics.dropped("memory");
+        let (user, client_id) = (&largest.owner.user, &largest.owner.client);
+        tracing::warn!(%user, %client_id, bytes, "memory for messages is used up, the largest session is dropped");
+        if let Some(client) = largest.client() {
+            client.end(Ending::TooSlow);
+        }
+        let _ = self.discard(&largest, "overflow", writes);
+    }
+
     fn offer_any(&self, members: Vec<(Arc<Session>, Copy)>, writes: &mut Batch) {
         for (session, copy) in members {
             if session.offer(copy, writes) == Offered::Taken {
@@ -401,11 +440,13 @@ impl Hub {
         let mut figures = Figures { subscriptions: self.subscriptions.load(Ordering::Relaxed), ..Figures::default() };
         let sessions: Vec<_> = self.sessions().by_key.values().cloned().collect();
         figures.kept = self.sessions().kept;
+        figures.memory = self.memory.used();
         for session in &sessions {
             let (messages, bytes) = session.waiting();
             figures.waiting += messages;
             figures.waiting_bytes += bytes;
             figures.away += usize::from(!session.is_online());
+            figures.shared += session.shared();
         }
         (figures.retained, figures.retained_bytes) = self.read().retained.size();
         figures
@@ -441,12 +482,15 @@ impl Hub {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Figures {
     pub subscriptions: usize,
+    pub shared: usize,
     pub kept: usize,
     pub away: usize,
     pub waiting: usize,
     pub waiting_bytes: usize,
     pub retained: usize,
     pub retained_bytes: usize,
+    /// Bytes of the budget that are taken.
+    pub memory: usize,
 }
 
 /// What a takeover and a session are found by.

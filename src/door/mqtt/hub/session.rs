@@ -17,6 +17,7 @@ use super::{Subscription, Will};
 use crate::domain::{LinkId, Wall};
 use crate::door::mqtt::client::Client;
 use crate::door::mqtt::ending::Ending;
+use crate::door::mqtt::memory::Memory;
 use crate::door::mqtt::message::Message;
 use crate::door::rights::Caller;
 use crate::store::Batch;
@@ -394,13 +395,14 @@ impl Session {
     }
 
     /// Puts back what was kept; its client has been away for so long.
-    pub fn restore(&self, kept: record::Kept, away: Duration) {
+    pub fn restore(&self, kept: record::Kept, away: Duration, memory: &Arc<Memory>) {
         let mut state = self.state();
         let now = Instant::now();
         state.left = Some(now.checked_sub(away).unwrap_or(now));
         state.filters = kept.filters;
         state.received = kept.received;
-        for (stage, copy) in kept.messages {
+        for (stage, mut copy) in kept.messages {
+            copy.message = Arc::new(Arc::unwrap_or_clone(copy.message).charged(memory));
             state.next_number = state.next_number.max(copy.number.unwrap_or(0));
             if stage == Stage::Comp {
                 let id = Inflight::kept_id(copy.number.unwrap_or(0));
@@ -410,6 +412,22 @@ impl Session {
             }
         }
         state.recount();
+    }
+
+    /// Bytes of all messages that only it keeps in memory: those that wait and those under way.
+    pub(super) fn held(&self) -> usize {
+        let state = self.state();
+        state.bytes + state.inflight.bytes()
+    }
+
+    /// Its connection.
+    pub(super) fn client(&self) -> Option<Arc<Client>> {
+        self.state().attached.clone()
+    }
+
+    /// How many of its subscriptions are shared ones.
+    pub(super) fn shared(&self) -> usize {
+        self.state().filters.iter().filter(|(filter, _)| crate::topics::shared(filter).is_some()).count()
     }
 
     /// Waiting messages and their bytes.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::*;
 use crate::domain::{ManualClock, Wall};
 use crate::door::credentials::tests::MapStore;
+use crate::door::mqtt::client::Room;
 use crate::door::mqtt::codec::Text;
 use crate::door::rights::Caller;
 use crate::topics::{Role, Who};
@@ -49,7 +50,7 @@ impl Rig {
         let limits = HubLimits { sessions: 8, sessions_per_user: 3, retained: 3, retained_bytes: 10_000 };
         let metrics = Metrics::default();
         let (keeper, _work) = Keeper::new(store.clone(), metrics.clone());
-        let hub = Hub::new(limits, keeper, rights, clock.clone(), metrics);
+        let hub = Hub::new(limits, Memory::new(usize::MAX), keeper, rights, clock.clone(), metrics);
         Self { hub, store, clock, links: 0 }
     }
 
@@ -65,7 +66,8 @@ impl Rig {
         let who = Who::Operator(Role::Operator);
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let (link, key) = (LinkId(self.links), key("u", id));
-        let client = Arc::new(Client::new(link, who.clone(), key, peer, LIMITS, Metrics::default()));
+        let room = Room { limits: LIMITS, memory: self.hub.memory.clone() };
+        let client = Arc::new(Client::new(link, who.clone(), key, peer, room, Metrics::default()));
         let owner = Caller { user: "u".into(), client: id.into(), who };
         let opened = self.hub.open(owner, clean, expiry, LIMITS, &client)?;
         self.hub.keeper.note(opened.writes.clone());

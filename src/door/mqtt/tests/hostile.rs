@@ -78,7 +78,7 @@ async fn k4_and_k5_connections_that_are_refused_or_reset_leave_nothing_behind() 
         drop(peer);
     }
     let metrics = fixture.metrics.clone();
-    until("all gone", || metrics.connections.get() == 0).await;
+    until("all gone", || metrics.connections_of(Listener::Tcp) == 0).await;
     alive(&mut fixture).await;
     fixture.stop().await;
 }

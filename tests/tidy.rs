@@ -58,7 +58,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("reqwest", &["provider/http.rs"]),
     ("rumqttc", &["sim"]),
     ("rumqttd", &["door/mqtt"]),
-    ("rustls", &["door/mqtt/transport", "provider/http.rs"]),
+    ("rustls", &["door/mqtt/transport", "provider/http.rs", "sim/flood/tls.rs"]),
     ("sd_notify", &["observe"]),
     ("sled", &["store"]),
     ("strsim", &["config"]),

@@ -18,7 +18,7 @@ use crate::sim::flood::{Login, crowd, herd};
 use crate::sim::report::Report;
 
 /// Connects that the gateway takes a second: a herd is let in at a pace that leaves the voices their time.
-const CONNECTS: u32 = 2_000;
+const CONNECTS: u32 = 1_500;
 /// The devices' first tries are spread over this, as those of devices that back off at random.
 const SPREAD: Duration = Duration::from_secs(1);
 /// Length of the question.

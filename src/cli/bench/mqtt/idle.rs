@@ -34,9 +34,9 @@ impl Bench<'_> {
     /// Case f. Each measurement has a broker of its own: memory that another gave back would not count.
     pub async fn idle(&self, found: &mut Found) -> anyhow::Result<()> {
         for round in 0..self.size.rounds {
-            for what in [DEVICE, SECURED, GREETED, ANONYMOUS] {
+            for (n, what) in [DEVICE, SECURED, GREETED, ANONYMOUS].into_iter().enumerate() {
                 let kind = Kind { tls: what == SECURED, ..Kind::default() };
-                let gateway = self.gateway(&format!("f{round}-{}", what.replace([' ', ','], "")), kind).await?;
+                let gateway = self.gateway(&format!("f{round}-{n}"), kind).await?;
                 let logins = if what == ANONYMOUS { self.anonymous() } else { gateway.devices(self.names()).await? };
                 let secured = gateway.tls().cloned();
                 let addr = secured.as_ref().map_or(gateway.addr, |(addr, _)| *addr);

@@ -2,6 +2,7 @@
 
 mod figures;
 mod generator;
+mod mqtt;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -34,13 +35,17 @@ const TOP: u32 = 4_000;
 /// told apart. Frames on sockets, broker, session, codec and store are the real ones. The store, the codec and the
 /// way of a frame into a session have benches of their own: `cargo bench`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "\
 Examples:
   voxgate bench
+  voxgate bench mqtt --check
   voxgate bench --devices 50 --mode auto --interrupt
   voxgate bench --devices 200 --ladder --plot ladder.svg
   voxgate bench --devices 1,50,200 --turns 3 --json")]
 pub(super) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Numbers of devices that talk at once, one run each
     #[arg(long, value_delimiter = ',', default_values_t = [1_u32, 50, 200])]
     pub devices: Vec<u32>,
@@ -70,8 +75,25 @@ pub(super) struct Args {
     pub json: bool,
 }
 
+/// What else is measured.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    Mqtt(mqtt::Args),
+    /// A gateway with test providers, until SIGTERM: what `bench mqtt` starts where turns shall live
+    #[command(hide = true)]
+    Gateway,
+}
+
 /// Starts gateways of its own; none needs to run.
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> {
+    match &args.what {
+        Some(What::Mqtt(args)) => mqtt::run(args, context),
+        Some(What::Gateway) => mqtt::serve(context),
+        None => turns(args, context),
+    }
+}
+
+fn turns(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> {
     if let ([devices], false) = (&args.devices[..], args.ladder) {
         let found = one(args, context, *devices)?;
         if args.json {
@@ -122,7 +144,7 @@ fn config_file(context: &Context<'_>) -> Option<PathBuf> {
 /// One run, the gateway in this process.
 fn one(args: &Args, context: &Context<'_>, devices: u32) -> anyhow::Result<Found> {
     let (config, config_file) = (context.config()?, config_file(context));
-    let dir = scratch(args.dir.as_deref(), devices)?;
+    let dir = scratch(args.dir.as_deref(), &devices.to_string())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let found =
         runtime.block_on(Bench { args, dir: &dir, config_file: config_file.as_deref(), devices }.measure(config));
@@ -132,10 +154,10 @@ fn one(args: &Args, context: &Context<'_>, devices: u32) -> anyhow::Result<Found
     Ok(found)
 }
 
-fn scratch(below: Option<&Path>, devices: u32) -> anyhow::Result<PathBuf> {
+fn scratch(below: Option<&Path>, name: &str) -> anyhow::Result<PathBuf> {
     let random = (Outside::default().random)() & 0xFFFF_FFFF;
     let below = below.map_or_else(std::env::temp_dir, Path::to_owned);
-    let dir = below.join(format!("voxgate-bench-{devices}-{random:08x}"));
+    let dir = below.join(format!("voxgate-bench-{name}-{random:08x}"));
     std::fs::DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     Ok(dir)
 }

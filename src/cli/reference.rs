@@ -32,7 +32,7 @@ fn section(out: &mut String, command: &Command, path: &str) {
     let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
     // writing to a text cannot fail
     let _ = write!(out, "\n## `{path}`\n\n```text\n{}\n```\n", lines.join("\n").trim_end());
-    for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+    for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help" && !inner.is_hide_set()) {
         section(out, inner, &path);
     }
 }

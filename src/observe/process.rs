@@ -28,6 +28,14 @@ pub fn cost() -> Cost {
     Cost { cpu_s, resident }
 }
 
+/// What another process has cost so far; none when it is gone.
+pub fn cost_of(pid: u32) -> Option<Cost> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let resident = status_field(&status, "VmRSS:")?.checked_mul(1_024).and_then(|bytes| u64::try_from(bytes).ok())?;
+    Some(Cost { cpu_s: cpu_seconds(&stat)?, resident })
+}
+
 /// Reads `/proc/self` when it is asked.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Process;
@@ -117,5 +125,8 @@ mod tests {
         assert!(reading.threads >= Some(1) && reading.open_fds >= Some(1), "{reading:?}");
         let cost = cost();
         assert!(cost.cpu_s > 0.0 && cost.resident > 1 << 20, "{cost:?}");
+        let same = cost_of(std::process::id());
+        assert!(same.is_some_and(|same| same.resident > 1 << 20), "{same:?}");
+        assert_eq!(cost_of(u32::MAX), None);
     }
 }

@@ -16,9 +16,12 @@ use crate::domain::{
     AudioPacket, Body, ControlKind, DeviceId, Downlink, Ingress, Link, LinkId, Message, Origin, Uplink,
 };
 use crate::session::{Handle, Info, LanesClosed, Notice, Parts, start};
+use crate::store::records::{inboxes, outboxes};
 
 /// The name of the session that only the watchdog asks.
 const CANARY: &str = "voxgate.canary";
+/// Most messages of an earlier run that are looked through.
+const MANY: usize = 1_000;
 /// Notices that wait for a session.
 const NOTICES: usize = 16;
 
@@ -152,6 +155,18 @@ impl Inner {
         handle
     }
 
+    /// An earlier run, or somebody while the device was away, left something for it.
+    async fn something_waits(&self, device: &DeviceId) -> bool {
+        let store = &*self.parts.store;
+        let outbox = outboxes::list(store, device, 1).await;
+        let inbox = inboxes::list(store, MANY).await;
+        match (outbox, inbox) {
+            (Ok(outbox), Ok(inbox)) => !outbox.is_empty() || inbox.iter().any(|message| message.device == *device),
+            // the session says what is wrong
+            _ => true,
+        }
+    }
+
     /// What the session was doing is lost: a device that waits for an answer should know.
     fn tell_the_fault(&self, device: &DeviceId) {
         self.parts.sink.clear_audio(device);
@@ -183,11 +198,18 @@ impl Inner {
 impl Ingress for Router {
     fn link_up(&self, device: &DeviceId, link: Arc<dyn Link>) {
         self.inner.delivery.link_up(device, link);
-        // starts the session, which looks for what waits for the device
-        let handle = self.inner.session(device);
-        if handle.notices.try_send(Notice::Online).is_err() {
-            tracing::debug!(%device, "a session did not take a notice");
+        let known = self.inner.sessions().get(device).is_some_and(|handle| !handle.lanes.is_closed());
+        if known {
+            return self.inner.tell(device, Notice::Online);
         }
+        // a device that says nothing, and for which nothing waits, needs no session
+        let (inner, device) = (Arc::clone(&self.inner), device.clone());
+        self.inner.tasks.spawn(async move {
+            if inner.something_waits(&device).await && inner.delivery.is_connected(&device) {
+                inner.session(&device);
+                inner.tell(&device, Notice::Online);
+            }
+        });
     }
 
     fn link_down(&self, device: &DeviceId, link: LinkId) {

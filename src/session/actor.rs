@@ -148,7 +148,7 @@ enum Step {
 }
 
 /// Runs a session until `stop`, or until it has rested long enough without a link.
-pub(super) async fn run(mut actor: Actor, mut notices: mpsc::Receiver<Notice>, stop: CancellationToken) {
+pub(super) async fn run(mut actor: Box<Actor>, mut notices: mpsc::Receiver<Notice>, stop: CancellationToken) {
     loop {
         let step = actor.wait(&mut notices, &stop).await;
         match step {
@@ -157,7 +157,8 @@ pub(super) async fn run(mut actor: Actor, mut notices: mpsc::Receiver<Notice>, s
             Step::Heard(report) => actor.heard(report),
             Step::Committed(committed) => actor.committed(committed),
             Step::Effect(effect) => actor.effect(effect),
-            Step::Notice(Some(notice)) => actor.notice(notice).await,
+            // boxed, as what else is rare: a session that waits must not hold room for it
+            Step::Notice(Some(notice)) => Box::pin(actor.notice(notice)).await,
             Step::Next(next) => {
                 let now = actor.parts.clock.wall();
                 actor.info.write(|info| info.last_seen = now);
@@ -165,7 +166,7 @@ pub(super) async fn run(mut actor: Actor, mut notices: mpsc::Receiver<Notice>, s
             }
             Step::Marks => actor.write_marks(),
             Step::Stalled => actor.audio_stalled(),
-            Step::Inbox => actor.take_up_the_inbox().await,
+            Step::Inbox => Box::pin(actor.take_up_the_inbox()).await,
             Step::Images => actor.ask_for_parts(),
             Step::Rest | Step::Notice(None) => {
                 if actor.lanes.close_if_empty() {
@@ -175,7 +176,7 @@ pub(super) async fn run(mut actor: Actor, mut notices: mpsc::Receiver<Notice>, s
         }
         actor.tell_state();
     }
-    actor.farewell().await;
+    Box::pin(actor.farewell()).await;
 }
 
 impl Actor {
@@ -249,6 +250,10 @@ async fn at(when: Option<Instant>) {
 }
 
 /// Runs an actor and turns its panic into `Err`: one session's fault is nobody else's.
-pub(super) async fn caught(actor: Actor, notices: mpsc::Receiver<Notice>, stop: CancellationToken) -> Result<(), ()> {
+pub(super) async fn caught(
+    actor: Box<Actor>,
+    notices: mpsc::Receiver<Notice>,
+    stop: CancellationToken,
+) -> Result<(), ()> {
     std::panic::AssertUnwindSafe(run(actor, notices, stop)).catch_unwind().await.map_err(drop)
 }

@@ -82,7 +82,7 @@ impl Starting {
             Arc::clone(&parts.numbers),
             Arc::clone(&parts.clock),
         );
-        let live = match book.read(&parts.settings).await {
+        let live = match Box::pin(book.read(&parts.settings)).await {
             Ok(live) => live,
             Err(error) => {
                 // the record is damaged or the store is away: the device gets a new session, the record stays
@@ -97,7 +97,8 @@ impl Starting {
         let mut ears = Ears::new(parts.ears.clone(), live.mode);
         ears.reset(live.mode, open);
         let rest_at = (!online).then(|| Instant::now() + parts.settings.rest_after.0);
-        let actor = Actor {
+        // boxed: each future that it passes through would keep a place for it
+        let actor = Box::new(Actor {
             device,
             parts,
             lanes,
@@ -120,7 +121,7 @@ impl Starting {
             stopping: false,
             telemetry: TelemetryMemory::default(),
             effects: FuturesUnordered::new(),
-        };
+        });
         caught(actor, notices, stop).await
     }
 }

@@ -149,7 +149,7 @@ impl Actor {
         self.parts.metrics.control(control.kind.name());
         if let ControlKind::Hello(hello) = &control.kind {
             let hello = hello.clone();
-            self.hello(&control, hello).await;
+            Box::pin(self.hello(&control, hello)).await;
             receipt.settle(Settled::Taken);
             return;
         }

@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod demo;
 pub mod device;
+pub mod flood;
 pub mod interrupt;
 pub mod load;
 pub mod plot;

@@ -40,7 +40,7 @@ pub(super) async fn run(
     let mut tasks = JoinSet::new();
     let strangers = Strangers::default();
     let mut pulse = tokio::time::interval(PULSE);
-    let mut rate = Rate { left: gate.settings.limits.connects_per_second, since: Instant::now() };
+    let mut rate = Rate { left: Rate::share(gate.settings.limits.connects_per_second), since: Instant::now() };
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -280,25 +280,31 @@ impl Listeners {
     }
 }
 
-/// Connections a second.
+/// Connections a second, evenly: a herd that comes back must not take a whole second's share at once from those who
+/// talk.
 struct Rate {
     left: u32,
     since: Instant,
 }
 
 impl Rate {
-    /// Accepts, later when this second's share is used up. Cancelling it loses no connection.
+    /// What may come at once: the share of 20 ms.
+    fn share(per_second: u32) -> u32 {
+        (per_second / 50).max(1)
+    }
+
+    /// Accepts, later when the share is used up. Cancelling it loses no connection.
     async fn accept(&mut self, listeners: &mut Listeners, per_second: u32) -> Result<Accepted, (usize, io::Error)> {
-        let second = Duration::from_secs(1);
-        if self.since.elapsed() >= second {
-            (self.left, self.since) = (per_second, Instant::now());
-        }
+        let share = Self::share(per_second);
+        let slice = Duration::from_secs(1) / per_second.max(1) * share;
         if self.left == 0 {
-            tokio::time::sleep_until(self.since + second).await;
-            (self.left, self.since) = (per_second, Instant::now());
+            tokio::time::sleep_until(self.since + slice).await;
+        }
+        if self.since.elapsed() >= slice {
+            (self.left, self.since) = (share, Instant::now());
         }
         let accepted = listeners.accept().await?;
-        self.left -= 1;
+        self.left = self.left.saturating_sub(1);
         Ok(accepted)
     }
 }

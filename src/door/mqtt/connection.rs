@@ -151,6 +151,12 @@ impl<T: Transport> Connection<T> {
     pub async fn run(mut self: Box<Self>) -> Ending {
         self.seat.link_up();
         let ending = poll_fn(|cx| self.poll_run(cx)).await;
+        // boxed: an idle connection must not hold room for its end
+        Box::pin(self.finish(ending)).await;
+        ending
+    }
+
+    async fn finish(mut self: Box<Self>, ending: Ending) {
         // a last message that was read is handed on: its sender has done its part
         if let Some(Pending(last)) = self.pending.take() {
             let _ = tokio::time::timeout(GOODBYE, last).await;
@@ -166,7 +172,6 @@ impl<T: Transport> Connection<T> {
             _ => {}
         }
         let _ = tokio::time::timeout(GOODBYE, self.say_goodbye(ending)).await;
-        ending
     }
 
     fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {

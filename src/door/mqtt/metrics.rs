@@ -1,5 +1,6 @@
 //! What the door counts.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
@@ -195,9 +196,21 @@ impl Packets {
     }
 }
 
-/// The door's metrics. Cheap to clone.
+/// The door's metrics. Cheap to clone, and small: each connection has some.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub struct Metrics(Arc<Counters>);
+
+impl Deref for Metrics {
+    type Target = Counters;
+
+    fn deref(&self) -> &Counters {
+        &self.0
+    }
+}
+
+/// What [`Metrics`] shares.
+#[derive(Debug)]
+pub struct Counters {
     /// When the TLS certificate ends, seconds since 1970.
     pub certificate_expiry: Gauge<i64, AtomicI64>,
     /// Owed acknowledgements.
@@ -253,7 +266,7 @@ impl Metrics {
         let payload_in = payload.get_or_create(&[("direction", "in")]).clone();
         let payload_out = payload.get_or_create(&[("direction", "out")]).clone();
         let packets = Family::<PacketLabels, Counter>::default();
-        let metrics = Self {
+        let metrics = Counters {
             bytes_in,
             bytes_out,
             sessions: Gauge::default(),
@@ -329,9 +342,11 @@ impl Metrics {
             "1 while the bus to operators' clients does not work, else 0",
             metrics.bus_degraded.clone(),
         );
-        metrics
+        Self(Arc::new(metrics))
     }
+}
 
+impl Counters {
     /// Makes a sample of each label, for `docs/metrics.md`; not for a registry that is served.
     pub fn show_labels(&self) {
         for listener in Listener::ALL {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
-use super::bus::Bus;
+use super::broker::Broker;
 use super::codec::Will;
 use super::message::Message;
 use super::metrics::Metrics;
@@ -21,8 +21,8 @@ use super::settings::Settings;
 use super::sys::Sys;
 use super::transport::tls::Tls;
 use crate::domain::{
-    Body, Bulletins, Clock, Commands, DeviceId, Event, EventKind, Ingress, LinkId, Origin, QoS, Receipt, Refusal,
-    Settled, Stream, Uplink,
+    Body, Clock, Commands, DeviceId, Event, EventKind, Ingress, LinkId, Origin, QoS, Receipt, Refusal, Settled, Stream,
+    Uplink,
 };
 use crate::door::credentials::Credentials;
 use crate::door::rights::{Caller, Destination, Rights};
@@ -44,7 +44,7 @@ pub(super) struct Gate {
     pub credentials: Arc<Credentials>,
     pub table: Arc<Table>,
     pub rights: Arc<Rights>,
-    pub bus: Arc<Bus>,
+    pub broker: Arc<dyn Broker>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     pub registry: Registry,
@@ -75,7 +75,7 @@ impl Gate {
             credentials,
             table,
             rights,
-            bus,
+            broker: bus,
             clock,
             metrics,
             registry,
@@ -104,7 +104,7 @@ impl Gate {
     /// Writes the retained status of a device.
     pub fn status(&self, device: &DeviceId, online: bool) {
         let payload = Bytes::from_static(if online { b"online" } else { b"offline" });
-        Bulletins::publish(&*self.bus, &self.table.status_topic(device), payload, QoS::AtLeastOnce, true);
+        self.broker.publish(&self.table.status_topic(device), payload, QoS::AtLeastOnce, true);
     }
 
     /// Two machines fight for one identity: an operator should know both addresses.
@@ -115,14 +115,14 @@ impl Gate {
             "addresses": [old.ip().to_string(), new.ip().to_string()],
         });
         let at = self.clock.wall();
-        self.bus.event(Event { device: Some(device.clone()), at, kind: EventKind::Alert, detail });
+        self.broker.event(Event { device: Some(device.clone()), at, kind: EventKind::Alert, detail });
     }
 
     /// Shows watchers what a device said or heard, when there are any.
     pub fn mirror(&self, topic: &str, payload: &Bytes, session: u64, downlink: bool) {
-        if self.bus.hub().watched(topic, Some(session)) {
+        if self.broker.watched_by_others(topic, session) {
             let (from, direct) = if downlink { (None, Some(session)) } else { (Some(session), None) };
-            self.bus.copy(Message { from, direct, ..Message::new(topic, payload.clone(), 0, false) });
+            self.broker.copy(Message { from, direct, ..Message::new(topic, payload.clone(), 0, false) });
         }
     }
 
@@ -194,9 +194,8 @@ impl Gate {
                 let mut message = Message::new(topic, Bytes::copy_from_slice(payload), *qos, *retain);
                 (message.props, message.from) = (props.clone(), from.map(|(_, session)| session));
                 message.wall = self.clock.wall();
-                let bus = self.bus.clone();
                 // a bus that is off has nobody to tell
-                Some(Box::pin(async move { bus.carry(message, Receipt::none()).await }))
+                Some(self.broker.clone().carry(message, Receipt::none()))
             }
             Some(Destination::Command { .. }) | None => None,
         };
@@ -217,15 +216,15 @@ impl Gate {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Ok(()) = rights.changed() => {
-                    let gone = self.bus.hub().recheck();
+                    let gone = self.broker.recheck();
                     tracing::info!(gone, "rules have changed, subscriptions that they do not allow are gone");
                 }
                 _ = tick.tick() => {}
             }
-            for (owner, will) in self.bus.hub().due(Instant::now()) {
+            for (owner, will) in self.broker.due(Instant::now()) {
                 self.publish_will(&owner, None, will).await;
             }
-            let figures = self.bus.hub().figures();
+            let figures = self.broker.figures();
             self.metrics.figures(&figures);
             sys.publish(&self, &figures, Instant::now());
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::broker::Visit;
 use super::client::{Client, Room};
 use super::codec::{self, CodecError, ConnackProps, Connect, Version, reason};
 use super::gate::Gate;
@@ -155,7 +156,7 @@ async fn admit(gate: &Arc<Gate>, connect: &Connect, arrival: &Arrival) -> Result
     let limits = &gate.settings.limits;
     let queue = limits.queue(&caller.who);
     let key = hub::key(&caller.user, &caller.client);
-    let room = Room { limits: queue, memory: gate.bus.memory().clone() };
+    let room = Room { limits: queue, memory: gate.broker.memory().clone() };
     let client = Arc::new(Client::new(link, caller.who.clone(), key, peer, room, gate.metrics.clone()));
     let online = |device: &DeviceId| gate.status(device, true);
     let admission = gate
@@ -168,13 +169,13 @@ async fn admit(gate: &Arc<Gate>, connect: &Connect, arrival: &Arrival) -> Result
         let _ = tokio::time::timeout(TAKEOVER, old.left.cancelled()).await;
     }
     let expiry = session_expiry(gate, connect, assigned.is_some());
-    let opened = gate.bus.hub().open(caller, connect.clean, expiry, queue, &client);
+    let opened = gate.broker.open(Visit { owner: caller, clean: connect.clean, expiry, queue }, &client);
     let Opened { session, present, resend, will, writes } = opened.map_err(|_| (reason::QUOTA, "too_many_sessions"))?;
     let seat = Seat::new(entry, session);
     if let Some((owner, will)) = will {
         gate.publish_will(&owner, None, will).await;
     }
-    if !gate.bus.keeper().write(writes).await {
+    if !gate.broker.write(writes).await {
         return Err((reason::SERVER_BUSY, "storage"));
     }
     Ok(Place { seat, assigned, present, expiry, resend })

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
@@ -151,24 +150,24 @@ impl Place {
         let owner = Caller { who: who.clone(), user: format!("{INSIDE}{name}").into(), client: name.into() };
         let limits = QueueLimits { packets: room.messages, bytes: room.bytes };
         let key = hub::key(&owner.user, &owner.client);
-        let share = client::Room { limits, memory: gate.bus.memory().clone() };
+        let share = client::Room { limits, memory: gate.broker.memory().clone() };
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let client = Arc::new(Client::new(gate.next_link(), who, key, nowhere, share, gate.metrics.clone()));
         let bound = Bound { limits, refuse: room.refuse };
-        let opened = gate.bus.hub().open_inside(owner, bound, &client).map_err(|_| NoPlace)?;
+        let opened = gate.broker.open_inside(owner, bound, &client).map_err(|_| NoPlace)?;
         let place = Self { gate, client, session: opened.session, resend: opened.resend };
         let mut writes = opened.writes;
-        let hub = place.gate.bus.hub();
+        let broker = &place.gate.broker;
         for (old, _) in place.session.filters() {
             if !filters.iter().any(|(filter, _)| **filter == *old) {
-                hub.unsubscribe(&place.session, &old);
+                broker.unsubscribe(&place.session, &old);
             }
         }
         for (filter, qos) in filters {
-            hub.subscribe(&place.session, filter, options(*qos), 1);
+            broker.subscribe(&place.session, filter, options(*qos), 1);
         }
         writes.extend(place.session.record());
-        if place.gate.bus.keeper().write(writes).await { Ok(place) } else { Err(NoPlace) }
+        if place.gate.broker.write(writes).await { Ok(place) } else { Err(NoPlace) }
     }
 
     /// How full it is, also for others to look at.
@@ -187,7 +186,7 @@ impl Place {
             return; // it is on its way
         }
         for (filter, options) in self.session.filters() {
-            self.gate.bus.hub().subscribe(&self.session, &filter, options, 0);
+            self.gate.broker.subscribe(&self.session, &filter, options, 0);
         }
     }
 
@@ -222,7 +221,7 @@ impl Place {
     pub fn arrived(&self, id: u16) -> bool {
         let before = self.session.under_way();
         let writes = self.session.answered(id, Answer::Refused);
-        self.gate.bus.keeper().note(writes);
+        self.gate.broker.note(writes);
         self.session.under_way() < before
     }
 
@@ -238,8 +237,7 @@ impl Place {
             Some(Destination::Bus) => {
                 let wall = gate.clock.wall();
                 let message = Message { from: Some(number), wall, ..Message::new(topic, payload, qos, retain) };
-                let bus = gate.bus.clone();
-                Ok((Posted::Bus, async move { bus.carry(message, receipt).await }.boxed()))
+                Ok((Posted::Bus, gate.broker.clone().carry(message, receipt)))
             }
             Some(Destination::Command { device, name }) if commands => {
                 if retain {
@@ -254,7 +252,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.gate.bus.hub().leave(&self.session, self.client.link, None);
+        self.gate.broker.leave(&self.session, self.client.link, None);
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`crate::domain::Link`]; everything else meets on the [`Bus`]. It must not know sessions or what a message means.
 
 mod accept;
+mod broker;
 mod bus;
 mod client;
 pub mod codec;
@@ -176,7 +177,7 @@ impl DoorControl {
 
     /// Ends places that are not wanted any more; their names, and how many messages waited there.
     pub fn forget_places(&self, wanted: impl Fn(&str) -> bool) -> Vec<(Arc<str>, usize)> {
-        self.0.bus.hub().forget_inside(wanted)
+        self.0.broker.forget_inside(&wanted)
     }
 
     /// Looks at the certificate's files now; changed ones serve the next connections.
@@ -188,13 +189,13 @@ impl DoorControl {
 
     /// Ends all connections of a device, as when it is removed.
     pub fn end_device(&self, device: &DeviceId, reason: &'static str) {
-        self.0.bus.hub().forget_user(device.as_str());
+        self.0.broker.forget_user(device.as_str());
         self.0.registry.end_device(device, Ending::Closed(reason));
     }
 
     /// Ends all connections of an operator, as when he is removed.
     pub fn end_operator(&self, name: &str, reason: &'static str) {
-        self.0.bus.hub().forget_user(name);
+        self.0.broker.forget_user(name);
         self.0.registry.end_user(name, Ending::Closed(reason));
     }
 }

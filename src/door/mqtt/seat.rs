@@ -82,7 +82,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let (hub, link) = (self.entry.gate.bus.hub(), self.entry.client.link);
-        hub.leave(&self.session, link, self.will.take().map(|will| *will));
+        let (broker, link) = (&self.entry.gate.broker, self.entry.client.link);
+        broker.leave(&self.session, link, self.will.take().map(|will| *will));
     }
 }

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use super::gate::Gate;
 use super::hub::Figures;
 use super::message::Message;
-use crate::domain::Receipt;
 use crate::observe;
 
 /// Over how many minutes load is averaged.
@@ -121,7 +120,7 @@ impl Sys {
         }
         let payload = Bytes::copy_from_slice(value.as_bytes());
         let message = Message::new(format!("$SYS/broker/{name}"), payload, 0, true);
-        gate.bus.hub().dispatch(&Message { own: true, ..message }.into(), Receipt::none());
+        gate.broker.tell(Message { own: true, ..message });
         self.told.insert(name, value);
     }
 }

@@ -87,7 +87,7 @@ impl<T: Transport> Connection<T> {
         if self.inbox.capacity() - self.inbox.len() >= bytes {
             return Ok(());
         }
-        let memory = self.seat.gate().bus.memory();
+        let memory = self.seat.gate().broker.memory();
         if memory.full() {
             self.seat.gate().metrics.dropped("memory");
             return Err(Ending::Broke(reason::QUOTA, "memory"));
@@ -174,11 +174,10 @@ impl<T: Transport> Connection<T> {
             Some(Destination::Bus) => {
                 let receipt = self.owed.receipt(publish.qos, publish.id);
                 let message = message(publish, topic, session.number, gate.clock.wall());
-                let bus = gate.bus.clone();
-                if let Err(back) = bus.try_carry(message, receipt) {
+                let broker = gate.broker.clone();
+                if let Err(back) = broker.try_carry(message, receipt) {
                     let (message, receipt) = *back;
-                    let carrying = async move { bus.carry(message, receipt).await };
-                    self.pending = Some(quietly(Box::pin(carrying)));
+                    self.pending = Some(quietly(broker.carry(message, receipt)));
                 }
             }
         }
@@ -210,7 +209,7 @@ impl<T: Transport> Connection<T> {
             self.break_off(reason::RECEIVE_MAXIMUM, "no_pubrel");
             return false;
         }
-        self.seat.gate().bus.keeper().note(writes);
+        self.seat.gate().broker.note(writes);
         true
     }
 
@@ -254,7 +253,7 @@ impl<T: Transport> Connection<T> {
                 retain_as_published: wanted.retain_as_published,
                 id: subscribe.subscription_id,
             };
-            gate.bus.hub().subscribe(&session, filter, options, wanted.retain_handling);
+            gate.broker.subscribe(&session, filter, options, wanted.retain_handling);
             codes.push(wanted.qos);
         }
         let mut answer = BytesMut::new();
@@ -268,9 +267,9 @@ impl<T: Transport> Connection<T> {
         if writes.is_empty() {
             return self.replies.extend_from_slice(&answer);
         }
-        let keeper = self.seat.gate().bus.keeper().clone();
+        let writing = self.seat.gate().broker.write(writes);
         self.pending = Some(Pending(Box::pin(async move {
-            if keeper.write(writes).await {
+            if writing.await {
                 Done::Answer(answer)
             } else {
                 Done::Failed(Ending::Broke(reason::SERVER_BUSY, "storage"))
@@ -294,7 +293,7 @@ impl<T: Transport> Connection<T> {
         let (gate, session) = (self.seat.gate().clone(), self.seat.session().clone());
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
         for filter in &unsubscribe.filters {
-            let known = gate.bus.hub().unsubscribe(&session, filter.as_str());
+            let known = gate.broker.unsubscribe(&session, filter.as_str());
             codes.push(if known { reason::SUCCESS } else { reason::NO_SUBSCRIPTION });
         }
         let mut answer = BytesMut::new();
@@ -305,7 +304,7 @@ impl<T: Transport> Connection<T> {
 
     fn on_answer(&self, id: u16, answer: Answer) {
         let writes = self.seat.session().answered(id, answer);
-        self.seat.gate().bus.keeper().note(writes);
+        self.seat.gate().broker.note(writes);
     }
 
     fn on_pubrec(&mut self, Ack { id, reason: code }: Ack) {

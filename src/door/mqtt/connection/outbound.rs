@@ -44,7 +44,7 @@ impl<T: Transport> Connection<T> {
     /// A QoS 2 publish was refused or released.
     pub(super) fn forget_received(&self, id: u16) -> bool {
         let Some(writes) = self.seat.session().end_receiving(id) else { return false };
-        self.seat.gate().bus.keeper().note(writes);
+        self.seat.gate().broker.note(writes);
         true
     }
 
@@ -195,6 +195,6 @@ impl<T: Transport> Connection<T> {
     /// A message that its client will not get.
     fn give_up(&self, id: u16) {
         let writes = self.seat.session().answered(id, Answer::Refused);
-        self.seat.gate().bus.keeper().note(writes);
+        self.seat.gate().broker.note(writes);
     }
 }

@@ -115,7 +115,7 @@ impl Mosquitto {
 /// Either broker.
 pub(super) enum Broker {
     Gateway(Box<Served>),
-    Mosquitto(Child, SocketAddr),
+    Mosquitto(Box<Child>, SocketAddr),
 }
 
 impl Broker {
@@ -174,6 +174,6 @@ impl super::Bench<'_> {
     pub async fn other(&self, name: &str) -> anyhow::Result<Option<Broker>> {
         let Some(mosquitto) = self.mosquitto else { return Ok(None) };
         let (child, addr) = mosquitto.start(self.dir, &format!("{name}-mosquitto")).await?;
-        Ok(Some(Broker::Mosquitto(child, addr)))
+        Ok(Some(Broker::Mosquitto(Box::new(child), addr)))
     }
 }

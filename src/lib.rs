@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod app;
 pub mod audio;
+pub mod bridge;
 pub mod cli;
 pub mod config;
 pub mod delivery;

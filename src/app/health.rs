@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::audio::VadModel;
+use crate::bridge::Bridges;
 use crate::config::Config;
 use crate::door::mqtt::Bus;
 use crate::engine::supervisor::{State as EngineState, View};
@@ -20,11 +21,14 @@ pub(super) struct Parts {
     /// None: nothing is to come from the local engines.
     pub(super) engine: Option<View>,
     pub(super) apology: Arc<Apology>,
+    pub(super) bridges: Bridges,
 }
 
 impl Health for Parts {
     fn report(&self) -> Vec<Component> {
-        vec![self.store(), self.bus(), self.vad(), self.engine(), self.apology()]
+        let mut parts = vec![self.store(), self.bus(), self.vad(), self.engine(), self.apology()];
+        parts.extend(self.bridges.components());
+        parts
     }
 
     fn alive(&self) -> Result<(), String> {

@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 use crate::door::{credentials, mqtt};
 use crate::engine::supervisor;
 use crate::pipeline::voice;
-use crate::{audio, delivery, lifelog, observe, session, store};
+use crate::{audio, bridge, delivery, lifelog, observe, session, store};
 
 /// Each room's metrics, registered. The engine supervisor's are apart: it runs only where local engines are wanted.
 pub(super) struct Metrics {
@@ -15,6 +15,7 @@ pub(super) struct Metrics {
     pub lifelog: lifelog::Metrics,
     pub mqtt: mqtt::Metrics,
     pub credentials: credentials::Metrics,
+    pub bridge: bridge::Metrics,
     pub workers: audio::workers::Metrics,
     pub audio: audio::Metrics,
     pub voice: voice::Metrics,
@@ -30,6 +31,7 @@ impl Metrics {
             lifelog: lifelog::Metrics::register(registry),
             mqtt: mqtt::Metrics::register(registry),
             credentials: credentials::Metrics::register(registry),
+            bridge: bridge::Metrics::register(registry),
             workers: audio::workers::Metrics::register(registry),
             audio: audio::Metrics::register(registry),
             voice: voice::Metrics::register(registry),
@@ -47,6 +49,7 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.store.show_labels();
     metrics.mqtt.show_labels();
     metrics.credentials.show_labels();
+    metrics.bridge.show_labels();
     metrics.voice.show_labels();
     metrics.delivery.show_labels();
     metrics.session.show_labels();

@@ -66,6 +66,9 @@ pub enum StartError {
     /// A listener.
     #[error("{0}")]
     Door(#[from] crate::door::mqtt::DoorError),
+    /// A bridge.
+    #[error("{0}")]
+    Bridge(#[from] crate::bridge::BridgeError),
     /// The HTTP listener.
     #[error("{0}")]
     Http(#[from] crate::door::http::HttpError),
@@ -114,24 +117,26 @@ pub struct Gateway {
     operators: Arc<Operators>,
     /// First: no new connection, sessions end, what they promised is written.
     stop: CancellationToken,
+    /// Then: bridges, which still tell the other brokers that the gateway stops.
+    stop_bridges: CancellationToken,
     /// Last: the bus.
     stop_bus: CancellationToken,
     tasks: TaskTracker,
+    bridge_tasks: TaskTracker,
     bus_tasks: TaskTracker,
     router: crate::router::Router,
     providers: Providers,
     store: Arc<SledStore>,
     notifier: Notifier,
     watchdog: watchdog::Watchdog,
-    /// Tests make trouble on it.
-    #[cfg(test)]
     bus: Arc<crate::door::mqtt::Bus>,
 }
 
 impl Gateway {
     /// Starts all parts. When it returns, the listeners are bound and the store is open.
     pub async fn start(config: Config, outside: Outside) -> Result<Self, StartError> {
-        start::start(config, outside).await
+        // the start of all parts is a large future, and only one
+        Box::pin(start::start(config, outside)).await
     }
 
     /// Where it listens.
@@ -192,6 +197,16 @@ impl Gateway {
         };
         if tokio::time::timeout(grace, ended).await.is_err() {
             tracing::warn!(?grace, "not everything ended within the grace");
+        }
+        let last_words = async {
+            self.bus.flushed().await;
+            self.stop_bridges.cancel();
+            self.bridge_tasks.close();
+            self.bridge_tasks.wait().await;
+        };
+        if tokio::time::timeout(Duration::from_secs(3), last_words).await.is_err() {
+            self.stop_bridges.cancel();
+            tracing::warn!("the bridges did not end in time, what they have not sent waits for the next start");
         }
         self.stop_bus.cancel();
         self.bus_tasks.close();

@@ -15,6 +15,7 @@ use super::watchdog::Watchdog;
 use super::{Addrs, Gateway, Outside, StartError, housekeeping};
 use crate::admin::ControlServer;
 use crate::audio::{VadModel, Workers};
+use crate::bridge::Bridges;
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::Ingress;
@@ -44,8 +45,8 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let Outside { clock, random, notifier, providers } = outside;
     let mut registry = observe::registry();
     let metrics = Metrics::register(&mut registry);
-    let (stop, stop_bus) = (CancellationToken::new(), CancellationToken::new());
-    let (tasks, bus_tasks) = (TaskTracker::new(), TaskTracker::new());
+    let (stop, stop_bridges, stop_bus) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let (tasks, bridge_tasks, bus_tasks) = (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
 
     let data = config.gateway.data_dir.clone();
     std::fs::create_dir_all(&data).map_err(|error| StartError::DataDir(data.clone(), error))?;
@@ -122,7 +123,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         clock: Arc::clone(&clock),
         runner: Arc::new(runner),
         intake: Arc::new(intake),
-        random,
+        random: Arc::clone(&random),
         boot: report.boot,
         limits: Limits {
             packet: u32::try_from(config.mqtt.limits.packet.0).unwrap_or(u32::MAX),
@@ -149,6 +150,8 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
             metrics: metrics.mqtt,
         },
     )?;
+    let (name, running) = (&config.gateway.name, (&bridge_tasks, &stop_bridges));
+    let bridges = Bridges::start(&config.bridges, name, &door.control(), &metrics.bridge, random, running).await?;
     let health = Arc::new(HealthParts {
         config: Arc::clone(&config),
         store: Arc::clone(&store),
@@ -156,6 +159,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         vad,
         engine,
         apology: Arc::clone(&apology),
+        bridges,
     });
     let http = if config.http.enabled { Some(http::Server::bind(&config.http).await?) } else { None };
     let control = ControlServer::bind(&config.control)?;
@@ -207,15 +211,16 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         addrs,
         operators,
         stop,
+        stop_bridges,
         stop_bus,
         tasks,
+        bridge_tasks,
         bus_tasks,
         router,
         providers,
         store,
         notifier,
         watchdog,
-        #[cfg(test)]
         bus,
     })
 }

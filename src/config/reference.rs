@@ -32,7 +32,7 @@ pub fn reference() -> String {
 
 fn table(out: &mut String, root: &Value, node: &Map<String, Value>, value: &Value, path: &str) {
     let mut rows = Vec::new();
-    let mut tables = Vec::new();
+    let (mut tables, mut lists) = (Vec::new(), Vec::new());
     for (name, property) in node.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let inner = some(root, property);
         let default = value.get(name).cloned().unwrap_or_default();
@@ -40,6 +40,7 @@ fn table(out: &mut String, root: &Value, node: &Map<String, Value>, value: &Valu
             tables.push((join(path, name), inner, default));
         } else {
             rows.push(row(root, name, &inner, &default));
+            lists.extend(item(root, &inner).map(|item| (join(path, name), item)));
         }
     }
     if !rows.is_empty() {
@@ -49,6 +50,16 @@ fn table(out: &mut String, root: &Value, node: &Map<String, Value>, value: &Valu
     for (path, inner, default) in tables {
         section(out, root, &inner, &default, &path);
     }
+    for (path, item) in lists {
+        let _ = writeln!(out, "\n## `[[{path}]]`\n\n{}", one_line(&item));
+        table(out, root, &item, &defaults_of(root, &item), &path);
+    }
+}
+
+/// What a list is made of, when that is tables.
+fn item(root: &Value, list: &Map<String, Value>) -> Option<Map<String, Value>> {
+    let item = some(root, list.get("items")?);
+    is_table(&item).then_some(item)
 }
 
 fn section(out: &mut String, root: &Value, node: &Map<String, Value>, value: &Value, path: &str) {

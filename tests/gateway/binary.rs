@@ -59,11 +59,25 @@ impl Binary {
     pub async fn serve(rest: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let config = config(dir.path(), &dir.path().join("data"), rest);
-        let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let child = voxgate(&config, &["serve"]).stderr(log).spawn().unwrap();
-        let binary = Self { dir, child: Some(child) };
-        wait("gateway", || binary.run(&["status", "--json"]).status.success().then_some(())).await;
+        assert!(config.is_file());
+        let mut binary = Self { dir, child: None };
+        binary.serve_again().await;
         binary
+    }
+
+    /// Starts it on the folder that is there.
+    pub async fn serve_again(&mut self) {
+        let config = self.dir.path().join("voxgate.toml");
+        let log = std::fs::File::create(self.dir.path().join("log")).unwrap();
+        self.child = Some(voxgate(&config, &["serve"]).stderr(log).spawn().unwrap());
+        wait("gateway", || self.run(&["status", "--json"]).status.success().then_some(())).await;
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// Runs another command on the same configuration.

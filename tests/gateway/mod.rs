@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod binary;
 pub mod metrics;
+pub mod mosquitto;
 pub mod peer;
 pub mod tmpfs;
 
@@ -114,7 +115,8 @@ impl Running {
         Self::start_in(dir, config, providers).await
     }
 
-    async fn start_in(dir: Arc<TempDir>, config: Box<Config>, providers: Providers) -> Self {
+    /// Starts one in this folder.
+    pub async fn start_in(dir: Arc<TempDir>, config: Box<Config>, providers: Providers) -> Self {
         let gateway = Box::pin(Gateway::start(Config::clone(&config), outside(&providers))).await.unwrap();
         Self { gateway, dir, config, providers }
     }
@@ -129,7 +131,7 @@ impl Running {
     /// The same with another configuration.
     pub async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
-        self.restart().await
+        Box::pin(self.restart()).await
     }
 
     /// Stops it; gives its folder, which is there as long as this is held, and its configuration.

@@ -158,7 +158,15 @@ async fn talk<T: Transport>(
             let (client, connection) = (seat.client().clone(), Box::new(Connection::new(stream, admitted, inbox)));
             let ending = connection.run().await;
             gate.metrics.ended(ending.name());
-            tracing::debug!(link = client.link.0, reason = ending.name(), "connection ended");
+            let (link, peer, reason) = (client.link.0, client.peer, ending.name());
+            tracing::debug!(link, %peer, reason, "connection ended");
+            if ending.blames()
+                && let Some(unsaid) = gate.may_log()
+            {
+                // quoted: a client chooses its id
+                let (user, client_id) = client.names();
+                tracing::warn!(?user, ?client_id, %peer, reason, unsaid, "client disconnected for what it did");
+            }
         }
     }
 }

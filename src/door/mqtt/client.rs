@@ -98,6 +98,11 @@ impl Client {
         self.waker.wake();
     }
 
+    /// User name and client id.
+    pub fn names(&self) -> (&str, &str) {
+        self.key.split_once('\0').unwrap_or((&self.key, ""))
+    }
+
     /// Nothing is taken any more.
     pub fn close_queue(&self) {
         let mut queue = self.queue();

@@ -60,6 +60,11 @@ impl Ending {
         }
     }
 
+    /// Somebody should look at that client.
+    pub fn blames(self) -> bool {
+        matches!(self, Ending::Codec(_) | Ending::Broke(..) | Ending::TooSlow | Ending::Stuck)
+    }
+
     /// Is the will published.
     pub fn wills(self) -> bool {
         self != Ending::Left

@@ -50,16 +50,23 @@ pub(super) struct Gate {
     pub registry: Registry,
     links: AtomicU64,
     arrivals: AtomicU64,
-    quiet_until: Mutex<Option<Instant>>,
+    quiet: Mutex<Quiet>,
     /// When the accept loop last went round.
     accepted: Mutex<Instant>,
+}
+
+/// Of the lines about bad input.
+#[derive(Debug, Default)]
+struct Quiet {
+    until: Option<Instant>,
+    unsaid: u64,
 }
 
 impl Gate {
     pub fn new(settings: Settings, tls: Option<Arc<Tls>>, parts: Parts) -> Self {
         let Parts { ingress, commands, credentials, table, rights, bus, clock, metrics } = parts;
         let registry = Registry::default();
-        let (links, arrivals, quiet_until) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::default());
+        let (links, arrivals, quiet) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::default());
         Self {
             settings,
             tls,
@@ -74,7 +81,7 @@ impl Gate {
             registry,
             links,
             arrivals,
-            quiet_until,
+            quiet,
             accepted: Mutex::new(Instant::now()),
         }
     }
@@ -132,9 +139,9 @@ impl Gate {
             Ok(body) => body,
             Err(error) => {
                 self.metrics.dropped(Refusal::Malformed.name());
-                if self.may_log() {
+                if let Some(unsaid) = self.may_log() {
                     let (stream, bytes) = (stream.name(), payload.len());
-                    tracing::warn!(%device, stream, bytes, %error, "malformed uplink dropped");
+                    tracing::warn!(%device, stream, bytes, %error, unsaid, "malformed uplink dropped");
                 }
                 receipt.settle(Settled::Refused(Refusal::Malformed));
                 return None;
@@ -149,6 +156,25 @@ impl Gate {
         }
         let ingress = self.ingress.clone();
         Some(Box::pin(async move { ingress.deliver(Uplink { origin, body, receipt }).await }))
+    }
+
+    /// Does what an operator commands; the future ends when it is done and settled.
+    pub fn command(
+        &self,
+        (device, name): (DeviceId, &str),
+        topic: &str,
+        payload: &Bytes,
+        session: u64,
+        receipt: Receipt,
+    ) -> BoxFuture<'static, ()> {
+        self.mirror(topic, payload, session, false);
+        let doing = self.commands.command(device, name, payload.clone());
+        Box::pin(async move {
+            receipt.settle(match doing.await {
+                Ok(()) => Settled::Taken,
+                Err(refusal) => Settled::Refused(refusal),
+            });
+        })
     }
 
     /// A will, as if its client published it now. Its rights are asked again: they may have changed.
@@ -205,14 +231,16 @@ impl Gate {
         }
     }
 
-    /// At most one line a second about bad input.
-    fn may_log(&self) -> bool {
-        let mut quiet = self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
+    /// May a line about bad input be logged now: one a second at most, whoever is to blame. Says how many were not
+    /// since the last one.
+    pub fn may_log(&self) -> Option<u64> {
+        let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let may = quiet.is_none_or(|until| now >= until);
-        if may {
-            *quiet = Some(now + Duration::from_secs(1));
+        if quiet.until.is_some_and(|until| now < until) {
+            quiet.unsaid += 1;
+            return None;
         }
-        may
+        quiet.until = Some(now + Duration::from_secs(1));
+        Some(std::mem::take(&mut quiet.unsaid))
     }
 }

@@ -49,9 +49,16 @@ pub(super) async fn handshake<T: Transport>(
         Ok(Err(CodecError::Version(level))) => {
             let version = if level == 3 { Version::V4 } else { Version::V5 };
             answer(socket, version, reason::UNSUPPORTED_VERSION, &ConnackProps::default()).await;
+            complain(gate, arrival, None, "version");
             return Err("version");
         }
-        Ok(Err(error)) => return Err(error.name()),
+        Ok(Err(error)) => {
+            // who only looked whether the port is open said nothing
+            if !inbox.is_empty() {
+                complain(gate, arrival, None, error.name());
+            }
+            return Err(error.name());
+        }
         Ok(Ok(connect)) => connect,
     };
     match admit(gate, &connect, arrival).await {
@@ -79,8 +86,18 @@ pub(super) async fn handshake<T: Transport>(
         }
         Err((code, name)) => {
             answer(socket, connect.version, code, &ConnackProps::default()).await;
+            complain(gate, arrival, Some(connect.client_id.as_str()), name);
             Err(name)
         }
+    }
+}
+
+/// Says who was refused, when nothing was said for a while.
+fn complain(gate: &Gate, arrival: &Arrival, client_id: Option<&str>, result: &'static str) {
+    if let Some(unsaid) = gate.may_log() {
+        let (peer, listener) = (arrival.peer, arrival.listener.name());
+        // quoted: a client chooses its id
+        tracing::warn!(%peer, ?client_id, listener, result, unsaid, "connection refused");
     }
 }
 

@@ -104,7 +104,7 @@ pub const RESULTS: [&str; 39] = [
     "ws_subprotocol",
 ];
 /// Why sessions end.
-pub const SESSION_ENDS: [&str; 5] = ["expired", "left", "replaced", "overflow", "revoked"];
+pub const SESSION_ENDS: [&str; 6] = ["expired", "left", "replaced", "overflow", "revoked", "removed"];
 /// Why connections end.
 pub const REASONS: [&str; 19] = [
     "left",

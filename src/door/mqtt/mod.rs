@@ -12,6 +12,7 @@ mod ending;
 mod gate;
 mod handshake;
 mod hub;
+mod inside;
 mod memory;
 mod message;
 mod metrics;
@@ -31,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use bus::{Bus, BusParts};
 pub use ending::Ending;
+pub use hub::Spilt;
+pub use inside::{Barred, Gauge, NoPlace, Parcel, Place, Posted, Posting, Room};
 pub use message::Message;
 pub use metrics::Metrics;
 pub use settings::{BusSettings, Limits, Settings};
@@ -163,6 +166,17 @@ impl DoorControl {
     /// How long the accept loop has not gone round; up to a second when it is well.
     pub fn not_accepting_for(&self) -> Duration {
         self.0.not_accepting_for()
+    }
+
+    /// A place inside the broker for a part of the gateway: what `filters` match waits there for it, on disk. Each is
+    /// a filter and the QoS that its copies have at most. One owner a name.
+    pub async fn place(&self, name: &str, room: Room, filters: &[(String, u8)]) -> Result<Place, NoPlace> {
+        Place::open(Arc::clone(&self.0), name, room, filters).await
+    }
+
+    /// Ends places that are not wanted any more; their names, and how many messages waited there.
+    pub fn forget_places(&self, wanted: impl Fn(&str) -> bool) -> Vec<(Arc<str>, usize)> {
+        self.0.bus.hub().forget_inside(wanted)
     }
 
     /// Looks at the certificate's files now; changed ones serve the next connections.

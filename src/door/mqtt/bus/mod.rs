@@ -31,6 +31,9 @@ use crate::topics::Table;
 use credit::{Class, Slab, Token};
 use router::{Crossing, Order};
 
+/// A topic that nobody subscribes to.
+const FLUSH: &str = "$flush";
+
 /// The bus. Share it as an `Arc`.
 #[derive(Debug)]
 pub struct Bus {
@@ -162,6 +165,14 @@ impl Bus {
             }
             credit.await;
         }
+    }
+
+    /// Resolves when all that was published before has reached the queues of those who subscribe.
+    pub async fn flushed(&self) {
+        let (receipt, reached) = Receipt::new();
+        self.carry(Message::new(FLUSH, Bytes::new(), 0, false), receipt).await;
+        // a bus that is off has nothing under way
+        let _ = reached.await;
     }
 
     fn charged(&self, message: Message) -> Arc<Message> {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
 use super::{Connection, Done, Pending};
-use crate::domain::{Receipt, Refusal, Settled, Wall};
+use crate::domain::Wall;
 use crate::door::mqtt::codec::{self, Ack, AckKind, Frame, Packet, Publish, Subscribe, Unsubscribe, Version, reason};
 use crate::door::mqtt::ending::Ending;
 use crate::door::mqtt::hub::{Answer, Options};
@@ -167,10 +167,9 @@ impl<T: Transport> Connection<T> {
                 self.refuse(&publish, reason::NO_RETAIN, "retained_command");
             }
             Some(Destination::Command { device, name }) => {
-                gate.mirror(&topic, &publish.payload, session.number, false);
                 let receipt = self.owed.receipt(publish.qos, publish.id);
-                let doing = gate.commands.command(device, name, publish.payload.clone());
-                self.pending = Some(quietly(Box::pin(async move { settle(receipt, doing.await) })));
+                let doing = gate.command((device, name), &topic, &publish.payload, session.number, receipt);
+                self.pending = Some(quietly(doing));
             }
             Some(Destination::Bus) => {
                 let receipt = self.owed.receipt(publish.qos, publish.id);
@@ -216,8 +215,18 @@ impl<T: Transport> Connection<T> {
     }
 
     fn refuse(&mut self, publish: &Publish, code: u8, cause: &'static str) {
-        self.seat.gate().metrics.dropped(cause);
+        self.complain(cause, publish.topic.as_str());
         self.owed.known(publish.qos, publish.id, code);
+    }
+
+    /// Counts what was refused, and says so when nothing was said for a while.
+    fn complain(&self, cause: &'static str, topic: &str) {
+        let (gate, client) = (self.seat.gate(), self.seat.client());
+        gate.metrics.dropped(cause);
+        if let Some(unsaid) = gate.may_log() {
+            let owner = &self.seat.session().owner;
+            tracing::warn!(user = ?owner.user, client_id = ?owner.client, peer = %client.peer, cause, ?topic, unsaid, "refused");
+        }
     }
 
     /// Ends the connection for a broken rule, at the next step.
@@ -235,7 +244,7 @@ impl<T: Transport> Connection<T> {
                 return self.break_off(reason::PROTOCOL_ERROR, "protocol_error");
             }
             if let Some(code) = self.denied(filter) {
-                gate.metrics.dropped("subscription");
+                self.complain("subscription", filter);
                 codes.push(if gate.settings.plain_refusals { reason::UNSPECIFIED } else { code });
                 continue;
             }
@@ -340,13 +349,6 @@ impl<T: Transport> Connection<T> {
 /// Work that leaves nothing to say.
 fn quietly(work: BoxFuture<'static, ()>) -> Pending {
     Pending(Box::pin(work.map(|()| Done::Quietly)))
-}
-
-fn settle(receipt: Receipt, done: Result<(), Refusal>) {
-    receipt.settle(match done {
-        Ok(()) => Settled::Taken,
-        Err(refusal) => Settled::Refused(refusal),
-    });
 }
 
 /// Payloads up to this are copied: as a view each would keep a whole read buffer alive while it waits.

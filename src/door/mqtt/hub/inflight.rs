@@ -54,6 +54,11 @@ impl Inflight {
         self.flights.len()
     }
 
+    /// This id is taken.
+    pub fn holds(&self, id: u16) -> bool {
+        self.flights.iter().any(|f| f.id == id)
+    }
+
     /// The packet id of a kept message, from its number in the queue of its session.
     pub fn kept_id(number: u64) -> u16 {
         u16::try_from(number % KEPT_IDS).unwrap_or(0) + 1

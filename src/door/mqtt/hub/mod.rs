@@ -19,7 +19,8 @@ use tokio::time::Instant;
 
 pub(super) use inflight::{Flight, Stage};
 pub(super) use keeper::Keeper;
-pub(super) use session::{Answer, Copy, NEVER, Options, QueueLimits, Session};
+pub use session::Spilt;
+pub(super) use session::{Answer, Bound, Copy, NEVER, Options, QueueLimits, Session};
 pub(super) use tree::Subscription;
 
 use super::client::Client;
@@ -28,7 +29,7 @@ use super::ending::Ending;
 use super::memory::Memory;
 use super::message::Message;
 use super::metrics::Metrics;
-use crate::domain::{Clock, LinkId, Receipt, Wall};
+use crate::domain::{Clock, LinkId, Receipt, Refusal, Settled, Wall};
 use crate::door::rights::{Caller, Rights};
 use crate::store::{Batch, Store, StoreError};
 use retained::Retained;
@@ -51,6 +52,11 @@ pub(super) struct HubLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("as many sessions are kept as may be")]
 pub(super) struct SessionQuota;
+
+/// Users of this beginning are parts of the gateway: nobody else can be named so.
+pub(super) const INSIDE: &str = "$bridge/";
+/// As much as was kept stays until its owner says how much may.
+const UNLIMITED: QueueLimits = QueueLimits { packets: usize::MAX, bytes: usize::MAX };
 
 /// A session for a connection.
 #[derive(Debug)]
@@ -152,6 +158,9 @@ impl Hub {
             self.count_subscriptions(&inner.tree);
         }
         session.restore(kept, Duration::from_millis(away), &self.memory);
+        if session.owner.user.starts_with(INSIDE) {
+            session.bound(Bound { limits: UNLIMITED, refuse: false });
+        }
         // what is there was within the quota once: it stays
         let unlimited = HubLimits { sessions: usize::MAX, sessions_per_user: usize::MAX, ..self.limits };
         let _ = self.insert(session, unlimited);
@@ -166,6 +175,26 @@ impl Hub {
     /// Finds or makes the session of a connection, and attaches it.
     pub fn open(
         &self,
+        owner: Caller,
+        clean: bool,
+        expiry: u32,
+        limits: QueueLimits,
+        client: &Arc<Client>,
+    ) -> Result<Opened, SessionQuota> {
+        self.open_within(self.limits, owner, clean, expiry, limits, client)
+    }
+
+    /// The session of a part of the gateway: it is kept for ever, and no quota keeps it out.
+    pub fn open_inside(&self, owner: Caller, bound: Bound, client: &Arc<Client>) -> Result<Opened, SessionQuota> {
+        let free = HubLimits { sessions: usize::MAX, sessions_per_user: usize::MAX, ..self.limits };
+        let opened = self.open_within(free, owner, false, NEVER, bound.limits, client)?;
+        opened.session.bound(bound);
+        Ok(opened)
+    }
+
+    fn open_within(
+        &self,
+        quota: HubLimits,
         owner: Caller,
         clean: bool,
         expiry: u32,
@@ -187,7 +216,7 @@ impl Hub {
         let present = resumed.is_some();
         let session = match resumed {
             Some(session) => session,
-            None => self.insert(self.new_session(owner, expiry, limits), self.limits)?,
+            None => self.insert(self.new_session(owner, expiry, limits), quota)?,
         };
         let resend = session.attach(client, expiry);
         if expiry > 0 {
@@ -278,6 +307,19 @@ impl Hub {
         self.keeper.note(writes);
     }
 
+    /// Ends the kept sessions of parts of the gateway that are not wanted any more; their names, and what waited.
+    pub fn forget_inside(&self, wanted: impl Fn(&str) -> bool) -> Vec<(Arc<str>, usize)> {
+        let sessions: Vec<_> = self.sessions().by_key.values().cloned().collect();
+        let gone = sessions.into_iter().filter(|s| s.owner.user.starts_with(INSIDE) && !wanted(&s.owner.client));
+        let (mut writes, mut names) = (Batch::new(), Vec::new());
+        for session in gone {
+            names.push((session.owner.client.clone(), session.waiting().0));
+            let _ = self.discard(&session, "removed", &mut writes);
+        }
+        self.keeper.note(writes);
+        names
+    }
+
     /// What is due at `now`: wills, of sessions that live on or not.
     pub fn due(&self, now: Instant) -> Vec<(Caller, Will)> {
         let away: Vec<_> = self.sessions().by_key.values().filter(|s| !s.is_online()).cloned().collect();
@@ -364,11 +406,17 @@ impl Hub {
             self.read().tree.visit(&message.topic, &mut found);
         }
         let found = found.merged();
+        let mut refused = false;
         for (session, copy) in found.one {
-            self.offer(&session, copy, &mut writes);
+            refused |= self.offer(&session, copy, &mut writes) == Offered::Refused;
         }
         for (_, members) in found.any {
             self.offer_any(members, &mut writes);
+        }
+        if refused {
+            // the others have it; its publisher is to send it again
+            self.keeper.note(writes);
+            return receipt.settle(Settled::Refused(Refusal::Storage));
         }
         self.keeper.settle(writes, receipt);
     }
@@ -392,12 +440,14 @@ impl Hub {
         }
     }
 
-    fn offer(&self, session: &Arc<Session>, copy: Copy, writes: &mut Batch) {
-        if session.offer(copy, writes) == Offered::Overflow && !session.is_online() {
+    fn offer(&self, session: &Arc<Session>, copy: Copy, writes: &mut Batch) -> Offered {
+        let offered = session.offer(copy, writes);
+        if offered == Offered::Overflow && !session.is_online() {
             // the client finds no session when it comes back: better than one with a gap
             tracing::warn!(user = %session.owner.user, client_id = %session.owner.client, "kept session outgrew its limit, it is dropped");
             let _ = self.discard(session, "overflow", writes);
         }
+        offered
     }
 
     /// The memory for clients' messages is used up: who has most waiting loses his session, and his connection with it.
@@ -410,7 +460,9 @@ impl Hub {
             }
             *relieved = Some(now);
         }
-        let sessions: Vec<_> = self.sessions().by_key.values().cloned().collect();
+        let mut sessions: Vec<_> = self.sessions().by_key.values().cloned().collect();
+        // a part of the gateway has a bound of its own, and what waits for it was promised
+        sessions.retain(|session| !session.owner.user.starts_with(INSIDE));
         let Some((bytes, largest)) = sessions.into_iter().map(|s| (s.held(), s)).max_by_key(|(bytes, _)| *bytes) else {
             return;
         };

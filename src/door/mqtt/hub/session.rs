@@ -60,6 +60,8 @@ pub(in crate::door::mqtt) struct QueueLimits {
 pub(super) enum Offered {
     /// It waits, or nobody needs it.
     Taken,
+    /// The queue is full and must not lose what waits: its publisher shall keep it.
+    Refused,
     /// The queue is full: the session's connection ends, and a session without one is over.
     Overflow,
 }
@@ -81,6 +83,27 @@ struct State {
     received: Vec<u16>,
     next_number: u64,
     will: Option<(Instant, Will)>,
+    /// What happens when it is full, when that is not the end of the session: a bridge's.
+    bound: Option<Bound>,
+    /// What went or was refused so.
+    spilt: Spilt,
+}
+
+/// How a queue that never ends its session is bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::door::mqtt) struct Bound {
+    pub limits: QueueLimits,
+    /// The newcomer is refused to its publisher; else the oldest goes.
+    pub refuse: bool,
+}
+
+/// What a bounded queue did not keep, since the gateway started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spilt {
+    /// Messages that went because newer ones came.
+    pub dropped: u64,
+    /// Messages that were not taken.
+    pub refused: u64,
 }
 
 /// What a subscription asks for, without its filter.
@@ -203,10 +226,17 @@ impl Session {
     }
 
     /// Queues a copy. What a kept session must not lose goes into `writes`, too.
-    pub(super) fn offer(&self, mut copy: Copy, writes: &mut Batch) -> Offered {
+    pub(super) fn offer(&self, copy: Copy, writes: &mut Batch) -> Offered {
         let mut state = self.state();
         if state.over || (copy.qos == 0 && state.attached.is_none()) {
             return Offered::Taken;
+        }
+        if let Some(bound) = state.bound {
+            let made = if copy.from_store { Ok(()) } else { state.make_room(bound, &copy, &self.owner, writes) };
+            return match made {
+                Ok(()) => self.push(state, copy, writes),
+                Err(offered) => offered,
+            };
         }
         let cost = copy.cost();
         let full = state.live >= self.limits.packets || state.bytes + cost > self.limits.bytes;
@@ -217,13 +247,17 @@ impl Session {
             }
             return Offered::Overflow;
         }
+        self.push(state, copy, writes)
+    }
+
+    fn push(&self, mut state: MutexGuard<'_, State>, mut copy: Copy, writes: &mut Batch) -> Offered {
         if copy.qos > 0 && state.expiry > 0 {
             state.next_number += 1;
             copy.number = Some(state.next_number);
             record::put_message(writes, &self.owner, state.next_number, &copy, Stage::Rec);
         }
         state.live += usize::from(!copy.from_store);
-        state.bytes += cost;
+        state.bytes += copy.cost();
         state.queue.push_back(copy);
         let client = state.attached.clone();
         drop(state);
@@ -231,6 +265,21 @@ impl Session {
             client.wake();
         }
         Offered::Taken
+    }
+
+    /// From now on it stays when it is full.
+    pub fn bound(&self, bound: Bound) {
+        self.state().bound = Some(bound);
+    }
+
+    /// What it did not keep because it was full.
+    pub fn spilt(&self) -> Spilt {
+        self.state().spilt
+    }
+
+    /// Retained messages that a subscription brought wait still.
+    pub fn holds_stored(&self) -> bool {
+        self.state().queue.iter().any(|copy| copy.from_store)
     }
 
     /// Messages that the client has still to answer.
@@ -247,6 +296,9 @@ impl Session {
         }
         if state.queue.front()?.qos > 0 && state.inflight.len() >= room {
             return None;
+        }
+        if state.queue.front()?.number.is_some_and(|number| state.inflight.holds(Inflight::kept_id(number))) {
+            return None; // so many between them were dropped that the id comes round again
         }
         let copy = state.queue.pop_front()?;
         state.live = state.live.saturating_sub(usize::from(!copy.from_store));
@@ -457,6 +509,27 @@ impl State {
     fn expired(&self, now: Instant) -> bool {
         let over = |left: Instant| left + Duration::from_secs(self.expiry.into()) <= now;
         self.expiry != NEVER && self.attached.is_none() && self.left.is_some_and(over)
+    }
+
+    /// Drops the oldest until a copy fits; else what becomes of the copy.
+    fn make_room(&mut self, bound: Bound, copy: &Copy, owner: &Caller, writes: &mut Batch) -> Result<(), Offered> {
+        let Bound { limits, refuse } = bound;
+        while self.live >= limits.packets || self.bytes + copy.cost() > limits.bytes {
+            if refuse && copy.qos > 0 {
+                self.spilt.refused += 1;
+                return Err(Offered::Refused);
+            }
+            self.spilt.dropped += 1;
+            // what nobody was promised does not push out what somebody was
+            let oldest = if copy.qos == 0 { None } else { self.queue.iter().position(|c| !c.from_store) };
+            let Some(gone) = oldest.and_then(|at| self.queue.remove(at)) else { return Err(Offered::Taken) };
+            self.live = self.live.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(gone.cost());
+            if let Some(number) = gone.number {
+                record::delete_message(writes, owner, number);
+            }
+        }
+        Ok(())
     }
 
     fn beside(&self) -> Number {

@@ -78,6 +78,21 @@ impl Rig {
         self.try_open(id, clean, expiry).unwrap()
     }
 
+    /// The session of a part of the gateway, with room for four messages.
+    fn open_inside(&mut self, refuse: bool) -> Visit1 {
+        self.links += 1;
+        let who = Who::Operator(Role::Operator);
+        let user = format!("{INSIDE}b");
+        let (link, key) = (LinkId(self.links), key(&user, "b"));
+        let peer = SocketAddr::from(([0, 0, 0, 0], 0));
+        let room = Room { limits: LIMITS, memory: self.hub.memory.clone() };
+        let client = Arc::new(Client::new(link, who.clone(), key, peer, room, Metrics::default()));
+        let owner = Caller { user: user.into(), client: "b".into(), who };
+        let opened = self.hub.open_inside(owner, Bound { limits: LIMITS, refuse }, &client).unwrap();
+        self.hub.keeper.note(opened.writes.clone());
+        Visit1 { client, opened }
+    }
+
     fn subscribe(&self, visit: &Visit1, filter: &str, qos: u8) {
         let options = Options { qos, no_local: false, retain_as_published: false, id: None };
         self.hub.subscribe(visit.session(), filter, options, 0);
@@ -339,4 +354,86 @@ async fn a_record_that_cannot_be_read_keeps_nobody_else_out() {
     rig.store.commit(batch).await.unwrap();
     let mut rig = rig.restarted().await;
     assert!(rig.open("a", false, 600).opened.present);
+}
+
+#[tokio::test]
+async fn a_bounded_session_loses_its_oldest_and_never_itself() {
+    let mut rig = Rig::new().await;
+    for id in ["a", "b", "c"] {
+        rig.open(id, false, 600);
+    }
+    let inside = rig.open_inside(false);
+    rig.subscribe(&inside, "t/#", 1);
+    for n in 0..7 {
+        rig.publish(&format!("t/{n}"), 1);
+    }
+    // what nobody was promised pushes out nothing
+    rig.publish("t/unsafe", 0);
+    assert_eq!(inside.session().spilt(), Spilt { dropped: 4, refused: 0 });
+    assert!(inside.client.ending().is_none() && rig.hub.metrics.sessions_ended("overflow") == 0);
+    rig.leave(&inside);
+    let mut rig = rig.restarted().await;
+    // more than it may hold waits for its owner, who says how much that is
+    for n in 7..10 {
+        rig.publish(&format!("t/{n}"), 1);
+    }
+    assert_eq!(rig.hub.metrics.sessions_ended("overflow"), 0);
+    let inside = rig.open_inside(false);
+    assert_eq!(inside.session().spilt().dropped, 0);
+    rig.publish("t/10", 1);
+    let topics: Vec<_> = std::iter::from_fn(|| inside.take()).map(|(topic, ..)| topic).collect();
+    assert_eq!(topics, ["t/7", "t/8", "t/9", "t/10"]);
+}
+
+#[tokio::test]
+async fn a_bounded_session_that_refuses_says_so_to_the_publisher_and_keeps_what_it_has() {
+    let mut rig = Rig::new().await;
+    let inside = rig.open_inside(true);
+    rig.subscribe(&inside, "t/#", 1);
+    let mut settled = Vec::new();
+    for n in 0..6 {
+        let (receipt, waiting) = Receipt::new();
+        let message = Arc::new(rig.message(&format!("t/{n}"), 1, false));
+        // only a refusal is settled at once: the rest waits for the store
+        rig.hub.dispatch(&message, if n < 4 { Receipt::none() } else { receipt });
+        settled.push(waiting);
+    }
+    for waiting in settled.drain(4..) {
+        assert_eq!(waiting.await, Ok(Settled::Refused(Refusal::Storage)));
+    }
+    assert_eq!(inside.session().spilt(), Spilt { dropped: 0, refused: 2 });
+    let topics: Vec<_> = std::iter::from_fn(|| inside.take()).map(|(topic, ..)| topic).collect();
+    assert_eq!(topics, ["t/0", "t/1", "t/2", "t/3"]);
+}
+
+#[tokio::test]
+async fn a_packet_id_that_comes_round_waits_for_its_first_message() {
+    let mut rig = Rig::new().await;
+    let inside = rig.open_inside(false);
+    rig.subscribe(&inside, "t/#", 1);
+    rig.publish("t/first", 1);
+    let (_, id, _) = inside.take().unwrap();
+    // so many are dropped that the last four begin with the same id
+    for n in 0..0x7FFF + 3 {
+        rig.publish(&format!("t/{n}"), 1);
+    }
+    assert_eq!(inside.take(), None, "its id is taken");
+    inside.session().answered(id, Answer::Ack);
+    assert_eq!(inside.take().map(|(_, again, _)| again), Some(id));
+}
+
+#[tokio::test]
+async fn a_part_of_the_gateway_that_is_not_wanted_any_more_leaves_nothing_behind() {
+    let mut rig = Rig::new().await;
+    let inside = rig.open_inside(false);
+    rig.subscribe(&inside, "t", 1);
+    rig.leave(&inside);
+    rig.publish("t", 1);
+    let other = rig.open("b", false, 600);
+    rig.leave(&other);
+    assert!(rig.hub.forget_inside(|name| name == "b").is_empty());
+    assert_eq!(rig.hub.forget_inside(|_| false), [("b".into(), 1)]);
+    let mut rig = rig.restarted().await;
+    assert_eq!((rig.hub.figures().kept, rig.hub.figures().waiting), (1, 0), "the client of the same name stays");
+    assert!(rig.open("b", false, 600).opened.present);
 }

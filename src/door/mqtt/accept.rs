@@ -300,8 +300,10 @@ impl Rate {
         if self.left == 0 {
             tokio::time::sleep_until(self.since + slice).await;
         }
-        if self.since.elapsed() >= slice {
-            (self.left, self.since) = (share, Instant::now());
+        let now = Instant::now();
+        if now >= self.since + slice {
+            // a share that comes late is made up for, one
+            (self.left, self.since) = (share, (self.since + slice).max(now.checked_sub(slice).unwrap_or(now)));
         }
         let accepted = listeners.accept().await?;
         self.left = self.left.saturating_sub(1);

@@ -18,9 +18,9 @@ use crate::sim::flood::{Login, crowd, herd};
 use crate::sim::report::Report;
 
 /// Connects that the gateway takes a second: a herd is let in at a pace that leaves the voices their time.
-const CONNECTS: u32 = 1_500;
+const CONNECTS: u32 = 2_000;
 /// The devices' first tries are spread over this, as those of devices that back off at random.
-const SPREAD: Duration = Duration::from_secs(1);
+const SPREAD: Duration = Duration::from_secs(3);
 /// Length of the question.
 const QUESTION: Duration = Duration::from_secs(1);
 

@@ -349,7 +349,7 @@ async fn a_new_certificate_serves_new_connections_and_old_ones_stay() {
     let pair = papers.authority.server(&["localhost".to_owned()], 60).unwrap();
     std::fs::write(papers.path("server.pem"), &pair.certificate).unwrap();
     fixture.control.reload_certificate();
-    until("the mistake is counted", || fixture.metrics.tls_reloads("failed") == 1).await;
+    until("the mistake is counted", || fixture.metrics.tls_reloads("failed") >= 1).await;
     assert_eq!(serial(&fixture.tls(Listener::Tls, &config()).await.unwrap()), old);
 
     std::fs::write(papers.path("server.key"), pair.key()).unwrap();

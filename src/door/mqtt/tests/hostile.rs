@@ -186,6 +186,53 @@ async fn topics_with_wildcards_or_nothing_in_them_end_the_connection() {
     fixture.stop().await;
 }
 
+/// How many a second the door lets in is its setting; here it is to hinder nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_who_come_and_go_at_once_are_served_and_leave_nothing_behind() {
+    const CROWDS: u64 = 8;
+    const EACH: u64 = 250;
+    let mut settings = local();
+    settings.limits.connects_per_second = 100_000;
+    let mut fixture = Fixture::with(settings).await;
+    let mut device = fixture.peer(Version::V4, "dev1").await;
+    let before = fixture.metrics.connects("ok");
+    let addr = fixture.addr;
+    let mut crowds = tokio::task::JoinSet::new();
+    for crowd in 0..CROWDS {
+        let hellos: Vec<_> =
+            (0..EACH).map(|n| fixture.connect_packet(Version::V4, "operator", &format!("{crowd}-{n}"), 60)).collect();
+        crowds.spawn(async move {
+            for (n, hello) in hellos.iter().enumerate() {
+                let stream = TcpStream::connect(addr).await.unwrap();
+                let mut peer = Peer { stream, buffer: BytesMut::new(), version: Version::V4 };
+                peer.send(hello).await;
+                assert_eq!(peer.packet().await, (0x20, vec![0, 0]));
+                match n % 3 {
+                    0 => peer.send(&[0xE0, 0]).await,
+                    1 => peer.stream.set_zero_linger().unwrap(),
+                    _ => {}
+                }
+            }
+        });
+    }
+    let mut frames = 0;
+    while !crowds.is_empty() {
+        frames += 1;
+        device.publish("device/dev1/audio", &audio(frames), 0, 0).await;
+        device.ping().await;
+        while let Some(done) = crowds.try_join_next() {
+            done.unwrap();
+        }
+    }
+    assert_eq!(fixture.metrics.connects("ok") - before, CROWDS * EACH);
+    assert_eq!(fixture.recorder.audio.load(Ordering::SeqCst), frames as usize, "a device is heard all the while");
+    let metrics = fixture.metrics.clone();
+    until("only the device is left", || metrics.connections_of(Listener::Tcp) == 1).await;
+    assert_eq!(fixture.bus.hub().figures().kept, 0);
+    alive(&mut fixture).await;
+    fixture.stop().await;
+}
+
 /// Distinct topics leave nothing in the bus.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_thousand_topics_leave_nothing_behind() {

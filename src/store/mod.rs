@@ -140,6 +140,11 @@ pub trait Store: Send + Sync {
     /// Hands in a batch: batches are applied in the order of these calls. Resolves when it is durable.
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<CommitNo, StoreError>>;
 
+    /// Most bytes of one batch, roughly; a larger one is refused.
+    fn largest(&self) -> usize {
+        usize::MAX
+    }
+
     /// Reads one record.
     fn get(&self, key: Key) -> BoxFuture<'static, Result<Option<Vec<u8>>, StoreError>>;
 

@@ -179,6 +179,10 @@ impl Drop for SledStore {
 }
 
 impl Store for SledStore {
+    fn largest(&self) -> usize {
+        self.shared.settings.group.len()
+    }
+
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<CommitNo, StoreError>> {
         match self.shared.counted(self.submit(batch)) {
             Ok(answered) => async move { answered.await.unwrap_or(Err(StoreError::Closed)) }.boxed(),

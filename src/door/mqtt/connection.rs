@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::client::Downlink;
-use super::codec::{self, Version, Will};
+use super::codec::{self, AckKind, Version, Will};
 use super::ending::Ending;
 use super::handshake::Admitted;
 use super::hub::Flight;
@@ -161,6 +161,7 @@ impl<T: Transport> Connection<T> {
         if let Some(Pending(last)) = self.pending.take() {
             let _ = tokio::time::timeout(GOODBYE, last).await;
         }
+        self.settle_the_rest().await;
         // the device may be back at once: it must not be told of its own will by a later task
         match self.will.take() {
             Some(will) if ending.wills() && will.delay > 0 && self.session_expiry > 0 => self.seat.delay_will(will),
@@ -172,6 +173,22 @@ impl<T: Transport> Connection<T> {
             _ => {}
         }
         let _ = tokio::time::timeout(GOODBYE, self.say_goodbye(ending)).await;
+    }
+
+    /// What was published with QoS 2 and is not settled when the connection ends, or was refused, may come again: its
+    /// id is forgotten, so that it is handed on then. Twice is better than never.
+    async fn settle_the_rest(&mut self) {
+        let deadline = Instant::now() + GOODBYE;
+        while !self.owed.unsettled().is_empty() {
+            let next = tokio::time::timeout_at(deadline, poll_fn(|cx| self.owed.poll(cx))).await;
+            let Ok(due) = next else { break };
+            if due.kind == AckKind::PubRec && (due.code >= 0x80 || due.retry) {
+                self.forget_received(due.id);
+            }
+        }
+        for id in self.owed.unsettled() {
+            self.forget_received(id);
+        }
     }
 
     fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {

@@ -177,7 +177,8 @@ impl Place {
 
     /// What was taken and has not arrived comes again, first.
     pub fn rewind(&mut self) {
-        self.resend = self.session.attach(&self.client, hub::NEVER);
+        // it ends only when its bridge is gone from the configuration
+        self.resend = self.session.attach(&self.client, hub::NEVER).unwrap_or_default();
     }
 
     /// All that is retained waits again: whoever had it has lost it.

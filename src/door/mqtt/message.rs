@@ -46,13 +46,14 @@ impl Message {
 
     /// Counts it, unless it is counted already.
     pub(super) fn charged(mut self, memory: &Arc<Memory>) -> Self {
-        self.charge.get_or_insert_with(|| memory.charge(160 + self.topic.len() + self.payload.len()));
+        let cost = self.cost();
+        self.charge.get_or_insert_with(|| memory.charge(cost));
         self
     }
 
     /// What it costs in memory, roughly, in bytes.
     pub fn cost(&self) -> usize {
-        160 + self.topic.len() + self.payload.len()
+        160 + self.topic.len() + self.payload.len() + self.props.as_ref().map_or(0, |props| props.cost())
     }
 
     /// Seconds that are left of its life: none without an expiry, `Some(0)` when it is void.

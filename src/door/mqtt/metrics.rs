@@ -128,7 +128,7 @@ pub const REASONS: [&str; 19] = [
     "panic",
 ];
 /// Why something is dropped or refused.
-pub const CAUSES: [&str; 19] = [
+pub const CAUSES: [&str; 21] = [
     "malformed",
     "not_allowed",
     "retained_command",
@@ -142,6 +142,8 @@ pub const CAUSES: [&str; 19] = [
     "bus_token",
     "bus_own",
     "retained_quota",
+    "retained_flood",
+    "too_large_to_keep",
     "shared",
     "memory",
     "storage",

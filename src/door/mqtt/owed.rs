@@ -80,6 +80,11 @@ impl Owed {
         self.metrics.owed.inc();
     }
 
+    /// Ids of QoS 2 publishes that are not settled.
+    pub fn unsettled(&self) -> Vec<u16> {
+        self.entries.iter().filter(|e| e.kind == AckKind::PubRec).map(|e| e.id).collect()
+    }
+
     /// The next one that is due; pending (and woken later) while the oldest is not settled, or there is none.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
         let Some(head) = self.entries.front_mut() else { return Poll::Pending };

@@ -105,6 +105,7 @@ fn subscribe(version: Version, r: &mut Reader) -> Result<Subscribe, CodecError> 
     }
     let mut filters = Vec::new();
     while r.left() > 0 {
+        few(filters.len())?;
         let filter = r.text()?;
         let options = r.u8()?;
         filters.push(subscription(version, filter, options)?);
@@ -113,6 +114,13 @@ fn subscribe(version: Version, r: &mut Reader) -> Result<Subscribe, CodecError> 
         return Err(CodecError::Protocol("subscribe without a filter"));
     }
     Ok(Subscribe { id, subscription_id, filters })
+}
+
+/// Most filters in one packet: each becomes a value of its own.
+const MAX_FILTERS: usize = 1_024;
+
+fn few(filters: usize) -> Result<(), CodecError> {
+    if filters < MAX_FILTERS { Ok(()) } else { Err(CodecError::Protocol("more than 1024 filters in one packet")) }
 }
 
 fn subscription(version: Version, filter: super::Text, options: u8) -> Result<Filter, CodecError> {
@@ -132,6 +140,7 @@ fn unsubscribe(version: Version, r: &mut Reader) -> Result<Unsubscribe, CodecErr
     }
     let mut filters = Vec::new();
     while r.left() > 0 {
+        few(filters.len())?;
         filters.push(r.text()?);
     }
     if filters.is_empty() {

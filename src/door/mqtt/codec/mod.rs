@@ -134,6 +134,12 @@ impl Text {
         }
     }
 
+    /// The same in memory of its own.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         // checked in `new`; an empty text is what a mistake there would give

@@ -24,6 +24,31 @@ pub struct PublishProps {
     pub alias: Option<u16>,
 }
 
+impl PublishProps {
+    /// What they cost in memory, roughly, in bytes.
+    pub fn cost(&self) -> usize {
+        let text = |text: &Option<Text>| text.as_ref().map_or(0, |text| text.as_str().len());
+        let user: usize = self.user.iter().map(|(name, value)| 64 + name.as_str().len() + value.as_str().len()).sum();
+        let correlation = self.correlation.as_ref().map_or(0, Bytes::len);
+        size_of::<Self>() + text(&self.content_type) + text(&self.response_topic) + correlation + user
+    }
+
+    /// The same in memory of their own: as views they would keep a whole read buffer alive.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let text = |text: &Text| text.detached();
+        Self {
+            payload_format: self.payload_format,
+            expiry: self.expiry,
+            content_type: self.content_type.as_ref().map(text),
+            response_topic: self.response_topic.as_ref().map(text),
+            correlation: self.correlation.as_ref().map(|bytes| Bytes::copy_from_slice(bytes)),
+            user: self.user.iter().map(|(name, value)| (text(name), text(value))).collect(),
+            alias: self.alias,
+        }
+    }
+}
+
 /// What CONNACK of MQTT 5 announces.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ConnackProps<'a> {

@@ -198,6 +198,10 @@ impl<T: Transport> Connection<T> {
             Version::V5 => usize::from(self.seat.gate().settings.limits.in_flight),
         };
         let session = self.seat.session();
+        if session.receiving() >= most && !session.is_receiving(id) {
+            self.break_off(reason::RECEIVE_MAXIMUM, "no_pubrel");
+            return false;
+        }
         let Some(writes) = session.begin_receiving(id) else {
             // sent before: it is answered again, not handed on again
             if !self.owed.holds(id) {
@@ -205,10 +209,6 @@ impl<T: Transport> Connection<T> {
             }
             return false;
         };
-        if session.receiving() > most {
-            self.break_off(reason::RECEIVE_MAXIMUM, "no_pubrel");
-            return false;
-        }
         self.seat.gate().broker.note(writes);
         true
     }
@@ -237,12 +237,14 @@ impl<T: Transport> Connection<T> {
         let gate = self.seat.gate().clone();
         let session = self.seat.session().clone();
         let mut codes = Vec::with_capacity(subscribe.filters.len());
-        for wanted in &subscribe.filters {
+        for (n, wanted) in subscribe.filters.iter().enumerate() {
             let filter = wanted.filter.as_str();
             if wanted.no_local && topics::shared(filter).is_some() {
                 return self.break_off(reason::PROTOCOL_ERROR, "protocol_error");
             }
-            if let Some(code) = self.denied(filter) {
+            // the same filter again and again is refused, too
+            let many = (n >= gate.settings.limits.subscriptions).then_some(reason::QUOTA);
+            if let Some(code) = many.or_else(|| self.denied(filter)) {
                 self.complain("subscription", filter);
                 codes.push(if gate.settings.plain_refusals { reason::UNSPECIFIED } else { code });
                 continue;
@@ -356,5 +358,6 @@ const COPIED: usize = 4 << 10;
 fn message(publish: Publish, topic: Arc<str>, session: u64, wall: Wall) -> Message {
     let Publish { qos, retain, props, payload, .. } = publish;
     let payload = if retain || payload.len() <= COPIED { Bytes::copy_from_slice(&payload) } else { payload };
+    let props = props.map(|props| Box::new(props.detached()));
     Message { props, from: Some(session), wall, ..Message::new(topic, payload, qos, retain) }
 }

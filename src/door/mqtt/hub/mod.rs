@@ -33,7 +33,7 @@ use crate::domain::{Clock, LinkId, Receipt, Refusal, Settled, Wall};
 use crate::door::rights::{Caller, Rights};
 use crate::store::{Batch, Store, StoreError};
 use retained::Retained;
-use session::{Offered, Remains};
+use session::{Detached, Offered, Remains};
 use tree::{Group, Tree, Visit};
 
 /// Memory is taken from the largest session at most so often.
@@ -72,6 +72,22 @@ pub(super) struct Opened {
     pub writes: Batch,
 }
 
+/// What is to be written, and what waits for that.
+#[derive(Debug, Default)]
+struct Change {
+    writes: Batch,
+    /// Copies that may leave when their records are handed to the store.
+    queued: Vec<(Arc<Session>, u64)>,
+}
+
+impl Change {
+    fn note(&mut self, session: &Arc<Session>, offered: Offered) {
+        if let Offered::Recorded(number) = offered {
+            self.queued.push((session.clone(), number));
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     tree: Tree,
@@ -90,6 +106,10 @@ pub(super) struct Hub {
     memory: Arc<Memory>,
     /// When memory was last taken from who has most.
     relieved: Mutex<Option<Instant>>,
+    /// Held while a connection finds or makes its session.
+    opening: Mutex<()>,
+    /// Wills of sessions that ended where nobody could publish them.
+    wills: Mutex<Vec<(Caller, Will)>>,
     keeper: Keeper,
     rights: Arc<Rights>,
     clock: Arc<dyn Clock>,
@@ -108,8 +128,22 @@ impl Hub {
         let retained = Retained::new(limits.retained, limits.retained_bytes);
         let inner = RwLock::new(Inner { tree: Tree::default(), retained });
         let (sessions, subscriptions, numbers) = (Mutex::default(), AtomicUsize::new(0), AtomicU64::new(0));
-        let relieved = Mutex::default();
-        Self { inner, sessions, subscriptions, numbers, limits, memory, relieved, keeper, rights, clock, metrics }
+        let (relieved, opening, wills) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self {
+            inner,
+            sessions,
+            subscriptions,
+            numbers,
+            limits,
+            memory,
+            relieved,
+            opening,
+            wills,
+            keeper,
+            rights,
+            clock,
+            metrics,
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
@@ -132,6 +166,7 @@ impl Hub {
         for message in found.retained {
             self.write().retained.keep(&Arc::new(Arc::unwrap_or_clone(message).charged(&self.memory)));
         }
+        self.keeper.note(found.orphans);
         for (record, kept) in found.sessions {
             let limits = limits(&record.owner);
             self.restore(record, kept, limits, now);
@@ -201,24 +236,40 @@ impl Hub {
         limits: QueueLimits,
         client: &Arc<Client>,
     ) -> Result<Opened, SessionQuota> {
-        let (mut writes, mut will) = (Batch::new(), None);
+        // one after the other: two connections of one name must not both make its session
+        let _turn = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut writes, mut will, mut change) = (Batch::new(), None, Change::default());
         let old = self.sessions().by_key.get(&*client.key).cloned();
-        // a session of another identity under the same name is nobody's any more
+        // a session of another identity under the same name is nobody's any more; one that ended meanwhile is none
         let (resumed, void) = match old {
             Some(old) if !clean && old.is_kept() && !old.expired(Instant::now()) && old.owner == owner => {
-                (Some(old), None)
+                match old.attach(client, expiry) {
+                    Some(resend) => (Some((old, resend)), None),
+                    None => (None, Some(old)),
+                }
             }
             old => (None, old),
         };
         if let Some(void) = void {
-            will = self.discard(&void, "replaced", &mut writes).map(|will| (void.owner.clone(), will));
+            will = self.discard(&void, "replaced", &mut change).map(|will| (void.owner.clone(), will));
         }
+        self.commit(change, Receipt::none());
         let present = resumed.is_some();
-        let session = match resumed {
-            Some(session) => session,
-            None => self.insert(self.new_session(owner, expiry, limits), quota)?,
+        let made = match resumed {
+            Some(resumed) => Ok(resumed),
+            None => self.insert(self.new_session(owner, expiry, limits), quota).map(|session| {
+                // nobody else knows it yet: it is not over
+                let resend = session.attach(client, expiry).unwrap_or_default();
+                (session, resend)
+            }),
         };
-        let resend = session.attach(client, expiry);
+        let (session, resend) = match made {
+            Ok(made) => made,
+            Err(refused) => {
+                self.wills().extend(will);
+                return Err(refused);
+            }
+        };
         if expiry > 0 {
             record::put_session(&mut writes, &session.describe(Wall(0)));
         }
@@ -241,19 +292,23 @@ impl Hub {
 
     /// A connection is over. Gives the will that is due at once, when there is one.
     pub fn leave(&self, session: &Arc<Session>, link: LinkId, will: Option<Will>) -> Option<Will> {
-        let mut writes = Batch::new();
-        let mut due = None;
-        if session.detach(link, will) {
-            due = self.discard(session, "left", &mut writes);
-        } else if session.is_kept() && !session.is_online() {
-            record::put_session(&mut writes, &session.describe(self.clock.wall()));
-        }
-        self.keeper.note(writes);
+        let mut change = Change::default();
+        let due = match session.detach(link, will) {
+            Detached::Ends => self.discard(session, "left", &mut change),
+            Detached::Void(will) => will,
+            Detached::Stays => {
+                if session.is_kept() && !session.is_online() {
+                    record::put_session(&mut change.writes, &session.describe(self.clock.wall()));
+                }
+                None
+            }
+        };
+        self.commit(change, Receipt::none());
         due
     }
 
-    /// Ends a session for good. Gives its will, which is due then.
-    fn discard(&self, session: &Arc<Session>, why: &'static str, writes: &mut Batch) -> Option<Will> {
+    /// Ends a session for good, and the connection that it may have. Gives its will, which is due then.
+    fn discard(&self, session: &Arc<Session>, why: &'static str, change: &mut Change) -> Option<Will> {
         {
             let mut sessions = self.sessions();
             let current = sessions.by_key.get(&session.key).is_some_and(|s| s.number == session.number);
@@ -263,7 +318,10 @@ impl Hub {
             sessions.by_key.remove(&session.key);
             sessions.uncount(session);
         }
-        let Remains { filters, shared, will, numbers, received } = session.end();
+        let Remains { filters, shared, will, numbers, received, client } = session.end();
+        if let Some(client) = client {
+            client.end(if why == "overflow" { Ending::TooSlow } else { Ending::Closed("session_over") });
+        }
         {
             let mut inner = self.write();
             for filter in &filters {
@@ -273,81 +331,91 @@ impl Hub {
         }
         if session.counted {
             self.metrics.session_ended(why);
-            record::delete_session(writes, &session.owner, &numbers, &received);
+            record::delete_session(&mut change.writes, &session.owner, &numbers, &received);
         }
         for copy in shared {
-            self.pass_on(copy, writes);
+            self.pass_on(copy, change);
         }
         will
     }
 
     /// A message of a shared subscription whose member is gone goes to another one.
-    fn pass_on(&self, copy: Copy, writes: &mut Batch) {
+    fn pass_on(&self, copy: Copy, change: &mut Change) {
         let Some(filter) = copy.share.clone() else { return };
         let again = Copy { number: None, again: true, ..copy };
         let mut found = self.found(&again.message);
         self.read().tree.visit(&again.message.topic, &mut found);
         if let Some((_, members)) = found.any.into_iter().find(|(f, _)| *f == filter) {
-            self.offer_any(members, writes);
+            self.offer_any(members, change);
         }
     }
 
     /// Ends the sessions of a user; one that has somebody connected ends with its connection.
     pub fn forget_user(&self, user: &str) {
         let sessions: Vec<_> = self.sessions().by_key.values().filter(|s| *s.owner.user == *user).cloned().collect();
-        let mut writes = Batch::new();
+        let mut change = Change::default();
         for session in sessions {
             session.set_expiry(0);
             if session.is_online() {
                 continue;
             }
             // nobody is left who could have meant the will
-            let _ = self.discard(&session, "revoked", &mut writes);
+            let _ = self.discard(&session, "revoked", &mut change);
         }
-        self.keeper.note(writes);
+        self.commit(change, Receipt::none());
     }
 
     /// Ends the kept sessions of parts of the gateway that are not wanted any more; their names, and what waited.
     pub fn forget_inside(&self, wanted: impl Fn(&str) -> bool) -> Vec<(Arc<str>, usize)> {
         let sessions: Vec<_> = self.sessions().by_key.values().cloned().collect();
         let gone = sessions.into_iter().filter(|s| s.owner.user.starts_with(INSIDE) && !wanted(&s.owner.client));
-        let (mut writes, mut names) = (Batch::new(), Vec::new());
+        let (mut change, mut names) = (Change::default(), Vec::new());
         for session in gone {
             names.push((session.owner.client.clone(), session.waiting().0));
-            let _ = self.discard(&session, "removed", &mut writes);
+            let _ = self.discard(&session, "removed", &mut change);
         }
-        self.keeper.note(writes);
+        self.commit(change, Receipt::none());
         names
     }
 
     /// What is due at `now`: wills, of sessions that live on or not.
     pub fn due(&self, now: Instant) -> Vec<(Caller, Will)> {
         let away: Vec<_> = self.sessions().by_key.values().filter(|s| !s.is_online()).cloned().collect();
-        let (mut wills, mut writes) = (Vec::new(), Batch::new());
+        let (mut wills, mut change) = (std::mem::take(&mut *self.wills()), Change::default());
         for session in away {
             let (will, expired) = session.due(now);
-            let last = if expired { self.discard(&session, "expired", &mut writes) } else { None };
+            let last = if expired { self.discard(&session, "expired", &mut change) } else { None };
             wills.extend(will.or(last).map(|will| (session.owner.clone(), will)));
         }
         for message in self.write().retained.expire(now) {
-            record::delete_retained(&mut writes, &message);
+            record::delete_retained(&mut change.writes, &message);
         }
-        self.keeper.note(writes);
+        self.commit(change, Receipt::none());
         wills
     }
 
     /// Adds or replaces; queues what is retained unless `retain_handling` says no. What to write before it is told.
     pub fn subscribe(&self, session: &Arc<Session>, filter: &str, options: Options, retain_handling: u8) {
-        let new = session.remember(filter, options);
         let mut inner = self.write();
+        // under the lock of the tree: who ends the session removes what it remembers, and after that nothing comes
+        let Some(new) = session.remember(filter, options) else { return };
         inner.tree.insert(filter, session.subscription(options));
         self.count_subscriptions(&inner.tree);
         let wanted = retain_handling == 0 || (retain_handling == 1 && new);
         if !wanted || crate::topics::shared(filter).is_some() {
             return;
         }
-        let mut writes = Batch::new();
+        let mut change = Change::default();
+        let allowed = 2 * inner.retained.all_bytes() + (64 << 10);
         for message in inner.retained.matching(filter) {
+            if session.stored_bytes() > allowed {
+                // it asks again and again and does not read
+                drop(inner);
+                self.metrics.dropped("retained_flood");
+                let will = self.discard(session, "overflow", &mut change);
+                self.wills().extend(will.map(|will| (session.owner.clone(), will)));
+                return self.commit(change, Receipt::none());
+            }
             if !self.rights.may_receive(&session.owner, &message.topic) {
                 continue;
             }
@@ -361,10 +429,11 @@ impl Hub {
                 number: None,
                 again: false,
             };
-            session.offer(copy, &mut writes);
+            let offered = session.offer(copy, &mut change.writes);
+            change.note(session, offered);
         }
         drop(inner);
-        self.keeper.note(writes);
+        self.commit(change, Receipt::none());
     }
 
     /// Removes; false when there was none.
@@ -393,14 +462,18 @@ impl Hub {
     /// Keeps it when it asks for that, and queues a copy for everybody who subscribes to its topic. The receipt is
     /// settled when everything that must survive is durable.
     pub fn dispatch(&self, message: &Arc<Message>, receipt: Receipt) {
-        let mut writes = Batch::new();
+        let mut change = Change::default();
         if self.memory.full() {
-            self.relieve(&mut writes);
+            self.relieve(&mut change);
         }
         let mut found = self.found(message);
+        if message.cost() > self.keeper.largest() && self.would_be_kept(message) {
+            self.metrics.dropped("too_large_to_keep");
+            return receipt.settle(Settled::Refused(Refusal::Quota));
+        }
         if message.retain {
             let mut inner = self.write();
-            self.retain(&mut inner, message, &mut writes);
+            self.retain(&mut inner, message, &mut change.writes);
             inner.tree.visit(&message.topic, &mut found);
         } else {
             self.read().tree.visit(&message.topic, &mut found);
@@ -408,17 +481,47 @@ impl Hub {
         let found = found.merged();
         let mut refused = false;
         for (session, copy) in found.one {
-            refused |= self.offer(&session, copy, &mut writes) == Offered::Refused;
+            refused |= self.offer(&session, copy, &mut change) == Offered::Refused;
         }
         for (_, members) in found.any {
-            self.offer_any(members, &mut writes);
+            self.offer_any(members, &mut change);
         }
         if refused {
             // the others have it; its publisher is to send it again
-            self.keeper.note(writes);
+            self.commit(change, Receipt::none());
             return receipt.settle(Settled::Refused(Refusal::Storage));
         }
-        self.keeper.settle(writes, receipt);
+        self.commit(change, receipt);
+    }
+
+    /// A message that no record can hold: is there anything that would need one.
+    fn would_be_kept(&self, message: &Arc<Message>) -> bool {
+        if message.retain && !message.own && !message.payload.is_empty() {
+            return true;
+        }
+        let mut found = self.found(message);
+        self.read().tree.visit(&message.topic, &mut found);
+        let members = found.any.iter().flat_map(|(_, members)| members);
+        found.one.iter().chain(members).any(|(session, copy)| copy.qos > 0 && session.is_kept())
+    }
+
+    /// Hands a change to the store, lets go what waited for that, and tells the receipt. What has vanished meanwhile
+    /// leaves no record behind.
+    fn commit(&self, change: Change, receipt: Receipt) {
+        let Change { writes, queued } = change;
+        let commit = self.keeper.hand_in(writes);
+        let mut orphans = Batch::new();
+        for (session, number) in queued {
+            if !session.release(number) {
+                record::delete_message(&mut orphans, &session.owner, number);
+            }
+        }
+        self.keeper.note(orphans);
+        self.keeper.settle(commit, receipt);
+    }
+
+    fn wills(&self) -> MutexGuard<'_, Vec<(Caller, Will)>> {
+        self.wills.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn found(&self, message: &Arc<Message>) -> Found<'_> {
@@ -440,18 +543,21 @@ impl Hub {
         }
     }
 
-    fn offer(&self, session: &Arc<Session>, copy: Copy, writes: &mut Batch) -> Offered {
-        let offered = session.offer(copy, writes);
-        if offered == Offered::Overflow && !session.is_online() {
-            // the client finds no session when it comes back: better than one with a gap
-            tracing::warn!(user = %session.owner.user, client_id = %session.owner.client, "kept session outgrew its limit, it is dropped");
-            let _ = self.discard(session, "overflow", writes);
+    fn offer(&self, session: &Arc<Session>, copy: Copy, change: &mut Change) -> Offered {
+        let offered = session.offer(copy, &mut change.writes);
+        change.note(session, offered);
+        if offered == Offered::Overflow {
+            // with or without a connection: the client finds no session when it comes back, better than one with a gap
+            let (user, client_id) = (&session.owner.user, &session.owner.client);
+            tracing::warn!(%user, %client_id, "session outgrew its limit, it is dropped");
+            let will = self.discard(session, "overflow", change);
+            self.wills().extend(will.map(|will| (session.owner.clone(), will)));
         }
         offered
     }
 
     /// The memory for clients' messages is used up: who has most waiting loses his session, and his connection with it.
-    fn relieve(&self, writes: &mut Batch) {
+    fn relieve(&self, change: &mut Change) {
         let now = Instant::now();
         {
             let mut relieved = self.relieved.lock().unwrap_or_else(PoisonError::into_inner);
@@ -472,15 +578,15 @@ impl Hub {
         self.metrics.dropped("memory");
         let (user, client_id) = (&largest.owner.user, &largest.owner.client);
         tracing::warn!(%user, %client_id, bytes, "memory for messages is used up, the largest session is dropped");
-        if let Some(client) = largest.client() {
-            client.end(Ending::TooSlow);
-        }
-        let _ = self.discard(&largest, "overflow", writes);
+        let will = self.discard(&largest, "overflow", change);
+        self.wills().extend(will.map(|will| (largest.owner.clone(), will)));
     }
 
-    fn offer_any(&self, members: Vec<(Arc<Session>, Copy)>, writes: &mut Batch) {
+    fn offer_any(&self, members: Vec<(Arc<Session>, Copy)>, change: &mut Change) {
         for (session, copy) in members {
-            if session.offer(copy, writes) == Offered::Taken {
+            let offered = session.offer(copy, &mut change.writes);
+            change.note(&session, offered);
+            if matches!(offered, Offered::Taken | Offered::Recorded(_)) {
                 return;
             }
         }

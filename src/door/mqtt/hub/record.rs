@@ -84,6 +84,8 @@ pub(super) struct Found {
     pub sessions: Vec<(SessionRecord, Kept)>,
     /// Records that could not be read: they stay where they are.
     pub unreadable: usize,
+    /// Removes what belongs to no session any more.
+    pub orphans: Batch,
 }
 
 fn key(kind: u8) -> Key {
@@ -189,6 +191,7 @@ fn unpack(bytes: &[u8], now: Wall) -> Option<(Head, Message)> {
 pub(super) async fn load(store: &dyn Store, now: Wall) -> Result<Found, StoreError> {
     let mut found = Found::default();
     let mut by_owner: HashMap<Vec<u8>, Kept> = HashMap::new();
+    let mut keys: Vec<(Vec<u8>, Key)> = Vec::new();
     for (key, bytes) in scan(store, RETAINED).await? {
         match unpack(&bytes, now) {
             Some((_, message)) => found.retained.push(Arc::new(message)),
@@ -197,6 +200,7 @@ pub(super) async fn load(store: &dyn Store, now: Wall) -> Result<Found, StoreErr
     }
     for (key, bytes) in scan(store, QUEUED).await? {
         let Some((owner, number)) = split_number::<8>(&key) else { continue };
+        keys.push((owner.clone(), key.clone()));
         let Some((head, message)) = unpack(&bytes, now) else {
             found.note(&key);
             continue;
@@ -217,12 +221,15 @@ pub(super) async fn load(store: &dyn Store, now: Wall) -> Result<Found, StoreErr
     }
     for (key, _) in scan(store, RECEIVED).await? {
         let Some((owner, id)) = split_number::<4>(&key) else { continue };
+        keys.push((owner.clone(), key.clone()));
         let id = u16::try_from(u32::from_be_bytes(id)).unwrap_or(0);
         by_owner.entry(owner).or_default().received.push(id);
     }
     for (key, bytes) in scan(store, SESSION).await? {
         let Ok(json) = serde_json::from_slice::<SessionJson>(&bytes) else {
             found.note(&key);
+            // what waits for it stays, too
+            by_owner.remove(key.as_bytes().get(2..).unwrap_or_default());
             continue;
         };
         let who = match json.who {
@@ -235,6 +242,9 @@ pub(super) async fn load(store: &dyn Store, now: Wall) -> Result<Found, StoreErr
         kept.filters = json.filters.iter().map(|(f, o)| (f.as_str().into(), *o)).collect();
         let SessionJson { expiry_s: expiry, left, filters, .. } = json;
         found.sessions.push((SessionRecord { owner, expiry, left, filters }, kept));
+    }
+    for (_, key) in keys.into_iter().filter(|(owner, _)| by_owner.contains_key(owner)) {
+        found.orphans.delete(key);
     }
     Ok(found)
 }

@@ -15,6 +15,8 @@ pub(super) struct Retained {
     kept: BTreeMap<Arc<str>, Arc<Message>>,
     foreign: usize,
     bytes: usize,
+    /// Bytes of all, the gateway's own too.
+    all: usize,
     max_count: usize,
     max_bytes: usize,
 }
@@ -22,7 +24,7 @@ pub(super) struct Retained {
 impl Retained {
     /// Keeps at most so many messages and bytes.
     pub fn new(max_count: usize, max_bytes: usize) -> Self {
-        Self { kept: BTreeMap::new(), foreign: 0, bytes: 0, max_count, max_bytes }
+        Self { kept: BTreeMap::new(), foreign: 0, bytes: 0, all: 0, max_count, max_bytes }
     }
 
     /// Keeps it, or forgets the topic when the payload is empty. False when the quota does not allow it: then what
@@ -31,15 +33,16 @@ impl Retained {
         let (count, bytes) = self.kept.get(&message.topic).map_or((0, 0), |old| quota(old));
         let (one, cost) = quota(message);
         let (foreign, total) = (self.foreign - count, self.bytes - bytes);
+        let all = self.all - self.kept.get(&message.topic).map_or(0, |old| old.cost());
         if message.payload.is_empty() {
             self.kept.remove(&message.topic);
-            (self.foreign, self.bytes) = (foreign, total);
+            (self.foreign, self.bytes, self.all) = (foreign, total, all);
             return true;
         }
         if one > 0 && (foreign >= self.max_count || total + cost > self.max_bytes) {
             return false;
         }
-        (self.foreign, self.bytes) = (foreign + one, total + cost);
+        (self.foreign, self.bytes, self.all) = (foreign + one, total + cost, all + message.cost());
         self.kept.insert(message.topic.clone(), message.clone());
         true
     }
@@ -65,8 +68,14 @@ impl Retained {
             self.kept.remove(&message.topic);
             let (count, bytes) = quota(message);
             (self.foreign, self.bytes) = (self.foreign - count, self.bytes - bytes);
+            self.all -= message.cost();
         }
         void
+    }
+
+    /// Bytes of all that is kept, the gateway's own too.
+    pub fn all_bytes(&self) -> usize {
+        self.all
     }
 
     /// How many there are, and their bytes.

@@ -16,7 +16,6 @@ use super::record;
 use super::{Subscription, Will};
 use crate::domain::{LinkId, Wall};
 use crate::door::mqtt::client::Client;
-use crate::door::mqtt::ending::Ending;
 use crate::door::mqtt::memory::Memory;
 use crate::door::mqtt::message::Message;
 use crate::door::rights::Caller;
@@ -46,6 +45,11 @@ impl Copy {
     fn cost(&self) -> usize {
         if self.from_store { 0 } else { self.message.cost() }
     }
+
+    /// What it costs when it is retained anyway, and only waits: its place in the queue, and on disk what is kept.
+    fn stored_cost(&self, kept: bool) -> usize {
+        if kept && self.qos > 0 { self.message.cost() } else { size_of::<Self>() + self.subscriptions.len() * 4 }
+    }
 }
 
 /// How much may wait.
@@ -60,6 +64,10 @@ pub(in crate::door::mqtt) struct QueueLimits {
 pub(super) enum Offered {
     /// It waits, or nobody needs it.
     Taken,
+    /// It waits until its record is handed to the store: [`Session::release`] wants this number then.
+    Recorded(u64),
+    /// The session is over: nobody will have it.
+    Gone,
     /// The queue is full and must not lose what waits: its publisher shall keep it.
     Refused,
     /// The queue is full: the session's connection ends, and a session without one is over.
@@ -78,6 +86,10 @@ struct State {
     queue: VecDeque<Copy>,
     live: usize,
     bytes: usize,
+    /// The same of retained messages that a subscription brought.
+    stored_bytes: usize,
+    /// Numbers of records that are not yet handed to the store: they may not leave before.
+    unhanded: Vec<u64>,
     inflight: Inflight,
     /// QoS 2 packet ids between PUBLISH and PUBREL.
     received: Vec<u16>,
@@ -142,6 +154,8 @@ pub(super) struct Remains {
     /// Numbers of the kept messages.
     pub numbers: Vec<u64>,
     pub received: Vec<u16>,
+    /// The connection that it had.
+    pub client: Option<Arc<Client>>,
 }
 
 impl Session {
@@ -165,24 +179,36 @@ impl Session {
     }
 
     /// Binds a connection to it; what it had not answered is to be sent again, first.
-    pub fn attach(&self, client: &Arc<Client>, expiry: u32) -> VecDeque<Flight> {
+    /// None when it is over.
+    pub fn attach(&self, client: &Arc<Client>, expiry: u32) -> Option<VecDeque<Flight>> {
         let mut state = self.state();
+        if state.over {
+            return None;
+        }
         state.attached = Some(client.clone());
         (state.expiry, state.left, state.will) = (expiry, None, None);
         self.online.store(true, Ordering::Release);
-        state.inflight.resume()
+        Some(state.inflight.resume())
     }
 
     /// Changes how long it outlives its connection.
     pub fn set_expiry(&self, expiry: u32) {
-        self.state().expiry = expiry;
+        let mut state = self.state();
+        if !state.over {
+            state.expiry = expiry;
+        }
     }
 
-    /// The connection is over: true when the session is, too. A connection that was replaced changes nothing.
-    pub fn detach(&self, link: LinkId, will: Option<Will>) -> bool {
+    /// The connection is over. A connection that was replaced changes nothing.
+    pub fn detach(&self, link: LinkId, will: Option<Will>) -> Detached {
         let mut state = self.state();
+        if state.over {
+            state.attached = None;
+            self.online.store(false, Ordering::Release);
+            return Detached::Void(will);
+        }
         if state.attached.as_ref().is_none_or(|c| c.link != link) {
-            return false;
+            return Detached::Stays;
         }
         self.online.store(false, Ordering::Release);
         state.attached = None;
@@ -190,23 +216,26 @@ impl Session {
         state.left = Some(now);
         state.will = will.map(|will| (now + Duration::from_secs(will.delay.min(state.expiry).into()), will));
         if state.expiry == 0 {
-            return true;
+            return Detached::Ends;
         }
         state.queue.retain(|copy| copy.qos > 0);
         state.recount();
         state.inflight.resume();
-        false
+        Detached::Stays
     }
 
-    /// Adds or replaces a subscription; true when it is new.
-    pub fn remember(&self, filter: &str, options: Options) -> bool {
+    /// Adds or replaces a subscription; true when it is new, none when the session is over.
+    pub fn remember(&self, filter: &str, options: Options) -> Option<bool> {
         let mut state = self.state();
+        if state.over {
+            return None;
+        }
         if let Some((_, old)) = state.filters.iter_mut().find(|(f, _)| **f == *filter) {
             *old = options;
-            return false;
+            return Some(false);
         }
         state.filters.push((filter.into(), options));
-        true
+        Some(true)
     }
 
     /// Removes a subscription.
@@ -228,7 +257,10 @@ impl Session {
     /// Queues a copy. What a kept session must not lose goes into `writes`, too.
     pub(super) fn offer(&self, copy: Copy, writes: &mut Batch) -> Offered {
         let mut state = self.state();
-        if state.over || (copy.qos == 0 && state.attached.is_none()) {
+        if state.over {
+            return Offered::Gone;
+        }
+        if copy.qos == 0 && state.attached.is_none() {
             return Offered::Taken;
         }
         if let Some(bound) = state.bound {
@@ -241,10 +273,6 @@ impl Session {
         let cost = copy.cost();
         let full = state.live >= self.limits.packets || state.bytes + cost > self.limits.bytes;
         if full && !copy.from_store {
-            if let Some(client) = state.attached.clone() {
-                drop(state);
-                client.end(Ending::TooSlow);
-            }
             return Offered::Overflow;
         }
         self.push(state, copy, writes)
@@ -258,13 +286,44 @@ impl Session {
         }
         state.live += usize::from(!copy.from_store);
         state.bytes += copy.cost();
+        if copy.from_store {
+            state.stored_bytes += copy.stored_cost(state.expiry > 0);
+        }
+        let number = copy.number;
         state.queue.push_back(copy);
+        if let Some(number) = number {
+            state.unhanded.push(number);
+            return Offered::Recorded(number);
+        }
         let client = state.attached.clone();
         drop(state);
         if let Some(client) = client {
             client.wake();
         }
         Offered::Taken
+    }
+
+    /// The record of a copy is handed to the store: the copy may leave. False when it does not wait any more, so that
+    /// nobody will ever remove the record.
+    pub(super) fn release(&self, number: u64) -> bool {
+        let mut state = self.state();
+        let Some(at) = state.unhanded.iter().position(|n| *n == number) else { return false };
+        state.unhanded.swap_remove(at);
+        if state.unhanded.is_empty() {
+            state.unhanded = Vec::new();
+        }
+        let waits = state.queue.iter().rev().any(|copy| copy.number == Some(number));
+        let client = state.attached.clone();
+        drop(state);
+        if let Some(client) = client {
+            client.wake();
+        }
+        waits
+    }
+
+    /// Bytes of the retained messages that wait because of its subscriptions.
+    pub(super) fn stored_bytes(&self) -> usize {
+        self.state().stored_bytes
     }
 
     /// From now on it stays when it is full.
@@ -297,14 +356,20 @@ impl Session {
         if state.queue.front()?.qos > 0 && state.inflight.len() >= room {
             return None;
         }
+        if state.queue.front()?.number.is_some_and(|number| state.unhanded.contains(&number)) {
+            return None; // its answer must not overtake its record
+        }
         if state.queue.front()?.number.is_some_and(|number| state.inflight.holds(Inflight::kept_id(number))) {
             return None; // so many between them were dropped that the id comes round again
         }
         let copy = state.queue.pop_front()?;
         state.live = state.live.saturating_sub(usize::from(!copy.from_store));
         state.bytes = state.bytes.saturating_sub(copy.cost());
+        if copy.from_store {
+            state.stored_bytes = state.stored_bytes.saturating_sub(copy.stored_cost(state.expiry > 0));
+        }
         if state.queue.is_empty() {
-            state.queue = VecDeque::new();
+            (state.queue, state.stored_bytes) = (VecDeque::new(), 0);
         }
         let id = match copy.qos {
             0 => 0,
@@ -382,6 +447,11 @@ impl Session {
         Some(writes)
     }
 
+    /// This QoS 2 packet id came, and its PUBREL has not.
+    pub fn is_receiving(&self, id: u16) -> bool {
+        self.state().received.contains(&id)
+    }
+
     /// QoS 2 publishes without PUBREL.
     pub fn receiving(&self) -> usize {
         self.state().received.len()
@@ -405,13 +475,14 @@ impl Session {
         state.over = true;
         let empty = State { over: true, attached: state.attached.clone(), ..State::default() };
         let state = std::mem::replace(&mut *state, empty);
-        let State { filters, queue, mut inflight, will, received, .. } = state;
+        let State { filters, queue, mut inflight, will, received, attached, .. } = state;
         let flights = inflight.take();
         let mut remains = Remains {
             filters: filters.into_iter().map(|(f, _)| f).collect(),
             will: will.map(|(_, will)| will),
             numbers: flights.iter().filter_map(|f| f.copy.as_ref()?.number).collect(),
             received,
+            client: attached,
             ..Remains::default()
         };
         // with QoS 2 the client may have it already: only it may get it again
@@ -472,11 +543,6 @@ impl Session {
         state.bytes + state.inflight.bytes()
     }
 
-    /// Its connection.
-    pub(super) fn client(&self) -> Option<Arc<Client>> {
-        self.state().attached.clone()
-    }
-
     /// How many of its subscriptions are shared ones.
     pub(super) fn shared(&self) -> usize {
         self.state().filters.iter().filter(|(filter, _)| crate::topics::shared(filter).is_some()).count()
@@ -492,6 +558,17 @@ impl Session {
     pub fn subscription(self: &Arc<Self>, options: Options) -> Subscription {
         Subscription { session: self.clone(), options }
     }
+}
+
+/// What becomes of a session whose connection is over.
+#[derive(Debug)]
+pub(in crate::door::mqtt) enum Detached {
+    /// It waits for the next one, or has one.
+    Stays,
+    /// It ends with it.
+    Ends,
+    /// It was over before; the will is due.
+    Void(Option<Will>),
 }
 
 /// How a client answered.
@@ -539,6 +616,8 @@ impl State {
     fn recount(&mut self) {
         self.live = self.queue.iter().filter(|c| !c.from_store).count();
         self.bytes = self.queue.iter().map(Copy::cost).sum();
+        let kept = self.expiry > 0;
+        self.stored_bytes = self.queue.iter().filter(|c| c.from_store).map(|c| c.stored_cost(kept)).sum();
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }

@@ -9,7 +9,7 @@ use super::*;
 use crate::domain::{ManualClock, Wall};
 use crate::door::credentials::tests::MapStore;
 use crate::door::mqtt::client::Room;
-use crate::door::mqtt::codec::Text;
+use crate::door::mqtt::codec::{PublishProps, Text};
 use crate::door::rights::Caller;
 use crate::topics::{Role, Who};
 
@@ -436,4 +436,118 @@ async fn a_part_of_the_gateway_that_is_not_wanted_any_more_leaves_nothing_behind
     let mut rig = rig.restarted().await;
     assert_eq!((rig.hub.figures().kept, rig.hub.figures().waiting), (1, 0), "the client of the same name stays");
     assert!(rig.open("b", false, 600).opened.present);
+}
+
+#[tokio::test]
+async fn a_session_that_outgrows_its_limit_is_over_also_while_its_client_is_connected() {
+    let mut rig = Rig::new().await;
+    let a = rig.open("a", false, 600);
+    rig.subscribe(&a, "t", 1);
+    for _ in 0..5 {
+        rig.publish("t", 1);
+    }
+    assert_eq!(a.client.ending(), Some(Ending::TooSlow));
+    assert!(a.take().is_none(), "nothing before the gap, and nothing after it");
+    // what its connection still does finds no session to change
+    rig.subscribe(&a, "u", 1);
+    a.session().set_expiry(600);
+    rig.leave(&a);
+    assert_eq!((rig.hub.figures().subscriptions, rig.hub.figures().kept), (0, 0));
+    assert!(!rig.open("a", false, 600).opened.present);
+    let mut rig = rig.restarted().await;
+    let a = rig.open("a", false, 600);
+    assert!(a.take().is_none(), "and no record is left of it");
+}
+
+#[tokio::test]
+async fn the_will_of_a_session_that_is_dropped_is_told() {
+    let mut rig = Rig::new().await;
+    let a = rig.open("a", false, 600);
+    rig.subscribe(&a, "t", 1);
+    assert!(rig.hub.leave(a.session(), a.client.link, Some(will(300))).is_none());
+    for _ in 0..5 {
+        rig.publish("t", 1);
+    }
+    assert_eq!(rig.hub.due(Instant::now()).len(), 1, "though its delay is not over");
+    assert!(rig.hub.due(Instant::now()).is_empty());
+}
+
+#[tokio::test]
+async fn a_copy_leaves_only_when_its_record_is_handed_to_the_store() {
+    let mut rig = Rig::new().await;
+    let a = rig.open("a", false, 600);
+    let message = Arc::new(rig.message("t", 1, false));
+    let copy = |qos| Copy {
+        message: message.clone(),
+        qos,
+        retain: false,
+        subscriptions: Vec::new(),
+        from_store: false,
+        share: None,
+        number: None,
+        again: false,
+    };
+    let mut writes = Batch::new();
+    assert_eq!(a.session().offer(copy(1), &mut writes), Offered::Recorded(1));
+    assert!(a.take().is_none());
+    assert!(a.session().release(1) && !a.session().release(1));
+    assert!(a.take().is_some());
+    // one that vanished in between leaves its record to nobody
+    assert_eq!(a.session().offer(copy(1), &mut writes), Offered::Recorded(2));
+    a.session().end();
+    assert!(!a.session().release(2));
+    assert_eq!(a.session().offer(copy(1), &mut writes), Offered::Gone);
+    assert!(a.session().attach(&a.client, 600).is_none());
+    assert!(
+        a.session().remember("t", Options { qos: 0, no_local: false, retain_as_published: false, id: None }).is_none()
+    );
+}
+
+#[tokio::test]
+async fn records_of_a_session_that_is_gone_are_removed_at_the_next_start() {
+    let mut rig = Rig::new().await;
+    let a = rig.open("a", false, 600);
+    rig.subscribe(&a, "t", 1);
+    rig.publish("t", 1);
+    let mut batch = Batch::new();
+    // as when the process is killed between the two
+    record::delete_session(&mut batch, &a.session().owner, &[], &[]);
+    rig.hub.keeper.note(batch);
+    let rig = rig.restarted().await;
+    let mut rig = rig.restarted().await;
+    let a = rig.open("a", false, 600);
+    rig.leave(&a);
+    let mut rig = rig.restarted().await;
+    assert!(rig.open("a", false, 600).take().is_none(), "an old message is not for a new session");
+}
+
+#[tokio::test]
+async fn who_asks_for_what_is_retained_again_and_again_and_does_not_read_is_dropped() {
+    let mut rig = Rig::new().await;
+    for topic in ["r/1", "r/2"] {
+        let payload = Bytes::from(vec![0; 4_000]);
+        let message = Message { payload, ..rig.message(topic, 1, true) };
+        rig.hub.dispatch(&Arc::new(message), Receipt::none());
+    }
+    let a = rig.open("a", false, 600);
+    for _ in 0..100 {
+        rig.subscribe(&a, "r/#", 1);
+    }
+    assert_eq!(a.client.ending(), Some(Ending::TooSlow));
+    assert_eq!(rig.hub.figures().kept, 0);
+    let b = rig.open("b", true, 0);
+    for _ in 0..3 {
+        rig.subscribe(&b, "r/#", 0);
+        assert!(b.take().is_some() && b.take().is_some() && b.take().is_none(), "who reads may ask again");
+    }
+}
+
+#[test]
+fn properties_count_as_what_they_take() {
+    let text = |n: usize| Text::new(Bytes::from(vec![b'x'; n])).unwrap();
+    let props = PublishProps { user: vec![(text(1_000), text(2_000))], ..PublishProps::default() };
+    let plain = Message::new("t", Bytes::new(), 0, false);
+    let with = Message { props: Some(Box::new(props.clone())), ..plain.clone() };
+    assert!(with.cost() >= plain.cost() + 3_000);
+    assert_eq!(props.detached(), props);
 }

@@ -177,3 +177,29 @@ async fn a_large_image_arrives_whole_and_a_larger_one_ends_the_connection() {
     assert_eq!(peer.next().await, Some((0xE0, vec![0x95])));
     fixture.stop().await;
 }
+
+#[tokio::test]
+async fn a_qos_2_publish_that_nobody_took_is_handed_on_when_it_comes_again() {
+    let mut settings = local();
+    settings.limits.stuck = crate::domain::Span::ms(100);
+    let mut fixture = Fixture::with(settings).await;
+    let mut connect = fixture.connect_packet(Version::V4, "dev1", "a", 60);
+    connect[9] &= !2; // its session is kept
+    fixture.close_lane();
+    let mut first = fixture.raw().await;
+    first.send(&connect).await;
+    first.packet().await;
+    first.publish("device/dev1/control", &typed("twice"), 2, 7).await;
+    until("it is read", || fixture.metrics.packets("in", "publish") == 1).await;
+    drop(first);
+    until("it is gone", || fixture.metrics.connections_of(Listener::Tcp) == 0).await;
+    fixture.open_lane(10);
+    let mut again = fixture.raw().await;
+    again.send(&connect).await;
+    assert_eq!(again.packet().await, (0x20, vec![1, 0]));
+    let head = PublishHead { dup: true, qos: 2, id: 7, ..PublishHead::default() };
+    again.publish_with("device/dev1/control", &typed("twice"), head).await;
+    fixture.uplink().await.receipt.settle(Settled::Taken);
+    assert_eq!(again.packet().await, (0x50, vec![0, 7]));
+    fixture.stop().await;
+}

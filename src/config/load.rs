@@ -54,7 +54,8 @@ pub fn parse(file: &str, text: &str) -> Result<Config, ConfigError> {
         remove(&mut parsed.value, &problem.key);
     }
     let config = by_types(&mut parsed.value, &mut problems);
-    let checked = config.check("");
+    let mut checked = config.check("");
+    checked.extend(config.check_together());
     problems.extend(checked.into_iter().filter(|new| !told(&parsed, &problems, &new.key)).collect::<Vec<_>>());
 
     let mut complaints = std::mem::take(&mut parsed.complaints);

@@ -12,7 +12,7 @@ mod reference;
 mod schema;
 mod text;
 
-use crate::domain::Problem;
+use crate::domain::{ByteSize, Problem};
 
 pub use complaint::{Complaint, ConfigError};
 pub use example::example;
@@ -109,6 +109,28 @@ impl Config {
         self.models.folder(&self.gateway.data_dir)
     }
 
+    /// What no part sees alone: what waits for bridges takes from the memory of all clients, and is never dropped
+    /// for them. A quarter at least is left to those.
+    fn check_together(&self) -> Vec<Problem> {
+        let memory = self.mqtt.limits.memory;
+        let bridges: Vec<_> = self.bridges.0.iter().filter(|bridge| bridge.enabled && !bridge.out.is_empty()).collect();
+        let queues = bridges.iter().fold(0_u64, |sum, bridge| sum.saturating_add(bridge.queue.bytes.0));
+        if queues <= memory.0 - memory.0 / 4 {
+            return Vec::new();
+        }
+        let what = format!(
+            "the queues of {} together may take {} of mqtt.limits.memory ({memory}): while the other brokers are away, \
+             nothing would be left to devices",
+            if bridges.len() == 1 { "the bridge".to_owned() } else { format!("{} bridges", bridges.len()) },
+            ByteSize(queues)
+        );
+        // rounded up to whole megabytes
+        let enough = ByteSize::mb(queues.saturating_mul(4).div_ceil(3).div_ceil(1 << 20));
+        let remedy =
+            format!("set mqtt.limits.memory to \"{enough}\" or more, or make queue.bytes of the bridges smaller");
+        vec![Problem::new("bridges", what, remedy)]
+    }
+
     /// `[engine]`, with what it takes from other parts filled in.
     pub fn engine(&self) -> crate::engine::Settings {
         let mut engine = self.engine.clone();
@@ -121,4 +143,33 @@ impl Config {
 /// `key` inside `table`.
 fn join(table: &str, key: &str) -> String {
     if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+    use super::*;
+
+    /// `count` bridges with queues of a size, and the memory of all clients.
+    fn bridges(count: usize, queue: &str, memory: &str) -> Result<Config, ConfigError> {
+        let bridge = |n| {
+            format!(
+                "[[bridges]]\nname = \"b{n}\"\nhost = \"b{n}.example\"\nout = [{{ filter = \"a/#\" }}]\n\
+                 queue = {{ bytes = \"{queue}\" }}\n"
+            )
+        };
+        let bridges: String = (0..count).map(bridge).collect();
+        parse("voxgate.toml", &format!("[mqtt.limits]\nmemory = \"{memory}\"\n{bridges}"))
+    }
+
+    #[test]
+    fn bridges_whose_queues_would_leave_devices_no_memory_are_refused_with_what_is_enough() {
+        bridges(3, "64MB", "256MB").unwrap();
+        bridges(1, "192MB", "256MB").unwrap();
+        for (count, queue, enough) in [(4, "64MB", "342MB"), (1, "256MB", "342MB")] {
+            let error = bridges(count, queue, "256MB").unwrap_err().to_string();
+            assert!(error.contains("bridges") && error.contains("256MB") && error.contains(enough), "{error}");
+            bridges(count, queue, enough).unwrap();
+        }
+    }
 }

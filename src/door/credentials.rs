@@ -124,6 +124,13 @@ struct Known {
     revoked: bool,
 }
 
+impl Known {
+    /// Nobody changed the record since the other was read.
+    fn is(&self, other: &Self) -> bool {
+        self.who == other.who && Arc::ptr_eq(&self.verifier, &other.verifier)
+    }
+}
+
 /// The credentials. Share them as an `Arc`.
 pub struct Credentials {
     store: Arc<dyn Store>,
@@ -213,6 +220,11 @@ impl Credentials {
     /// A number that grows with every change: whoever holds an admitted identity asks [`Credentials::who`] again.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()
+    }
+
+    /// The number itself: who came in while it stood is still who he was then.
+    pub fn generation(&self) -> u64 {
+        *self.generation.borrow()
     }
 
     fn changed_now(&self) {

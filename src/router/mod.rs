@@ -3,10 +3,11 @@
 //! Knows which devices have a session in memory and nothing of what is in one. A session that rests
 //! closes its lanes; a message that finds them closed starts the next actor, so nothing falls between.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,13 +16,11 @@ use crate::delivery::Delivery;
 use crate::domain::{
     AudioPacket, Body, ControlKind, DeviceId, Downlink, Ingress, Link, LinkId, Message, Origin, Uplink,
 };
-use crate::session::{Handle, Info, LanesClosed, Notice, Parts, start};
+use crate::session::{Handle, Info, Lanes, LanesClosed, Notice, Parts, Starting, start};
 use crate::store::records::{inboxes, outboxes};
 
 /// The name of the session that only the watchdog asks.
 const CANARY: &str = "voxgate.canary";
-/// Most messages of an earlier run that are looked through.
-const MANY: usize = 1_000;
 /// Notices that wait for a session.
 const NOTICES: usize = 16;
 
@@ -44,6 +43,8 @@ pub struct Router {
 
 struct Inner {
     sessions: Mutex<HashMap<DeviceId, Handle>>,
+    /// Whose sessions had no room for a notice; locked after `sessions`.
+    untold: Mutex<HashSet<DeviceId>>,
     delivery: Arc<Delivery>,
     parts: Arc<Parts>,
     tasks: TaskTracker,
@@ -53,7 +54,14 @@ struct Inner {
 impl Router {
     /// No session yet. Sessions end when `stop` is cancelled.
     pub fn new(delivery: Arc<Delivery>, parts: Arc<Parts>, stop: CancellationToken) -> Self {
-        let inner = Inner { sessions: Mutex::default(), delivery, parts, tasks: TaskTracker::new(), stop };
+        let inner = Inner {
+            sessions: Mutex::default(),
+            untold: Mutex::default(),
+            delivery,
+            parts,
+            tasks: TaskTracker::new(),
+            stop,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -122,46 +130,107 @@ impl Inner {
 
     /// The session of a device; started if there is none (or it has just gone to rest).
     fn session(self: &Arc<Self>, device: &DeviceId) -> Handle {
-        let mut sessions = self.sessions();
-        if let Some(handle) = sessions.get(device).filter(|handle| !handle.lanes.is_closed()) {
-            return handle.clone();
+        self.session_of(&mut self.sessions(), device)
+    }
+
+    fn session_of(self: &Arc<Self>, sessions: &mut HashMap<DeviceId, Handle>, device: &DeviceId) -> Handle {
+        if let Some(handle) = alive(sessions, device) {
+            return handle;
         }
         let (notices_tx, notices) = mpsc::channel(NOTICES);
         let online = self.delivery.is_connected(device);
         let (handle, actor) = start(device.clone(), Arc::clone(&self.parts), notices_tx, notices, online);
         sessions.insert(device.clone(), handle.clone());
-        drop(sessions);
-        let router = Arc::clone(self);
-        let device = device.clone();
-        let lanes = Arc::clone(&handle.lanes);
-        self.tasks.spawn(async move {
-            router.parts.metrics.began();
-            let ended = actor.run(router.stop.clone()).await;
-            router.parts.metrics.ended(ended.is_err());
-            if ended.is_err() {
-                tracing::error!(%device, "a session ended by a fault of ours; the next message opens a new one");
-            }
-            // what still waits is refused by dropping its receipts
-            drop(lanes.close());
-            let mut sessions = router.sessions();
-            if sessions.get(&device).is_some_and(|known| Arc::ptr_eq(&known.lanes, &lanes)) {
-                sessions.remove(&device);
-            }
-            drop(sessions);
-            if ended.is_err() {
-                router.tell_the_fault(&device);
-            }
-        });
+        let run = Arc::clone(self).run(device.clone(), actor, Arc::clone(&handle.lanes));
+        self.tasks.spawn(run);
         handle
+    }
+
+    async fn run(self: Arc<Self>, device: DeviceId, actor: Starting, lanes: Arc<Lanes>) {
+        self.parts.metrics.began();
+        let ended = actor.run(self.stop.clone()).await;
+        self.parts.metrics.ended(ended.is_err());
+        if ended.is_err() {
+            tracing::error!(%device, "a session ended by a fault of ours; the next message opens a new one");
+        }
+        // what still waits is refused by dropping its receipts
+        drop(lanes.close());
+        self.forget(&device, &lanes);
+        if ended.is_err() {
+            self.tell_the_fault(&device);
+        } else {
+            // the device may have come back in the moment in which its session went to rest, and was not heard
+            self.wake_for_what_waits(&device).await;
+        }
+    }
+
+    /// Tells a session of a link; the caller holds the sessions. One whose queue is full is told later what is true then.
+    fn notify(self: &Arc<Self>, handle: &Handle, device: &DeviceId, notice: Notice) {
+        if !matches!(handle.notices.try_send(notice), Err(TrySendError::Full(_))) {
+            return;
+        }
+        if self.untold().insert(device.clone()) {
+            let (router, device) = (Arc::clone(self), device.clone());
+            self.tasks.spawn(async move { router.tell_later(&device).await });
+        }
+    }
+
+    async fn tell_later(&self, device: &DeviceId) {
+        loop {
+            let handle = {
+                let sessions = self.sessions();
+                let Some(handle) = alive(&sessions, device) else {
+                    // the next session begins with what is true
+                    self.untold().remove(device);
+                    return;
+                };
+                handle
+            };
+            let Ok(room) = handle.notices.reserve().await else {
+                // it is ending
+                tokio::task::yield_now().await;
+                continue;
+            };
+            let sessions = self.sessions();
+            self.untold().remove(device);
+            room.send(if self.delivery.is_connected(device) { Notice::Online } else { Notice::Offline });
+            drop(sessions);
+            return;
+        }
+    }
+
+    fn untold(&self) -> MutexGuard<'_, HashSet<DeviceId>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self, device: &DeviceId, lanes: &Arc<Lanes>) {
+        let mut sessions = self.sessions();
+        if sessions.get(device).is_some_and(|known| Arc::ptr_eq(&known.lanes, lanes)) {
+            sessions.remove(device);
+        }
+    }
+
+    /// Starts the session of a device that is connected and for which something waits.
+    async fn wake_for_what_waits(self: &Arc<Self>, device: &DeviceId) {
+        let wanted = || !self.stop.is_cancelled() && self.delivery.is_connected(device);
+        if !wanted() || !self.something_waits(device).await {
+            return;
+        }
+        let mut sessions = self.sessions();
+        // looked at again while nobody can leave: it may have gone meanwhile
+        if wanted() {
+            let handle = self.session_of(&mut sessions, device);
+            self.notify(&handle, device, Notice::Online);
+        }
     }
 
     /// An earlier run, or somebody while the device was away, left something for it.
     async fn something_waits(&self, device: &DeviceId) -> bool {
         let store = &*self.parts.store;
         let outbox = outboxes::list(store, device, 1).await;
-        let inbox = inboxes::list(store, MANY).await;
+        let inbox = inboxes::list(store, device, 1).await;
         match (outbox, inbox) {
-            (Ok(outbox), Ok(inbox)) => !outbox.is_empty() || inbox.iter().any(|message| message.device == *device),
+            (Ok(outbox), Ok(inbox)) => !outbox.is_empty() || !inbox.is_empty(),
             // the session says what is wrong
             _ => true,
         }
@@ -183,42 +252,37 @@ impl Inner {
         // a device without a link waits for nothing
         let _ = self.parts.sink.send(device, lost);
     }
+}
 
-    fn tell(self: &Arc<Self>, device: &DeviceId, notice: Notice) {
-        let known = self.sessions().get(device).cloned();
-        // without a session there is nobody to tell; a full queue is that of a session which is told anyway
-        if let Some(handle) = known
-            && handle.notices.try_send(notice).is_err()
-        {
-            tracing::debug!(%device, "a session did not take a notice");
-        }
-    }
+/// The session that still takes messages.
+fn alive(sessions: &HashMap<DeviceId, Handle>, device: &DeviceId) -> Option<Handle> {
+    sessions.get(device).filter(|handle| !handle.lanes.is_closed()).cloned()
 }
 
 impl Ingress for Router {
     fn link_up(&self, device: &DeviceId, link: Arc<dyn Link>) {
+        // what is true and what the session hears change in one step: it hears of links in their true order
+        let sessions = self.inner.sessions();
         self.inner.delivery.link_up(device, link);
-        let known = self.inner.sessions().get(device).is_some_and(|handle| !handle.lanes.is_closed());
-        if known {
-            return self.inner.tell(device, Notice::Online);
+        if let Some(handle) = alive(&sessions, device) {
+            return self.inner.notify(&handle, device, Notice::Online);
         }
+        drop(sessions);
         // a device that says nothing, and for which nothing waits, needs no session
         let (inner, device) = (Arc::clone(&self.inner), device.clone());
-        self.inner.tasks.spawn(async move {
-            if inner.something_waits(&device).await && inner.delivery.is_connected(&device) {
-                inner.session(&device);
-                inner.tell(&device, Notice::Online);
-            }
-        });
+        self.inner.tasks.spawn(async move { inner.wake_for_what_waits(&device).await });
     }
 
     fn link_down(&self, device: &DeviceId, link: LinkId) {
+        let sessions = self.inner.sessions();
         let (was_primary, left) = self.inner.delivery.link_down(device, link);
+        // without a session there is nobody to tell
+        let Some(handle) = alive(&sessions, device) else { return };
         if was_primary {
-            self.inner.tell(device, Notice::LinkLost(link));
+            self.inner.notify(&handle, device, Notice::LinkLost(link));
         }
         if left == 0 {
-            self.inner.tell(device, Notice::Offline);
+            self.inner.notify(&handle, device, Notice::Offline);
         }
     }
 
@@ -257,3 +321,6 @@ impl Ingress for Router {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

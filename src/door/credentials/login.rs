@@ -17,6 +17,9 @@ use super::{Credentials, CredentialsError, Known, PeerCertificate, backoff};
 use crate::store::records::{Device, devices};
 use crate::topics::Who;
 
+/// A record that changes so often during one login is not waited for.
+const CHECKS: usize = 3;
+
 /// What a client shows. Its Debug hides the password.
 #[derive(Clone, Copy)]
 pub struct Attempt<'a> {
@@ -86,17 +89,29 @@ impl Credentials {
 
     async fn by_password(&self, user: &str, attempt: Attempt<'_>, since: Instant) -> Result<Identity, Denied> {
         let (password, address) = (attempt.password.unwrap_or_default(), attempt.address);
-        let known = self.get(user).filter(|known| !known.revoked);
-        let secret_fits = self.secret_fits(user, password, known.as_ref());
-        let (fits, result) = match &known {
-            Some(known) if known.verifier.is_slow() => {
-                (self.chosen_fits(user, password, known, address).await?, "password")
+        let mut known = self.get(user).filter(|known| !known.revoked);
+        for _ in 0..CHECKS {
+            let secret_fits = self.secret_fits(user, password, known.as_ref());
+            let (fits, result) = match &known {
+                Some(known) if known.verifier.is_slow() => {
+                    (self.chosen_fits(user, password, known, address).await?, "password")
+                }
+                _ => (secret_fits, "secret"),
+            };
+            let Some(checked) = known.filter(|_| fits) else {
+                known = None;
+                break;
+            };
+            known = self.get(user).filter(|now| !now.revoked);
+            if known.as_ref().is_some_and(|now| now.is(&checked)) {
+                self.metrics.login(result);
+                return Ok(Identity { who: checked.who, user: user.into() });
             }
-            _ => (secret_fits, "secret"),
-        };
-        if let Some(known) = known.filter(|_| fits) {
-            self.metrics.login(result);
-            return Ok(Identity { who: known.who, user: user.into() });
+            // it was changed or renewed meanwhile: what counts is what it is now
+        }
+        if known.is_some() {
+            self.metrics.login("busy");
+            return Err(Denied::Busy);
         }
         self.metrics.login("wrong");
         let delay = self.backoff.failed(address, user);

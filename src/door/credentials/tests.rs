@@ -256,6 +256,29 @@ async fn a_changed_password_counts_at_once_and_is_told() {
     assert_eq!(credentials.who("dev1"), None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_password_that_is_changed_during_a_login_does_not_get_in() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(MapStore::default()));
+    let credentials = open(&store, dir.path()).await.unwrap();
+    let anew = "a new horse battery";
+    credentials.put_device(&device("dev1"), chosen(CORRECT), false).await.unwrap();
+    // who was wrong lately waits for its turn
+    assert_eq!(who(&credentials, "dev1", "a guess").await, None);
+    assert!(who(&credentials, "dev1", CORRECT).await.is_some());
+    let mut login = Box::pin(who(&credentials, "dev1", CORRECT));
+    assert!(futures::poll!(login.as_mut()).is_pending());
+    credentials.reload().await.unwrap();
+    assert_eq!(login.await, Some(Who::Device(device("dev1"))), "read anew, and the same");
+    let mut login = Box::pin(who(&credentials, "dev1", CORRECT));
+    assert!(futures::poll!(login.as_mut()).is_pending());
+    credentials.change_device(&device("dev1"), chosen(anew)).await.unwrap();
+    assert_eq!(login.await, None, "changed");
+    let mut login = Box::pin(who(&credentials, "dev1", anew));
+    assert!(futures::poll!(login.as_mut()).is_pending());
+    credentials.remove_device(&device("dev1")).await.unwrap();
+    assert_eq!(login.await, None, "removed");
+}
+
 fn certificate(cn: Option<&str>, san: &[&str]) -> PeerCertificate {
     let alt_names = san.iter().map(|name| (*name).to_owned()).collect();
     PeerCertificate { common_name: cn.map(str::to_owned), alt_names, fingerprint: "00".into() }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -221,9 +221,9 @@ impl Gate {
                 }
                 _ = tick.tick() => {}
             }
-            for (owner, will) in self.broker.due(Instant::now()) {
-                self.publish_will(&owner, None, will).await;
-            }
+            // together: the house waits for the slowest of them, not for all in turn
+            let due = self.broker.due(Instant::now()).into_iter();
+            join_all(due.map(async |(owner, will)| self.publish_will(&owner, None, will).await)).await;
             let figures = self.broker.figures();
             self.metrics.figures(&figures);
             sys.publish(&self, &figures, Instant::now());

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::broker::Visit;
 use super::client::{Client, Room};
 use super::codec::{self, CodecError, ConnackProps, Connect, Version, reason};
+use super::ending::Ending;
 use super::gate::Gate;
 use super::hub::{self, Flight, NEVER, Opened};
 use super::registry::Refused;
@@ -143,7 +144,9 @@ async fn admit(gate: &Arc<Gate>, connect: &Connect, arrival: &Arrival) -> Result
     if connect.extended_auth {
         return Err((reason::BAD_AUTH_METHOD, "auth_method"));
     }
-    let Identity { who, user } = identify(gate, connect, arrival).await?;
+    let generation = gate.credentials.generation();
+    let identity = identify(gate, connect, arrival).await?;
+    let Identity { who, user } = identity.clone();
     let link = gate.next_link();
     let (id, assigned) = client_id(connect, link.0)?;
     let caller = Caller { who, user, client: id.as_str().into() };
@@ -167,6 +170,15 @@ async fn admit(gate: &Arc<Gate>, connect: &Connect, arrival: &Arrival) -> Result
     if let Some(old) = admission.replaces {
         // what it still has under way must be handed on before the newcomer's; it is given up after a while
         let _ = tokio::time::timeout(TAKEOVER, old.left.cancelled()).await;
+    }
+    // a change before it was registered ended nobody; from then on it is ended like all others
+    if gate.credentials.generation() != generation && identify(gate, connect, arrival).await? != identity {
+        return Err((reason::NOT_AUTHORIZED, "changed"));
+    }
+    match client.ending() {
+        None => {}
+        Some(Ending::Closed(_)) => return Err((reason::NOT_AUTHORIZED, "ended")),
+        Some(ending) => return Err((reason::SERVER_BUSY, ending.name())),
     }
     let expiry = session_expiry(gate, connect, assigned.is_some());
     let opened = gate.broker.open(Visit { owner: caller, clean: connect.clean, expiry, queue }, &client);

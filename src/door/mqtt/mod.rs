@@ -189,14 +189,15 @@ impl DoorControl {
 
     /// Ends all connections of a device, as when it is removed.
     pub fn end_device(&self, device: &DeviceId, reason: &'static str) {
-        self.0.broker.forget_user(device.as_str());
+        // in this order: who is just coming in sees that he is ended, and leaves no session behind
         self.0.registry.end_device(device, Ending::Closed(reason));
+        self.0.broker.forget_user(device.as_str());
     }
 
     /// Ends all connections of an operator, as when he is removed.
     pub fn end_operator(&self, name: &str, reason: &'static str) {
-        self.0.broker.forget_user(name);
         self.0.registry.end_user(name, Ending::Closed(reason));
+        self.0.broker.forget_user(name);
     }
 }
 

@@ -130,9 +130,9 @@ pub fn release(batch: &mut Batch, message: &Inbox) -> Result<(), StoreError> {
     put(batch, &Inbox { attempts: message.attempts.saturating_sub(1), ..message.clone() })
 }
 
-/// What was not done, of all devices, at most `limit`.
-pub async fn list(store: &dyn Store, limit: usize) -> Result<Vec<Inbox>, StoreError> {
-    list_json(store, Key::new(Space::Inbox), limit).await
+/// What was not done of a device's, oldest first, at most `limit`.
+pub async fn list(store: &dyn Store, device: &DeviceId, limit: usize) -> Result<Vec<Inbox>, StoreError> {
+    list_json(store, of_device(Space::Inbox, device), limit).await
 }
 
 /// What was put aside, of all devices, at most `limit`.

@@ -134,7 +134,9 @@ async fn a_quarantined_message_can_be_tried_again() {
     let mut batch = Batch::new();
     assert!(inboxes::retry_quarantined(&*store, &mut batch, &cane(), 7).await.unwrap());
     store.commit(batch).await.unwrap();
-    assert_eq!(inboxes::list(&*store, 9).await.unwrap(), vec![Inbox { attempts: 0, ..sos() }]);
+    assert_eq!(inboxes::list(&*store, &cane(), 9).await.unwrap(), vec![Inbox { attempts: 0, ..sos() }]);
+    let other = DeviceId::parse("can").unwrap();
+    assert!(inboxes::list(&*store, &other, 9).await.unwrap().is_empty(), "each device has its own");
     assert!(inboxes::list_quarantined(&*store, 9).await.unwrap().is_empty());
 }
 

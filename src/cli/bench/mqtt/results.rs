@@ -112,7 +112,10 @@ impl Found {
         let Some(other) = self.median(theirs, THEIRS, unit) else { return };
         let ratio = if other > 0.0 { mine / other } else { f64::INFINITY };
         let found = format!("{ratio:.2} times");
-        self.bar(format!("{ours}: at least {times} times mosquitto's"), found, ratio >= times);
+        // what full lanes shed reached the router, and stopped there
+        let shed = self.median(&format!("{ours}: shed by full lanes of sessions"), OURS, "%");
+        let shed = shed.map_or_else(String::new, |share| format!(" ({}% of it shed by full lanes)", number(share)));
+        self.bar(format!("{ours}: at least {times} times mosquitto's{shed}"), found, ratio >= times);
     }
 
     /// Ours must be at most so much.

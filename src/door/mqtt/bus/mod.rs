@@ -157,7 +157,8 @@ impl Bus {
             let mut credit = std::pin::pin!(self.credit.notified());
             credit.as_mut().enable();
             if self.off.load(Ordering::Acquire) {
-                return receipt.settle(Settled::Refused(Refusal::Quota));
+                // nobody has it: a publisher of 3.1.1 must not be told that somebody does
+                return receipt.settle(Settled::Refused(Refusal::Storage));
             }
             match self.admit(message, receipt, Class::Publish) {
                 Ok(()) => return,

@@ -106,7 +106,8 @@ async fn after_too_many_restarts_it_is_off_and_says_so_and_stops_nobody() {
     assert!(rig.bus.degraded());
     let (receipt, told) = Receipt::new();
     rig.bus.carry(message(1), receipt).await;
-    assert_eq!(told.await.unwrap(), Settled::Refused(Refusal::Quota));
+    let told = told.await.unwrap();
+    assert_eq!(told, Settled::Refused(Refusal::Storage), "nobody has it: 3.1.1 gets no yes");
     rig.bus.copy(message(2));
     Bulletins::publish(&*rig.bus, "gateway/gw/status", Bytes::from_static(b"x"), QoS::AtLeastOnce, true);
     rig.tracker.close();

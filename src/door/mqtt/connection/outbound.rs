@@ -126,7 +126,7 @@ impl<T: Transport> Connection<T> {
 
     fn fill_downlink(&mut self) -> bool {
         let Some((downlink, epoch)) = self.seat.client().take(self.out.is_empty()) else { return false };
-        let alias = self.encode_downlink(&downlink.packet);
+        let Some(alias) = self.encode_downlink(&downlink.packet) else { return true };
         if downlink.packet.kind == PacketKind::Audio {
             self.speaking = Some(Speaking { downlink, epoch, alias, begun: false });
         } else {
@@ -146,15 +146,21 @@ impl<T: Transport> Connection<T> {
         self.seat.gate().mirror(&packet.topic, &packet.payload, self.seat.session().number, true);
     }
 
-    fn encode_downlink(&mut self, packet: &LinkPacket) -> Option<(u16, bool)> {
+    /// The alias that it was sent with; none when it is larger than its client takes, and is dropped.
+    fn encode_downlink(&mut self, packet: &LinkPacket) -> Option<Option<(u16, bool)>> {
         // order matters more than the promise: what must arrive is sent again by its owner, not by this connection
         let id = self.seat.session().downlink_id(packet.qos as u8, self.room);
         let qos = if id > 0 { packet.qos as u8 } else { 0 };
         let alias = self.aliases.alias(&packet.topic);
         let head = PublishHead { qos, id, alias, ..PublishHead::default() };
-        codec::publish(&mut self.out, self.version, head, &packet.topic, &packet.payload);
+        let before = self.out.len();
+        let n = codec::publish(&mut self.out, self.version, head, &packet.topic, &packet.payload);
+        if n > self.max_packet_out {
+            self.too_large(before, &packet.topic, alias, id);
+            return None;
+        }
         self.sent(packet.payload.len());
-        alias
+        Some(alias)
     }
 
     fn encode_copy(&mut self, copy: &Copy, id: u16) {
@@ -177,10 +183,7 @@ impl<T: Transport> Connection<T> {
         let before = self.out.len();
         let n = codec::publish(&mut self.out, self.version, head, &message.topic, &message.payload);
         if n > self.max_packet_out {
-            self.out.truncate(before);
-            self.aliases.take_back(&message.topic, alias);
-            self.give_up(id);
-            self.seat.gate().metrics.dropped("client_max_packet");
+            self.too_large(before, &message.topic, alias, id);
         } else {
             self.sent(message.payload.len());
         }
@@ -190,6 +193,14 @@ impl<T: Transport> Connection<T> {
         let metrics = &self.seat.gate().metrics;
         metrics.packet_out("publish");
         metrics.payload_out.inc_by(payload as u64);
+    }
+
+    /// Takes out again what was encoded from `before` on: its client does not take packets of this size.
+    fn too_large(&mut self, before: usize, topic: &str, alias: Option<(u16, bool)>, id: u16) {
+        self.out.truncate(before);
+        self.aliases.take_back(topic, alias);
+        self.give_up(id);
+        self.seat.gate().metrics.dropped("client_max_packet");
     }
 
     /// A message that its client will not get.

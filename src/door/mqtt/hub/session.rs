@@ -591,12 +591,17 @@ impl State {
     /// Drops the oldest until a copy fits; else what becomes of the copy.
     fn make_room(&mut self, bound: Bound, copy: &Copy, owner: &Caller, writes: &mut Batch) -> Result<(), Offered> {
         let Bound { limits, refuse } = bound;
-        while self.live >= limits.packets || self.bytes + copy.cost() > limits.bytes {
+        // what never fits pushes nothing out
+        let never = copy.cost() > limits.bytes;
+        while never || self.live >= limits.packets || self.bytes + copy.cost() > limits.bytes {
             if refuse && copy.qos > 0 {
                 self.spilt.refused += 1;
                 return Err(Offered::Refused);
             }
             self.spilt.dropped += 1;
+            if never {
+                return Err(Offered::Taken);
+            }
             // what nobody was promised does not push out what somebody was
             let oldest = if copy.qos == 0 { None } else { self.queue.iter().position(|c| !c.from_store) };
             let Some(gone) = oldest.and_then(|at| self.queue.remove(at)) else { return Err(Offered::Taken) };

@@ -47,6 +47,27 @@ async fn a_qos_1_downlink_has_a_packet_id_and_a_full_queue_says_so() {
     fixture.stop().await;
 }
 
+#[tokio::test]
+async fn a_downlink_larger_than_its_client_takes_is_dropped_and_counted_and_the_next_arrives() {
+    let mut fixture = Fixture::new().await;
+    let mut body = [&text("MQTT")[..], &[5, 0xC2, 0, 60, 5, 0x27, 0, 0, 0, 64], &text("small")].concat();
+    body.extend([text("dev1"), text(fixture.secrets["dev1"].reveal())].concat());
+    let mut peer = fixture.raw().await;
+    peer.version = Version::V5;
+    peer.send(&packet(0x10, &body)).await;
+    assert_eq!(peer.packet().await.0, 0x20);
+    let link = fixture.link().await;
+    for (size, kind) in [(100, PacketKind::Control), (100, PacketKind::Audio), (3, PacketKind::Control)] {
+        let packet = LinkPacket { qos: QoS::AtLeastOnce, ..down("t", &vec![b'x'; size], kind) };
+        link.send(packet).unwrap();
+    }
+    let (_, arrived) = peer.packet().await;
+    assert!(arrived.ends_with(b"xxx") && arrived.len() < 64, "{arrived:?}");
+    assert_eq!(fixture.metrics.drops("client_max_packet"), 2);
+    peer.ping().await;
+    fixture.stop().await;
+}
+
 /// The peer does not read, the socket is full, the turn is cancelled: only what the kernel already has may follow.
 #[tokio::test]
 async fn no_stale_frame_leaves_after_audio_is_cleared() {

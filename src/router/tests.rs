@@ -209,9 +209,13 @@ async fn devices_that_come_and_go_all_the_time_leave_no_session_behind_and_find_
             tokio::time::sleep(Duration::from_micros(1_000 + 100 * round)).await;
             let links: Vec<_> = (0..DEVICES).map(|n| (n, rig.up(&device(n)))).collect();
             rig.until("all are here again", here).await;
-            links.iter().for_each(|(n, link)| rig.router.link_down(&device(*n), *link));
+            for (n, link) in &links {
+                rig.router.link_down(&device(*n), *link);
+            }
         } else {
-            links.iter().for_each(|(n, link)| rig.router.link_down(&device(*n), *link));
+            for (n, link) in &links {
+                rig.router.link_down(&device(*n), *link);
+            }
         }
         rig.until("all rest again", <[Info]>::is_empty).await;
     }

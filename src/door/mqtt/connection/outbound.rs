@@ -17,6 +17,9 @@ use crate::door::mqtt::socket::Transport;
 /// How much is encoded at once for a watcher.
 const BATCH: usize = 16 << 10;
 
+/// A packet is larger than its client takes, and was dropped.
+struct TooLarge;
+
 impl<T: Transport> Connection<T> {
     /// Turns settled receipts into acknowledgements.
     pub(super) fn poll_owed(&mut self, cx: &mut Context<'_>) -> bool {
@@ -126,7 +129,7 @@ impl<T: Transport> Connection<T> {
 
     fn fill_downlink(&mut self) -> bool {
         let Some((downlink, epoch)) = self.seat.client().take(self.out.is_empty()) else { return false };
-        let Some(alias) = self.encode_downlink(&downlink.packet) else { return true };
+        let Ok(alias) = self.encode_downlink(&downlink.packet) else { return true };
         if downlink.packet.kind == PacketKind::Audio {
             self.speaking = Some(Speaking { downlink, epoch, alias, begun: false });
         } else {
@@ -146,8 +149,8 @@ impl<T: Transport> Connection<T> {
         self.seat.gate().mirror(&packet.topic, &packet.payload, self.seat.session().number, true);
     }
 
-    /// The alias that it was sent with; none when it is larger than its client takes, and is dropped.
-    fn encode_downlink(&mut self, packet: &LinkPacket) -> Option<Option<(u16, bool)>> {
+    /// The alias that it was sent with.
+    fn encode_downlink(&mut self, packet: &LinkPacket) -> Result<Option<(u16, bool)>, TooLarge> {
         // order matters more than the promise: what must arrive is sent again by its owner, not by this connection
         let id = self.seat.session().downlink_id(packet.qos as u8, self.room);
         let qos = if id > 0 { packet.qos as u8 } else { 0 };
@@ -157,10 +160,10 @@ impl<T: Transport> Connection<T> {
         let n = codec::publish(&mut self.out, self.version, head, &packet.topic, &packet.payload);
         if n > self.max_packet_out {
             self.too_large(before, &packet.topic, alias, id);
-            return None;
+            return Err(TooLarge);
         }
         self.sent(packet.payload.len());
-        Some(alias)
+        Ok(alias)
     }
 
     fn encode_copy(&mut self, copy: &Copy, id: u16) {

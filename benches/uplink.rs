@@ -33,7 +33,7 @@ use voxgate::audio::{VadModel, Workers};
 use voxgate::config::Config;
 use voxgate::delivery::{self, Delivery};
 use voxgate::domain::{
-    Body, Bulletins, Clock, Control, ControlKind, DeviceId, Event, Ingress, LinkId, Origin, QoS, Receipt, Stream,
+    Body, Bulletins, Clock, Control, ControlKind, DeviceId, Event, Ingress, LinkId, Origin, Path, QoS, Receipt, Stream,
     SystemClock, Uplink,
 };
 use voxgate::lifelog::{self, Lifelog};
@@ -143,7 +143,7 @@ impl Rig {
         let vad = VadModel::load(silero().as_deref(), &config.voice.vad);
         let vad_name = vad.name();
         let table = Arc::new(Table::builtin("bench").unwrap());
-        let delivery = Arc::new(Delivery::new(table, delivery::Metrics::register(&mut registry)));
+        let delivery = Arc::new(Delivery::new(table, None, delivery::Metrics::register(&mut registry)));
         let parts = session::Parts {
             settings: config.session.clone(),
             ears: EarParts {
@@ -173,7 +173,7 @@ impl Rig {
 
     fn origin(&self, device: usize, arrival: u64) -> Origin {
         let device = self.devices[device].clone();
-        Origin { device, link: LinkId(1), arrival, at: self.clock.mono(), dialect: NATIVE }
+        Origin { device, link: LinkId(1), arrival, at: self.clock.mono(), dialect: NATIVE, path: Path::Connection }
     }
 
     /// What the door does with the bytes of an audio packet, once it knows whose they are.

@@ -18,7 +18,7 @@ use crate::audio::{VadModel, Workers};
 use crate::bridge::Bridges;
 use crate::config::Config;
 use crate::delivery::Delivery;
-use crate::domain::Ingress;
+use crate::domain::{Arrivals, Ingress};
 use crate::door::credentials::{self, Credentials};
 use crate::door::mqtt::{Bus, BusParts, Door};
 use crate::door::rights::Rights;
@@ -105,7 +105,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         metrics: metrics.voice,
     });
 
-    let delivery = Arc::new(Delivery::new(Arc::clone(&table), metrics.delivery));
+    let delivery = Arc::new(Delivery::new(Arc::clone(&table), None, metrics.delivery));
     let intake = Images::new(Arc::clone(&lifelog), Arc::clone(&clock));
     let parts = session::Parts {
         settings: config.session.clone(),
@@ -147,6 +147,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
             rights: Arc::clone(&rights),
             bus: bus.clone(),
             clock: Arc::clone(&clock),
+            arrivals: Arrivals::default(),
             metrics: metrics.mqtt,
         },
     )?;

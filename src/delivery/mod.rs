@@ -3,7 +3,8 @@
 //! Knows which connections each device has and which of them is the primary: the last one that said
 //! hello or sent audio. Pipelines and sessions see this room as a [`DownlinkSink`]; what must arrive
 //! even when no link is there waits in the store's outbox, which the session sends from. Copies for
-//! watchers are the door's.
+//! watchers are the door's. Where a dialect has no topic for speech, speech goes as datagrams, through a
+//! channel that the answer to a hello opens.
 
 mod metrics;
 
@@ -13,10 +14,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use metrics::Metrics;
 
 use crate::domain::{
-    DeviceId, Downlink, DownlinkSink, Link, LinkId, LinkPacket, NoRoom, PacketKind, QoS, SendError, Stream,
+    Datagrams, DeviceId, Downlink, DownlinkSink, Link, LinkId, LinkPacket, Message, NoRoom, PacketKind, SendError,
+    SpokenFrame, Stream,
 };
 use crate::topics::Table;
 use crate::wire;
+
+/// What a device speaks that nobody knows anything about.
+const PLAIN: &str = "native";
 
 #[derive(Debug)]
 struct Connected {
@@ -31,17 +36,26 @@ impl Connected {
     }
 }
 
+/// Where a device's downlinks go now.
+struct Route {
+    link: Arc<dyn Link>,
+    dialect: &'static str,
+    /// Its dialect has no topic for speech, and the link nothing but topics.
+    datagrams: bool,
+}
+
 /// The live links of all devices.
 pub struct Delivery {
     devices: Mutex<HashMap<DeviceId, Connected>>,
     table: Arc<Table>,
+    datagrams: Option<Arc<dyn Datagrams>>,
     metrics: Metrics,
 }
 
 impl Delivery {
-    /// No device is connected yet.
-    pub fn new(table: Arc<Table>, metrics: Metrics) -> Self {
-        Self { devices: Mutex::default(), table, metrics }
+    /// No device is connected yet. Without `datagrams` there is nowhere for the speech of dialects that need them.
+    pub fn new(table: Arc<Table>, datagrams: Option<Arc<dyn Datagrams>>, metrics: Metrics) -> Self {
+        Self { devices: Mutex::default(), table, datagrams, metrics }
     }
 
     fn devices(&self) -> MutexGuard<'_, HashMap<DeviceId, Connected>> {
@@ -55,8 +69,11 @@ impl Delivery {
         let connected = devices.entry(device.clone()).or_insert_with(|| Connected {
             links: Vec::new(),
             primary: 0,
-            dialect: "native",
+            dialect: PLAIN,
         });
+        if let Some(dialect) = link.dialect() {
+            connected.dialect = dialect;
+        }
         connected.links.push(link);
         connected.primary = connected.links.len() - 1;
     }
@@ -105,40 +122,84 @@ impl Delivery {
         self.devices().contains_key(device)
     }
 
-    fn primary(&self, device: &DeviceId) -> Option<(Arc<dyn Link>, &'static str)> {
+    fn route(&self, device: &DeviceId) -> Option<Route> {
         let devices = self.devices();
         let connected = devices.get(device)?;
-        connected.primary().map(|link| (Arc::clone(link), connected.dialect))
+        let (link, dialect) = (Arc::clone(connected.primary()?), connected.dialect);
+        let datagrams = link.has_topics() && !self.table.has_downlink(dialect, Stream::Audio);
+        Some(Route { link, dialect, datagrams })
     }
-}
 
-impl DownlinkSink for Delivery {
-    fn send(&self, device: &DeviceId, downlink: Downlink) -> Result<(), NoRoom> {
-        let (link, dialect) = self.primary(device).ok_or(NoRoom)?;
-        let (stream, kind, qos) = match &downlink {
-            Downlink::Control { .. } => (Stream::Control, PacketKind::Control, QoS::AtLeastOnce),
-            Downlink::Audio(_) => (Stream::Audio, PacketKind::Audio, QoS::AtMostOnce),
-        };
-        let topic = self.table.downlink(dialect, stream, device).ok_or(NoRoom)?;
-        let packet = LinkPacket { topic, payload: wire::encode(dialect, &downlink), qos, kind };
-        match link.send(packet) {
+    /// The answer to a hello of a device whose speech goes as datagrams says where.
+    fn offer(&self, device: &DeviceId, route: &Route, downlink: &mut Downlink) -> Result<(), NoRoom> {
+        if let Downlink::Control { message: Message::HelloAck(ack), .. } = downlink {
+            let open = |datagrams: &Arc<dyn Datagrams>| datagrams.open(device, &*route.link, route.dialect);
+            let offer = self.datagrams.as_ref().and_then(open);
+            ack.media = Some(offer.ok_or(NoRoom)?);
+        }
+        Ok(())
+    }
+
+    fn speak(&self, device: &DeviceId, frame: &SpokenFrame) -> Result<(), NoRoom> {
+        let datagrams = self.datagrams.as_ref().ok_or(NoRoom)?;
+        self.note(PacketKind::Audio, datagrams.send(device, frame))
+    }
+
+    fn close_datagrams(&self, device: &DeviceId) {
+        if let Some(datagrams) = &self.datagrams {
+            datagrams.close(device, None);
+        }
+    }
+
+    fn note(&self, kind: PacketKind, sent: Result<(), SendError>) -> Result<(), NoRoom> {
+        match sent {
             Ok(()) => {
                 self.metrics.sent(kind);
                 Ok(())
             }
             Err(error) => {
                 self.metrics.refused(kind, error);
-                if error == SendError::Full && kind == PacketKind::Control {
-                    // control is never dropped silently: a device that does not read it is cut off and re-syncs
-                    link.close("does not read its downlink");
-                }
                 Err(NoRoom)
             }
         }
     }
+}
+
+impl DownlinkSink for Delivery {
+    fn send(&self, device: &DeviceId, mut downlink: Downlink) -> Result<(), NoRoom> {
+        let route = self.route(device).ok_or(NoRoom)?;
+        if route.datagrams {
+            if let Downlink::Audio(frame) = &downlink {
+                return self.speak(device, frame);
+            }
+            self.offer(device, &route, &mut downlink)?;
+        }
+        let Route { link, dialect, datagrams } = route;
+        let (stream, kind) = match &downlink {
+            Downlink::Control { .. } => (Stream::Control, PacketKind::Control),
+            Downlink::Audio(_) => (Stream::Audio, PacketKind::Audio),
+        };
+        let qos = self.table.downlink_qos(dialect, stream);
+        // a message that the dialect has no word for is nothing that failed
+        let Some(payload) = wire::encode(dialect, &downlink) else { return Ok(()) };
+        let topic =
+            if link.has_topics() { self.table.downlink(dialect, stream, device).ok_or(NoRoom)? } else { "".into() };
+        let sent = link.send(LinkPacket { topic, payload, qos, kind });
+        if sent == Err(SendError::Full) && kind == PacketKind::Control {
+            // control is never dropped silently: a device that does not read it is cut off and re-syncs
+            link.close("does not read its downlink");
+        }
+        if datagrams && matches!(&downlink, Downlink::Control { message: Message::Close { .. }, .. }) {
+            self.close_datagrams(device);
+        }
+        self.note(kind, sent)
+    }
 
     fn clear_audio(&self, device: &DeviceId) -> usize {
-        let cleared = self.primary(device).map_or(0, |(link, _)| link.clear_audio());
+        let cleared = self.route(device).map_or(0, |route| match (&self.datagrams, route.datagrams) {
+            (Some(datagrams), true) => datagrams.clear(device),
+            _ => route.link.clear_audio(),
+        });
         self.metrics.cleared(cleared);
         cleared
     }

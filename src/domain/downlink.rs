@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ImageId, SessionId, Stream, TurnId};
+use super::{ImageId, MediaOffer, SessionId, Stream, TurnId};
 
 /// One message to a device.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,6 +81,9 @@ pub struct HelloAck {
     pub max_in_flight: u32,
     /// The device shall send a heartbeat this often, seconds.
     pub heartbeat_s: u32,
+    /// Where audio goes, when it goes beside the connection that brought the hello.
+    #[serde(skip)]
+    pub media: Option<MediaOffer>,
 }
 
 /// Why speech ended.
@@ -224,6 +227,8 @@ pub enum Message {
         /// Why.
         reason: String,
     },
+    /// A JSON-RPC message to the device's tool server (MCP), for dialects that have one: an object.
+    Mcp(Value),
 }
 
 impl Message {
@@ -248,6 +253,7 @@ impl Message {
             Message::Alert { .. } => "alert",
             Message::Error { .. } => "error",
             Message::Close { .. } => "close",
+            Message::Mcp(_) => "mcp",
         }
     }
 }

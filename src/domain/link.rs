@@ -5,6 +5,7 @@
 //! [`Bulletins`].
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -172,6 +173,21 @@ pub trait Link: Send + Sync + fmt::Debug {
 
     /// Ends the connection, with a reason for the log (and for the peer where the protocol has one).
     fn close(&self, reason: &'static str);
+
+    /// Which dialect the device speaks, when that is known before it has said anything.
+    fn dialect(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The address of ours that the device connected to, and its own.
+    fn addresses(&self) -> Option<(IpAddr, IpAddr)> {
+        None
+    }
+
+    /// It has topics; else audio and control go over it as they are, and it tells them apart by their kind.
+    fn has_topics(&self) -> bool {
+        true
+    }
 }
 
 /// The device has no live link (or it refuses).

@@ -5,6 +5,7 @@
 
 mod audio;
 mod clock;
+mod datagram;
 mod downlink;
 pub mod english;
 mod event;
@@ -15,6 +16,7 @@ mod uplink;
 
 pub use audio::{AudioPacket, Codec, DOWN_FRAME_MS, DOWN_RATE, OpusFrame, UP_RATE};
 pub use clock::{Clock, ManualClock, SystemClock, Wall};
+pub use datagram::{Arrivals, Datagrams, MediaOffer};
 pub use downlink::{AckMarks, Downlink, HapticPattern, HelloAck, Message, SpokenFrame, StopReason};
 pub use event::{Event, EventKind};
 pub use id::{DeviceId, IdError, ImageId, LinkId, SessionId, TurnId};
@@ -24,5 +26,5 @@ pub use link::{
 };
 pub use units::{ByteSize, Problem, Span};
 pub use uplink::{
-    Body, Control, ControlKind, Hello, ImagePart, ImageUpload, ListenMode, Origin, Stream, Telemetry, Uplink,
+    Body, Control, ControlKind, Hello, ImagePart, ImageUpload, ListenMode, Origin, Path, Stream, Telemetry, Uplink,
 };

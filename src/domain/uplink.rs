@@ -38,6 +38,16 @@ impl Stream {
     }
 }
 
+/// How a message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Path {
+    /// Over an authenticated connection: in order, nothing lost.
+    #[default]
+    Connection,
+    /// As a datagram: late, lost, twice, or sent again by somebody else.
+    Datagram,
+}
+
 /// Who sent something, over which connection, and when: proven by the door, never read from a payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
@@ -51,6 +61,8 @@ pub struct Origin {
     pub at: Duration,
     /// The dialect of the topic or socket it came by: `native`, `xiaozhi`, `opencane`.
     pub dialect: &'static str,
+    /// How it came.
+    pub path: Path,
 }
 
 /// One message from a device.
@@ -134,6 +146,13 @@ pub struct Hello {
     pub oldest_seq: BTreeMap<Stream, u32>,
 }
 
+impl Hello {
+    /// The device has tools that can be called (MCP).
+    pub fn has_tools(&self) -> bool {
+        self.capabilities["features"]["mcp"] == true
+    }
+}
+
 /// The events of the control stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ControlKind {
@@ -190,6 +209,15 @@ pub enum ControlKind {
     },
     /// The session ends.
     Goodbye,
+    /// The device heard its wake word; some clients send what was typed this way.
+    Wake {
+        /// The wake word, or the text.
+        text: String,
+    },
+    /// A JSON-RPC message of the device's tool server (MCP), as it came: an object.
+    Mcp(Value),
+    /// What older firmware tells of its things: `descriptors` or `states`, as it came: an object.
+    Things(Value),
 }
 
 impl ControlKind {
@@ -208,6 +236,9 @@ impl ControlKind {
             ControlKind::ToolResult { .. } => "tool_result",
             ControlKind::ImageNote { .. } => "image",
             ControlKind::Goodbye => "goodbye",
+            ControlKind::Wake { .. } => "wake",
+            ControlKind::Mcp(_) => "mcp",
+            ControlKind::Things(_) => "things",
         }
     }
 

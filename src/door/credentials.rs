@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::domain::{Clock, DeviceId, IdError, Wall};
 use crate::store::records::{Device, DeviceSettings, devices};
 use crate::store::{Batch, Key, Space, Store, StoreError};
-use crate::topics::{Role, Who};
+use crate::topics::{self, Role, Who};
 
 mod backoff;
 mod certificate;
@@ -122,9 +122,25 @@ struct Known {
     verifier: Arc<Verifier>,
     /// It is known, so nobody else may be it, and it may not come in.
     revoked: bool,
+    /// What the device speaks, when its record says so.
+    dialect: Option<&'static str>,
 }
 
 impl Known {
+    fn device(device: &Device) -> Self {
+        Self {
+            who: Who::Device(device.id.clone()),
+            verifier: read_verifier(device.id.as_str(), &device.verifier),
+            revoked: device.revoked,
+            dialect: device.settings.dialect.as_deref().and_then(topics::dialect),
+        }
+    }
+
+    fn operator(operator: &Operator) -> Self {
+        let verifier = read_verifier(&operator.name, &operator.verifier);
+        Self { who: Who::Operator(operator.role), verifier, revoked: false, dialect: None }
+    }
+
     /// Nobody changed the record since the other was read.
     fn is(&self, other: &Self) -> bool {
         self.who == other.who && Arc::ptr_eq(&self.verifier, &other.verifier)
@@ -204,13 +220,10 @@ impl Credentials {
     pub async fn reload(&self) -> Result<(), CredentialsError> {
         let mut known = HashMap::new();
         for operator in records::operators(&*self.store).await? {
-            let verifier = read_verifier(&operator.name, &operator.verifier);
-            known.insert(operator.name, Known { who: Who::Operator(operator.role), verifier, revoked: false });
+            known.insert(operator.name.clone(), Known::operator(&operator));
         }
         for device in records::devices(&*self.store).await? {
-            let verifier = read_verifier(device.id.as_str(), &device.verifier);
-            let (name, revoked) = (device.id.to_string(), device.revoked);
-            known.insert(name, Known { who: Who::Device(device.id), verifier, revoked });
+            known.insert(device.id.to_string(), Known::device(&device));
         }
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
         self.changed_now();
@@ -372,6 +385,11 @@ impl Credentials {
         self.get(user).filter(|k| !k.revoked).map(|k| k.who)
     }
 
+    /// What a device speaks, when its record says so.
+    pub fn dialect(&self, user: &str) -> Option<&'static str> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(user)?.dialect
+    }
+
     fn get(&self, user: &str) -> Option<Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(user).cloned()
     }
@@ -380,8 +398,7 @@ impl Credentials {
         let mut batch = Batch::new();
         devices::put(&mut batch, device)?;
         self.store.commit(batch).await?;
-        let who = Who::Device(device.id.clone());
-        self.learn(device.id.as_str(), who, &device.verifier, device.revoked);
+        self.learn(device.id.as_str(), Known::device(device));
         Ok(())
     }
 
@@ -389,12 +406,11 @@ impl Credentials {
         let mut batch = Batch::new();
         records::put_operator(&mut batch, operator)?;
         self.store.commit(batch).await?;
-        self.learn(&operator.name, Who::Operator(operator.role), &operator.verifier, false);
+        self.learn(&operator.name, Known::operator(operator));
         Ok(())
     }
 
-    fn learn(&self, name: &str, who: Who, verifier: &str, revoked: bool) {
-        let known = Known { who, verifier: read_verifier(name, verifier), revoked };
+    fn learn(&self, name: &str, known: Known) {
         self.known.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), known);
         self.changed_now();
     }

@@ -117,7 +117,7 @@ impl Rig {
             &lifelog::Metrics::default(),
         );
         let table = Arc::new(Table::builtin("gw").unwrap());
-        let delivery = Arc::new(Delivery::new(table, delivery::Metrics::default()));
+        let delivery = Arc::new(Delivery::new(table, None, delivery::Metrics::default()));
         let voice = crate::audio::Settings::default();
         let parts = Parts {
             settings: session::Settings { rest_after, ..session::Settings::default() },

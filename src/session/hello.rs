@@ -79,6 +79,7 @@ impl Actor {
             max_image: limits.image,
             max_in_flight: limits.in_flight,
             heartbeat_s: u32::try_from(self.parts.settings.heartbeat.0.as_secs()).unwrap_or(30),
+            media: None,
         }
     }
 

@@ -180,7 +180,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::domain::{Codec, Control, ControlKind, DeviceId, LinkId, Receipt};
+    use crate::domain::{Codec, Control, ControlKind, DeviceId, LinkId, Path, Receipt};
 
     fn origin(arrival: u64) -> Origin {
         Origin {
@@ -189,6 +189,7 @@ mod tests {
             arrival,
             at: Duration::ZERO,
             dialect: "native",
+            path: Path::Connection,
         }
     }
 

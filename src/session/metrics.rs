@@ -37,7 +37,7 @@ const VERDICTS: [Verdict; 4] = [Verdict::New, Verdict::Duplicate, Verdict::Pendi
 const OUTCOMES: [Outcome; 5] =
     [Outcome::Answered, Outcome::Empty, Outcome::Failed, Outcome::Interrupted, Outcome::LinkLost];
 /// Every `ControlKind::name`.
-const CONTROL: [&str; 12] = [
+const CONTROL: [&str; 15] = [
     "hello",
     "heartbeat",
     "listen_start",
@@ -50,6 +50,9 @@ const CONTROL: [&str; 12] = [
     "tool_result",
     "image",
     "goodbye",
+    "wake",
+    "mcp",
+    "things",
 ];
 
 /// Counters of sessions, messages and turns.

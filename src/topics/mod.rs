@@ -13,4 +13,4 @@ pub use doc::page;
 pub use filter::{matches, shared, valid_filter, valid_topic};
 pub use rights::{Role, Who};
 pub use rules::{Access, Asker, Rule, RuleError, Rules, Ruling, Subject};
-pub use table::{Durable, Row, Table, TopicsError, UplinkTopic, Way};
+pub use table::{Durable, Row, Table, TopicsError, UplinkTopic, Way, dialect};

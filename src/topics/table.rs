@@ -7,10 +7,16 @@ use serde::Deserialize;
 
 use super::matches;
 use super::pattern::{Found, Pattern};
-use crate::domain::{DeviceId, EventKind, Stream};
+use crate::domain::{DeviceId, EventKind, QoS, Stream};
 
 /// The dialects' files, in the order in which an uplink is looked up.
-const FILES: [(&str, &str); 1] = [("native", include_str!("../../topics/native.toml"))];
+const FILES: [(&str, &str); 2] =
+    [("native", include_str!("../../topics/native.toml")), ("xiaozhi", include_str!("../../topics/xiaozhi.toml"))];
+
+/// The dialect of this name, if it is built in.
+pub fn dialect(name: &str) -> Option<&'static str> {
+    FILES.iter().map(|(dialect, _)| *dialect).find(|dialect| *dialect == name)
+}
 
 /// What is wrong with a topic file or the gateway's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -219,6 +225,21 @@ impl Table {
         self.of_way(Way::Down)
             .find(|e| e.dialect == dialect && e.row.stream == Some(stream))
             .map(|e| e.pattern.name(device.as_str(), "").into())
+    }
+
+    /// The dialect has a topic on which devices get `stream`.
+    pub fn has_downlink(&self, dialect: &str, stream: Stream) -> bool {
+        self.of_way(Way::Down).any(|e| e.dialect == dialect && e.row.stream == Some(stream))
+    }
+
+    /// With which QoS a device of this dialect gets `stream`.
+    pub fn downlink_qos(&self, dialect: &str, stream: Stream) -> QoS {
+        let row = self.of_way(Way::Down).find(|e| e.dialect == dialect && e.row.stream == Some(stream));
+        match row.and_then(|e| e.row.qos.first()) {
+            Some(0) => QoS::AtMostOnce,
+            Some(2) => QoS::ExactlyOnce,
+            _ => QoS::AtLeastOnce,
+        }
     }
 
     /// `filter` (or a plain name) matches at least one downlink topic of `device`, whatever the dialect.

@@ -99,14 +99,14 @@ fn what_devices_are_told_fits_its_schema_and_is_the_same_in_protobuf() {
     for (kind, example) in &examples {
         assert!(validator.is_valid(example), "{kind}");
         let told = client::decode_downlink(Stream::Control, example.to_string().as_bytes()).unwrap();
-        let written: Value = serde_json::from_slice(&encode(DIALECT, &told)).unwrap();
+        let written: Value = serde_json::from_slice(&encode(DIALECT, &told).unwrap()).unwrap();
         assert_eq!(&written, example, "{kind}: the gateway writes it otherwise");
         let mut proto = told.clone();
         let Downlink::Control { json, message, .. } = &mut proto else { panic!("{kind}") };
         *json = false;
         assert_eq!(message.name(), kind);
         let comment = format!("voxgate.v1.Envelope: what down.{kind}.json says");
-        let bytes = committed(&format!("down.{kind}.pb"), &comment, &encode(DIALECT, &proto));
+        let bytes = committed(&format!("down.{kind}.pb"), &comment, &encode(DIALECT, &proto).unwrap());
         assert_eq!(client::decode_downlink(Stream::Control, &bytes).as_ref(), Ok(&proto), "{kind}");
     }
 }
@@ -141,8 +141,11 @@ fn audio_packets_are_as_documented() {
 
     let frame = SpokenFrame { turn: TurnId(3), seq: 7, ts_ms: 360, last: false, packet: packet.payload.clone() };
     let spoken = Downlink::Audio(frame);
-    let bytes =
-        committed("audio.down", "a downlink audio packet: number 7, of turn 3, at 360 ms", &encode(DIALECT, &spoken));
+    let bytes = committed(
+        "audio.down",
+        "a downlink audio packet: number 7, of turn 3, at 360 ms",
+        &encode(DIALECT, &spoken).unwrap(),
+    );
     assert_eq!(client::decode_downlink(Stream::Audio, &bytes), Ok(spoken));
 }
 

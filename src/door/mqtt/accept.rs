@@ -69,7 +69,8 @@ pub(super) async fn run(
                     }
                 };
                 let deadline = Instant::now() + limits.connect_time.0;
-                let arrival = Arrival { listener, peer, deadline, certificate: None };
+                let local = stream.local_addr().ok().map(|addr| addr.ip());
+                let arrival = Arrival { listener, peer, local, deadline, certificate: None };
                 tasks.spawn(serve(gate.clone(), stream, arrival, stranger, stop.clone()));
             }
             Err((at, error)) => {

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::task::AtomicWaker;
@@ -52,6 +52,8 @@ pub(super) struct Client {
     /// User name and client id: what a takeover compares, and a session is found by.
     pub key: Arc<str>,
     pub peer: SocketAddr,
+    local: Option<IpAddr>,
+    dialect: Option<&'static str>,
     /// Cancelled when the connection has left the registry.
     pub left: CancellationToken,
     limits: QueueLimits,
@@ -75,7 +77,20 @@ impl Client {
     pub fn new(link: LinkId, who: Who, key: Arc<str>, peer: SocketAddr, room: Room, metrics: Metrics) -> Self {
         let (queue, waker, left) = (Mutex::default(), AtomicWaker::new(), CancellationToken::new());
         let Room { limits, memory } = room;
-        Self { link, who, key, peer, left, limits, memory, queue, waker, metrics }
+        let (local, dialect) = (None, None);
+        Self { link, who, key, peer, local, dialect, left, limits, memory, queue, waker, metrics }
+    }
+
+    /// The address of ours that it reached.
+    #[must_use]
+    pub fn reached(self, local: Option<IpAddr>) -> Self {
+        Self { local, ..self }
+    }
+
+    /// What its device speaks, as its record says.
+    #[must_use]
+    pub fn speaking(self, dialect: Option<&'static str>) -> Self {
+        Self { dialect, ..self }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -149,6 +164,14 @@ fn is_audio(downlink: &Downlink) -> bool {
 impl Link for Client {
     fn id(&self) -> LinkId {
         self.link
+    }
+
+    fn dialect(&self) -> Option<&'static str> {
+        self.dialect
+    }
+
+    fn addresses(&self) -> Option<(IpAddr, IpAddr)> {
+        Some((self.local?.to_canonical(), self.peer.ip().to_canonical()))
     }
 
     fn send(&self, packet: LinkPacket) -> Result<(), SendError> {

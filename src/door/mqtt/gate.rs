@@ -1,7 +1,6 @@
 //! What every connection shares: the parts of the gateway that the door talks to, and its own registers.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,8 +20,8 @@ use super::settings::Settings;
 use super::sys::Sys;
 use super::transport::tls::Tls;
 use crate::domain::{
-    Body, Clock, Commands, DeviceId, Event, EventKind, Ingress, LinkId, Origin, QoS, Receipt, Refusal, Settled, Stream,
-    Uplink,
+    Arrivals, Body, Clock, Commands, DeviceId, Event, EventKind, Ingress, LinkId, Origin, Path, QoS, Receipt, Refusal,
+    Settled, Stream, Uplink,
 };
 use crate::door::credentials::Credentials;
 use crate::door::rights::{Caller, Destination, Rights};
@@ -48,8 +47,7 @@ pub(super) struct Gate {
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     pub registry: Registry,
-    links: AtomicU64,
-    arrivals: AtomicU64,
+    arrivals: Arrivals,
     quiet: Mutex<Quiet>,
     /// When the accept loop last went round.
     accepted: Mutex<Instant>,
@@ -64,9 +62,9 @@ struct Quiet {
 
 impl Gate {
     pub fn new(settings: Settings, tls: Option<Arc<Tls>>, parts: Parts) -> Self {
-        let Parts { ingress, commands, credentials, table, rights, bus, clock, metrics } = parts;
+        let Parts { ingress, commands, credentials, table, rights, bus, clock, arrivals, metrics } = parts;
         let registry = Registry::default();
-        let (links, arrivals, quiet) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::default());
+        let quiet = Mutex::default();
         Self {
             settings,
             tls,
@@ -79,7 +77,6 @@ impl Gate {
             clock,
             metrics,
             registry,
-            links,
             arrivals,
             quiet,
             accepted: Mutex::new(Instant::now()),
@@ -98,7 +95,7 @@ impl Gate {
 
     /// The number of a new connection.
     pub fn next_link(&self) -> LinkId {
-        LinkId(self.links.fetch_add(1, Ordering::Relaxed) + 1)
+        self.arrivals.link()
     }
 
     /// Writes the retained status of a device.
@@ -147,8 +144,8 @@ impl Gate {
                 return None;
             }
         };
-        let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed) + 1;
-        let origin = Origin { device, link, arrival, at: self.clock.mono(), dialect };
+        let arrival = self.arrivals.next();
+        let origin = Origin { device, link, arrival, at: self.clock.mono(), dialect, path: Path::Connection };
         if let Body::Audio(packet) = body {
             self.ingress.audio(origin, packet);
             receipt.settle(Settled::Taken);

@@ -160,7 +160,8 @@ async fn admit(gate: &Arc<Gate>, connect: &Connect, arrival: &Arrival) -> Result
     let queue = limits.queue(&caller.who);
     let key = hub::key(&caller.user, &caller.client);
     let room = Room { limits: queue, memory: gate.broker.memory().clone() };
-    let client = Arc::new(Client::new(link, caller.who.clone(), key, peer, room, gate.metrics.clone()));
+    let client = Client::new(link, caller.who.clone(), key, peer, room, gate.metrics.clone());
+    let client = Arc::new(client.reached(arrival.local).speaking(gate.credentials.dialect(&caller.user)));
     let online = |device: &DeviceId| gate.status(device, true);
     let admission = gate
         .registry

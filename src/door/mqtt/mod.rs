@@ -42,7 +42,7 @@ pub use transport::{
     ClientCertificates, Listener, TlsError, TlsSettings, TlsVersion, WebSocketSettings, WebSocketTlsSettings,
 };
 
-use crate::domain::{Clock, Commands, DeviceId, Ingress};
+use crate::domain::{Arrivals, Clock, Commands, DeviceId, Ingress};
 use crate::door::credentials::Credentials;
 use crate::door::rights::Rights;
 use crate::topics::Table;
@@ -66,6 +66,8 @@ pub struct Parts {
     pub bus: Arc<Bus>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Numbers of messages and connections, one count for all doors.
+    pub arrivals: Arrivals,
     /// Counters.
     pub metrics: Metrics,
 }

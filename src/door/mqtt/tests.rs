@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 use super::codec::{PublishHead, Version};
 use super::*;
 use crate::domain::{
-    AudioPacket, DeviceId, Link, LinkId, LinkPacket, Origin, PacketKind, QoS, Refusal, SystemClock, Uplink,
+    Arrivals, AudioPacket, DeviceId, Link, LinkId, LinkPacket, Origin, PacketKind, QoS, Refusal, SystemClock, Uplink,
 };
 use crate::door::credentials::Secret;
 use crate::door::credentials::tests::MapStore;
@@ -182,6 +182,7 @@ impl Fixture {
             rights,
             bus: bus.clone(),
             clock,
+            arrivals: Arrivals::default(),
             metrics: metrics.clone(),
         };
         let door = Door::bind(settings.clone(), parts).unwrap();

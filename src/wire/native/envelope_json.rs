@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::super::WireError;
-use super::fields::Fields;
+use super::super::fields::Fields;
 use super::{Head, numbered, short_id};
 use crate::domain::{
     Control, ControlKind, DOWN_FRAME_MS, DOWN_RATE, Downlink, Hello, HelloAck, ImageId, Message, SessionId, TurnId,
@@ -105,17 +105,21 @@ pub(super) fn encode_up(head: Head<'_>, kind: &ControlKind) -> Bytes {
         ControlKind::ImageNote { image_id, question, keep } => json!({
             "image_id": hex(*image_id), "question": question, "mode": if *keep { "keep" } else { "ask" },
         }),
+        // other dialects' words: the gateway refuses them here
+        ControlKind::Wake { text } => json!({ "text": text }),
+        ControlKind::Mcp(payload) | ControlKind::Things(payload) => payload.clone(),
     };
     envelope(head, kind.name(), payload)
 }
 
 /// Writes what a device shall get.
-pub(super) fn encode_down(head: Head<'_>, message: &Message) -> Bytes {
-    envelope(head, message.name(), down(message))
+pub(super) fn encode_down(head: Head<'_>, message: &Message) -> Option<Bytes> {
+    Some(envelope(head, message.name(), down(message)?))
 }
 
-fn down(message: &Message) -> Value {
-    match message {
+/// None: the dialect has no such message.
+fn down(message: &Message) -> Option<Value> {
+    Some(match message {
         Message::HelloAck(ack) => hello_ack(ack),
         Message::Ack { stream, seq, image_id, sha256 } => {
             json!({ "stream": stream, "seq": seq, "image_id": image_id.map(hex), "sha256": sha256 })
@@ -137,7 +141,8 @@ fn down(message: &Message) -> Value {
         Message::Alert { level, text } => json!({ "level": level, "text": text }),
         Message::Error { code, message } => json!({ "code": code, "message": message }),
         Message::Close { reason } => json!({ "reason": reason }),
-    }
+        Message::Mcp(_) => return None,
+    })
 }
 
 fn hello_ack(ack: &HelloAck) -> Value {
@@ -237,6 +242,7 @@ fn read_hello_ack(mut p: Fields) -> Result<HelloAck, WireError> {
         max_image: max.need_u32("image")?,
         max_in_flight: max.need_u32("in_flight")?,
         heartbeat_s: p.need_u32("heartbeat_s")?,
+        media: None,
     })
 }
 

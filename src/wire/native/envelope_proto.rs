@@ -119,13 +119,17 @@ pub(super) fn encode_up(head: Head<'_>, kind: &ControlKind) -> Bytes {
             ts: None,
         }),
         ControlKind::Goodbye => Payload::Goodbye(pb::Empty {}),
+        // other dialects' words have no place here; in JSON the gateway refuses them by name
+        ControlKind::Wake { .. } | ControlKind::Mcp(_) | ControlKind::Things(_) => {
+            return super::envelope_json::encode_up(head, kind);
+        }
     };
     write(head, payload)
 }
 
 /// Writes what a device shall get.
-pub(super) fn encode_down(head: Head<'_>, message: &Message) -> Bytes {
-    write(head, down(message))
+pub(super) fn encode_down(head: Head<'_>, message: &Message) -> Option<Bytes> {
+    Some(write(head, down(message)?))
 }
 
 fn write(head: Head<'_>, payload: Payload) -> Bytes {
@@ -140,8 +144,9 @@ fn write(head: Head<'_>, payload: Payload) -> Bytes {
     envelope.encode_to_vec().into()
 }
 
-fn down(message: &Message) -> Payload {
-    match message {
+/// None: the dialect has no such message.
+fn down(message: &Message) -> Option<Payload> {
+    Some(match message {
         Message::HelloAck(ack) => Payload::HelloAck(write_hello_ack(ack)),
         Message::Ack { stream, seq, image_id, sha256 } => Payload::Ack(pb::Ack {
             stream: to_stream(*stream).into(),
@@ -176,7 +181,8 @@ fn down(message: &Message) -> Payload {
         Message::Alert { level, text } => Payload::Alert(pb::Alert { level: level.clone(), text: text.clone() }),
         Message::Error { code, message } => Payload::Error(pb::Error { code: code.clone(), message: message.clone() }),
         Message::Close { reason } => Payload::Close(pb::Close { reason: reason.clone() }),
-    }
+        Message::Mcp(_) => return None,
+    })
 }
 
 fn write_hello_ack(ack: &HelloAck) -> pb::HelloAck {
@@ -278,6 +284,7 @@ fn read_hello_ack(ack: &pb::HelloAck) -> Result<HelloAck, WireError> {
         max_image: max.image,
         max_in_flight: max.in_flight,
         heartbeat_s: ack.heartbeat_s,
+        media: None,
     })
 }
 

@@ -114,7 +114,7 @@ fn a_protobuf_downlink_that_comes_up_is_refused() {
         json: false,
         message: Message::Close { reason: "x".into() },
     };
-    assert_eq!(read(encode(DIALECT, &close)).unwrap_err().kind, WireErrorKind::UnknownType);
+    assert_eq!(read(encode(DIALECT, &close).unwrap()).unwrap_err().kind, WireErrorKind::UnknownType);
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -197,6 +197,7 @@ fn hello_ack() -> impl Strategy<Value = Message> {
                 max_image,
                 max_in_flight,
                 heartbeat_s,
+                media: None,
             }))
         },
     )
@@ -271,7 +272,7 @@ proptest! {
 
     #[test]
     fn every_downlink_comes_back_as_it_was(downlink in downlink()) {
-        let bytes = encode(DIALECT, &downlink);
+        let bytes = encode(DIALECT, &downlink).unwrap();
         prop_assert_eq!(client::decode_downlink(stream_of(&downlink), &bytes), Ok(downlink));
     }
 
@@ -279,7 +280,7 @@ proptest! {
     fn a_message_with_wrong_bytes_is_an_error_or_another_message(
         control in control(), downlink in downlink(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>(),
     ) {
-        for bytes in [client::encode_control(&control), encode(DIALECT, &downlink)] {
+        for bytes in [client::encode_control(&control), encode(DIALECT, &downlink).unwrap()] {
             let mut bytes = bytes.to_vec();
             let at = at.index(bytes.len());
             if cut { bytes.truncate(at) } else { bytes[at] = byte }

@@ -11,7 +11,6 @@ mod envelope_json;
 mod envelope_proto;
 #[cfg(test)]
 mod envelope_tests;
-mod fields;
 mod image;
 mod proto;
 mod telemetry;
@@ -47,10 +46,10 @@ fn control(payload: &[u8]) -> Result<Control, WireError> {
     if is_json(payload) { envelope_json::decode_up(payload) } else { envelope_proto::decode_up(payload) }
 }
 
-/// Writes a downlink.
-pub(super) fn encode(downlink: &Downlink) -> Bytes {
+/// Writes a downlink; none where the dialect has no such message.
+pub(super) fn encode(downlink: &Downlink) -> Option<Bytes> {
     match downlink {
-        Downlink::Audio(frame) => audio::encode_spoken(frame),
+        Downlink::Audio(frame) => Some(audio::encode_spoken(frame)),
         Downlink::Control { session, seq, ts_ms, msg_id, want_ack, json, message } => {
             let head = Head {
                 session_id: session.as_ref().map(SessionId::as_str),

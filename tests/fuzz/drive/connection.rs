@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use voxgate::domain::{
-    AudioPacket, ByteSize, Clock, Commands, DeviceId, Ingress, Link, LinkId, Origin, Refusal, Settled, Span,
+    Arrivals, AudioPacket, ByteSize, Clock, Commands, DeviceId, Ingress, Link, LinkId, Origin, Refusal, Settled, Span,
     SystemClock, Uplink,
 };
 use voxgate::door::credentials::{self, Credentials};
@@ -149,6 +149,7 @@ impl Rig {
             rights,
             bus: bus.clone(),
             clock,
+            arrivals: Arrivals::default(),
             metrics: metrics.clone(),
         };
         let door = Door::bind(settings, parts).unwrap();

@@ -9,7 +9,7 @@ pub(super) mod tls;
 mod websocket;
 mod whole;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -70,6 +70,8 @@ impl Listener {
 pub(super) struct Arrival {
     pub listener: Listener,
     pub peer: SocketAddr,
+    /// The address of ours that it reached.
+    pub local: Option<IpAddr>,
     /// By when it must have said who it is.
     pub deadline: Instant,
     /// Proven by TLS.

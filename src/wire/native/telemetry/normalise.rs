@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Number, Value, json};
 
-use super::super::fields::whole;
+use super::super::super::fields::whole;
 use super::names::{Field, Kind, NAMES, Names, Outside, Target};
 use crate::domain::Telemetry;
 

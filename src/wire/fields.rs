@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::super::WireError;
+use super::WireError;
 use crate::domain::ImageId;
 
 /// An object whose fields are taken one by one; what is left over is ignored, so that newer peers are understood.
@@ -23,6 +23,11 @@ impl Fields {
             Some(Value::Object(map)) => Ok(Self(map)),
             Some(_) => Err(WireError::malformed(name)),
         }
+    }
+
+    /// What has not been taken, as an object.
+    pub(super) fn rest(self) -> Value {
+        Value::Object(self.0)
     }
 
     /// Any value; null is none.

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::door::mqtt::Bus;
 use crate::engine::supervisor::{State as EngineState, View};
 use crate::observe::{Component, Health};
-use crate::pipeline::voice::Apology;
+use crate::pipeline::voice::Phrases;
 use crate::store::SledStore;
 
 const PULL: &str = "voxgate models pull";
@@ -20,7 +20,7 @@ pub(super) struct Parts {
     pub(super) vad: VadModel,
     /// None: nothing is to come from the local engines.
     pub(super) engine: Option<View>,
-    pub(super) apology: Arc<Apology>,
+    pub(super) phrases: Arc<Phrases>,
     pub(super) bridges: Bridges,
 }
 
@@ -82,7 +82,7 @@ impl Parts {
     }
 
     fn apology(&self) -> Component {
-        if self.apology.made() {
+        if self.phrases.apology().made() {
             Component::ready("apology", "spoken by the configured voice").optional()
         } else {
             Component::degraded("apology", "the built-in one is spoken", "it is made when speech works").optional()

@@ -1,4 +1,4 @@
-//! What the gateway does beside its work: status topics, the engine's supervisor, the apology.
+//! What the gateway does beside its work: status topics, the engine's supervisor, phrases made ahead.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use crate::domain::{Bulletins, QoS};
 use crate::door::credentials::Credentials;
 use crate::door::mqtt::Bus;
 use crate::engine::supervisor::{self, Launch, Pace, Supervisor, View};
-use crate::pipeline::voice::Apology;
+use crate::pipeline::voice::Phrases;
 use crate::provider::{SpeechRequest, Synthesizer};
 use crate::topics::Table;
 
 /// How often the retained status of the gateway is published.
 const STATUS_EVERY: Duration = Duration::from_secs(15);
-/// How often the apology is tried again while speech does not work.
-const APOLOGY_EVERY: Duration = Duration::from_secs(5);
+/// How often phrases are tried again while speech does not work.
+const PHRASES_EVERY: Duration = Duration::from_secs(5);
 
 /// A gateway that was killed leaves `online` behind: before the doors open, every device is offline.
 pub(super) fn devices_are_offline(credentials: &Credentials, table: &Table, bulletins: &dyn Bulletins) {
@@ -71,9 +71,9 @@ pub(super) async fn status(operators: Arc<Operators>, table: Arc<Table>, bus: Ar
     }
 }
 
-/// Makes the spoken apology as soon as speech works.
-pub(super) async fn apology(
-    apology: Arc<Apology>,
+/// Makes what is to be said at once, as soon as speech works.
+pub(super) async fn phrases(
+    phrases: Arc<Phrases>,
     synthesizer: Arc<dyn Synthesizer>,
     workers: Workers,
     config: Arc<Config>,
@@ -84,15 +84,15 @@ pub(super) async fn apology(
         voice: None,
         language: Some(config.voice.reply.language.clone()).filter(|language| !language.is_empty()),
     };
-    while !apology.made() {
+    while let Some(phrase) = phrases.unmade().next() {
         let made = tokio::select! {
-            made = apology.make(&*synthesizer, request.clone(), &workers, &config.voice.opus) => made,
+            made = phrase.make(&*synthesizer, request.clone(), &workers, &config.voice.opus) => made,
             () = stop.cancelled() => return,
         };
-        let Err(error) = made else { return };
-        tracing::debug!(error, "the apology is not made yet");
+        let Err(error) = made else { continue };
+        tracing::debug!(error, "a phrase is not made yet");
         tokio::select! {
-            () = tokio::time::sleep(APOLOGY_EVERY) => {}
+            () = tokio::time::sleep(PHRASES_EVERY) => {}
             () = stop.cancelled() => return,
         }
     }

@@ -26,7 +26,7 @@ use crate::door::{http, mqtt};
 use crate::engine::supervisor::View;
 use crate::lifelog::Lifelog;
 use crate::pipeline::images::Images;
-use crate::pipeline::voice::{self, Absent, Apology, Voice};
+use crate::pipeline::voice::{self, Absent, Phrases, Voice};
 use crate::provider;
 use crate::router::Router;
 use crate::session::{self, EarParts, Limits};
@@ -90,8 +90,10 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         Some(providers) => providers,
         None => configured_providers(&config, engine.clone()).await?,
     };
-    let apology = Arc::new(Apology::open(
+    let polite = &config.session.xiaozhi;
+    let phrases = Arc::new(Phrases::open(
         &config.voice.reply.apology,
+        &[&polite.greeting, &polite.farewell],
         config.providers.tts.voice.as_deref().unwrap_or_default(),
         &data.join("speech"),
     ));
@@ -100,7 +102,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         workers: workers.clone(),
         settings: config.voice.reply.clone(),
         opus: config.voice.opus.clone(),
-        apology: Arc::clone(&apology),
+        phrases: Arc::clone(&phrases),
         clock: Arc::clone(&clock),
         metrics: metrics.voice,
     });
@@ -159,7 +161,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         bus: bus.clone(),
         vad,
         engine,
-        apology: Arc::clone(&apology),
+        phrases: Arc::clone(&phrases),
         bridges,
     });
     let http = if config.http.enabled { Some(http::Server::bind(&config.http).await?) } else { None };
@@ -195,8 +197,8 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let admin = Arc::clone(&operators) as Arc<dyn crate::admin::Admin>;
     tasks.spawn(control.run(admin, stop.clone()));
     tasks.spawn(Arc::clone(&lifelog).run(stop.clone()));
-    tasks.spawn(housekeeping::apology(
-        apology,
+    tasks.spawn(housekeeping::phrases(
+        phrases,
         Arc::clone(&providers.synthesizer),
         workers.clone(),
         Arc::clone(&config),

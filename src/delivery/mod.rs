@@ -15,13 +15,10 @@ pub use metrics::Metrics;
 
 use crate::domain::{
     Datagrams, DeviceId, Downlink, DownlinkSink, Link, LinkId, LinkPacket, Message, NoRoom, PacketKind, SendError,
-    SpokenFrame, Stream,
+    SpokenFrame, Stream, dialect,
 };
 use crate::topics::Table;
 use crate::wire;
-
-/// What a device speaks that nobody knows anything about.
-const PLAIN: &str = "native";
 
 #[derive(Debug)]
 struct Connected {
@@ -69,7 +66,7 @@ impl Delivery {
         let connected = devices.entry(device.clone()).or_insert_with(|| Connected {
             links: Vec::new(),
             primary: 0,
-            dialect: PLAIN,
+            dialect: dialect::NATIVE,
         });
         if let Some(dialect) = link.dialect() {
             connected.dialect = dialect;
@@ -145,12 +142,6 @@ impl Delivery {
         self.note(PacketKind::Audio, datagrams.send(device, frame))
     }
 
-    fn close_datagrams(&self, device: &DeviceId) {
-        if let Some(datagrams) = &self.datagrams {
-            datagrams.close(device, None);
-        }
-    }
-
     fn note(&self, kind: PacketKind, sent: Result<(), SendError>) -> Result<(), NoRoom> {
         match sent {
             Ok(()) => {
@@ -167,14 +158,22 @@ impl Delivery {
 
 impl DownlinkSink for Delivery {
     fn send(&self, device: &DeviceId, mut downlink: Downlink) -> Result<(), NoRoom> {
-        let route = self.route(device).ok_or(NoRoom)?;
+        let Some(route) = self.route(device) else {
+            // datagrams outlive a connection that is lost for a moment
+            return if let Downlink::Audio(frame) = &downlink { self.speak(device, frame) } else { Err(NoRoom) };
+        };
         if route.datagrams {
             if let Downlink::Audio(frame) = &downlink {
                 return self.speak(device, frame);
             }
             self.offer(device, &route, &mut downlink)?;
         }
-        let Route { link, dialect, datagrams } = route;
+        let Route { link, dialect, .. } = route;
+        if !link.has_topics() && matches!(&downlink, Downlink::Control { message: Message::Close { .. }, .. }) {
+            // where there is one connection a conversation, its end is the conversation's
+            link.close("the conversation is over");
+            return Ok(());
+        }
         let (stream, kind) = match &downlink {
             Downlink::Control { .. } => (Stream::Control, PacketKind::Control),
             Downlink::Audio(_) => (Stream::Audio, PacketKind::Audio),
@@ -189,10 +188,13 @@ impl DownlinkSink for Delivery {
             // control is never dropped silently: a device that does not read it is cut off and re-syncs
             link.close("does not read its downlink");
         }
-        if datagrams && matches!(&downlink, Downlink::Control { message: Message::Close { .. }, .. }) {
-            self.close_datagrams(device);
-        }
         self.note(kind, sent)
+    }
+
+    fn hang_up(&self, device: &DeviceId) {
+        if let Some(datagrams) = &self.datagrams {
+            datagrams.close(device, None);
+        }
     }
 
     fn clear_audio(&self, device: &DeviceId) -> usize {

@@ -202,6 +202,9 @@ pub trait DownlinkSink: Send + Sync {
 
     /// Drops queued frames of speech that are not yet written to the socket.
     fn clear_audio(&self, device: &DeviceId) -> usize;
+
+    /// The conversation is over: what was opened for its audio is closed.
+    fn hang_up(&self, _device: &DeviceId) {}
 }
 
 /// Where anybody puts what operators may watch. Implemented by the door's bus; never waits,

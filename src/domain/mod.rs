@@ -6,6 +6,7 @@
 mod audio;
 mod clock;
 mod datagram;
+pub mod dialect;
 mod downlink;
 pub mod english;
 mod event;

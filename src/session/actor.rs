@@ -19,6 +19,7 @@ use super::info::{SharedInfo, State};
 use super::lanes::{Lanes, Next};
 use super::outgoing::Outgoing;
 use super::settle::Commits;
+use super::tools::{Asking, ToolServer};
 use super::turn::{SharedReport, TurnRunner};
 use super::{Metrics, Settings};
 use crate::domain::{Bulletins, Clock, DeviceId, DownlinkSink, LinkId, Receipt, Stream, TurnId};
@@ -84,6 +85,8 @@ pub enum Notice {
     Hush,
     /// An operator wants the device to restart.
     Reboot,
+    /// Somebody asks for the device's tools, or calls one.
+    Tools(Asking),
     /// The watchdog asks whether a session still takes what comes.
     Canary(oneshot::Sender<()>),
 }
@@ -127,6 +130,13 @@ pub(super) struct Actor {
     pub(super) waiting: VecDeque<(String, u64)>,
     /// The gateway stops: what was not answered is taken up by the next run.
     pub(super) stopping: bool,
+    /// The device's tools, and what is asked of them.
+    pub(super) tools: ToolServer,
+    pub(super) asking: (mpsc::Sender<Asking>, mpsc::Receiver<Asking>),
+    /// What is put off.
+    pub(super) due: super::due::Due,
+    /// Since when the device has no link.
+    pub(super) away_since: Option<Instant>,
     /// Telemetry's memory: what the milestones are measured against.
     pub(super) telemetry: super::TelemetryMemory,
     pub(super) effects: FuturesUnordered<BoxFuture<'static, super::take::Effect>>,
@@ -144,6 +154,8 @@ enum Step {
     Stalled,
     Inbox,
     Images,
+    Asked(Asking),
+    Due,
     Rest,
 }
 
@@ -168,6 +180,8 @@ pub(super) async fn run(mut actor: Box<Actor>, mut notices: mpsc::Receiver<Notic
             Step::Stalled => actor.audio_stalled(),
             Step::Inbox => Box::pin(actor.take_up_the_inbox()).await,
             Step::Images => actor.ask_for_parts(),
+            Step::Asked(asking) => actor.asked(asking),
+            Step::Due => actor.done_waiting(),
             Step::Rest | Step::Notice(None) => {
                 if actor.lanes.close_if_empty() {
                     break;
@@ -182,7 +196,7 @@ pub(super) async fn run(mut actor: Box<Actor>, mut notices: mpsc::Receiver<Notic
 impl Actor {
     async fn wait(&mut self, notices: &mut mpsc::Receiver<Notice>, stop: &CancellationToken) -> Step {
         let ears_busy = self.ears.busy();
-        let (marks_due, images_due) = (self.marks_due, self.images_due);
+        let (marks_due, images_due, due) = (self.marks_due, self.images_due, self.due_next(ears_busy));
         // the ears must be at home to be asked for what they have
         let stalls_at = self.stalls_at.filter(|_| !ears_busy);
         let inbox_due = self.inbox_due.filter(|_| self.online);
@@ -201,6 +215,8 @@ impl Actor {
             () = at(stalls_at) => Step::Stalled,
             () = at(inbox_due) => Step::Inbox,
             () = at(images_due) => Step::Images,
+            Some(asking) = self.asking.1.recv() => Step::Asked(asking),
+            () = at(due) => Step::Due,
             () = at(rest_at) => Step::Rest,
         }
     }

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::Settings;
 use super::history::History;
+use super::manners::Manners;
 use super::turn::TtsMode;
 use super::window::Windows;
-use crate::domain::{Clock, DeviceId, HelloAck, ListenMode, Message, SessionId, Wall};
+use crate::domain::{Clock, DeviceId, HelloAck, ListenMode, Message, SessionId, Wall, dialect};
 use crate::lifelog::{Kind, Lifelog};
 use crate::store::records::{
     self, DeviceSettings, Inbox, InboxKind, LastHello, Next, Numbers, Outbox, inboxes, marks, outboxes, sessions,
@@ -44,6 +45,16 @@ pub(super) struct Live {
     down_reserved: u32,
     /// The next thing that happens opens a new session.
     pub(super) stale: bool,
+    /// What the device's dialect asks for.
+    pub(super) manners: Manners,
+    /// It has said hello since this gateway started.
+    pub(super) greeted: bool,
+    /// Its audio goes as datagrams.
+    pub(super) datagrams: bool,
+    /// One has come: the answer has an address.
+    pub(super) addressed: bool,
+    /// What is being said is the last word.
+    pub(super) parting: bool,
     pub(super) device_settings: Option<DeviceSettings>,
 }
 
@@ -68,6 +79,7 @@ impl Live {
             records::TtsMode::ServerAudio => settings.tts_mode,
             records::TtsMode::DeviceText => TtsMode::DeviceText,
         });
+        let speaks = device.as_ref().and_then(|device| device.dialect.as_deref());
         let mode = match device.as_ref().map(|device| device.audio_mode) {
             Some(mode) if mode != ListenMode::default() => mode,
             _ => settings.mode,
@@ -89,6 +101,11 @@ impl Live {
             down_seq: 0,
             down_reserved: 0,
             stale: false,
+            manners: Manners::of(speaks.unwrap_or(dialect::NATIVE), &settings.xiaozhi),
+            greeted: false,
+            datagrams: false,
+            addressed: false,
+            parting: false,
             device_settings: device,
         }
     }

@@ -2,6 +2,7 @@
 
 use futures::future::BoxFuture;
 
+use crate::audio::jitter::Path;
 use crate::audio::opus::OpusError;
 use crate::audio::{self, Heard, Hearing, Utterance, VadModel, Workers, WorkersError};
 use crate::domain::{AudioPacket, ListenMode};
@@ -45,12 +46,22 @@ pub(super) struct Ears {
     mode: ListenMode,
     /// In manual mode: between `listen_start` and `listen_stop`.
     open: bool,
+    path: Path,
     parts: EarParts,
 }
 
 impl Ears {
     pub(super) fn new(parts: EarParts, mode: ListenMode) -> Self {
-        Self { home: None, away: None, void: false, mode, open: mode != ListenMode::Manual, parts }
+        Self { home: None, away: None, void: false, mode, open: mode != ListenMode::Manual, path: Path::Ordered, parts }
+    }
+
+    /// Says how packets come from now on: what was heard so far is void.
+    pub(super) fn on_path(&mut self, path: Path) {
+        if self.path != path {
+            self.path = path;
+            self.home = None;
+            self.void |= self.away.is_some();
+        }
     }
 
     pub(super) fn busy(&self) -> bool {
@@ -90,14 +101,15 @@ impl Ears {
     /// Sends the ears out with a batch. They must be at home.
     pub(super) fn hear(&mut self, packets: Vec<AudioPacket>) {
         let own = self.home.take();
-        let (parts, mode) = (self.parts.clone(), self.mode);
+        let (parts, mode, path) = (self.parts.clone(), self.mode, self.path);
         let workers = parts.workers.clone();
         self.away = Some(Box::pin(async move {
             let job = move || -> Back {
                 let mut hearing = match own {
                     Some(hearing) => hearing,
                     None => {
-                        Box::new(Hearing::new(&parts.settings, &parts.vad, mode)?.counted_by(parts.metrics.clone()))
+                        let hearing = Hearing::new(&parts.settings, &parts.vad, mode)?;
+                        Box::new(hearing.on_path(&parts.settings, path).counted_by(parts.metrics.clone()))
                     }
                 };
                 let heard = hearing.push(packets);
@@ -125,7 +137,7 @@ impl Ears {
                 if void {
                     hearing.reset(self.mode);
                 }
-                self.home = Some(hearing);
+                self.home = Some(hearing).filter(|hearing| hearing.path() == self.path);
                 Report { heard: if void { Vec::new() } else { heard }, failed: None }
             }
             // the state went down with the job: the next batch begins with fresh ears

@@ -4,9 +4,11 @@ use serde_json::json;
 
 use super::actor::Actor;
 use super::book::{Left, Live, Opening, message_of};
+use super::manners::Manners;
 use super::outgoing::Asked;
 use super::turn::Input;
 use super::window::Rule;
+use crate::audio::jitter::Path;
 use crate::domain::{
     AckMarks, Control, EventKind, Hello, HelloAck, ListenMode, Message, SessionId, StopReason, Stream,
 };
@@ -16,7 +18,7 @@ use crate::store::Batch;
 impl Actor {
     /// A hello: never a duplicate. The same one again gets the same answer; a session that is known, open
     /// and of the same boot goes on; everything else is a new session.
-    pub(super) async fn hello(&mut self, control: &Control, hello: Hello) {
+    pub(super) async fn hello(&mut self, dialect: &str, control: &Control, hello: Hello) {
         let same = self.live.hello.as_ref().is_some_and(|(boot, msg_id, _)| {
             hello.boot_id.is_some() && *boot == hello.boot_id && control.msg_id.is_some() && *msg_id == control.msg_id
         });
@@ -34,6 +36,7 @@ impl Actor {
             self.interrupt(StopReason::Closed);
             self.open_session(hello.boot_id, "hello");
         }
+        self.greet(dialect, &hello);
         if let Some(seq) = control.seq {
             // a hello is done in any case; its number only closes a hole
             self.live.windows.accept(Stream::Control, seq, Rule::Sure);
@@ -48,10 +51,26 @@ impl Actor {
         if resumes && let Some(seq) = hello.last_recv_seq {
             self.forget_acknowledged(seq);
         }
+        if hello.has_tools() {
+            self.ask_for_tools();
+        }
         self.send_outbox().await;
         if self.inbox_due.is_some() {
             self.take_up_the_inbox().await;
         }
+    }
+
+    /// Minds the manners of the device's dialect from now on.
+    fn greet(&mut self, dialect: &str, hello: &Hello) {
+        self.live.greeted = true;
+        self.live.manners = Manners::of(dialect, &self.parts.settings.xiaozhi);
+        self.live.datagrams = self.live.manners.ceremonious && hello.capabilities["transport"] == "udp";
+        self.ears.on_path(if self.live.datagrams { Path::Datagrams } else { Path::Ordered });
+        if self.live.manners.ceremonious {
+            // nothing is heard before it says that it listens
+            self.ears.reset(self.live.mode, false);
+        }
+        self.stirred();
     }
 
     fn resume(&mut self, hello: &Hello) {

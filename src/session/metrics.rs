@@ -72,7 +72,25 @@ pub struct Metrics {
     failed_commits: Counter,
     listening: Family<Why, Counter>,
     refused_images: Family<Why, Counter>,
+    unknown_sessions: Counter,
+    tools: Family<Why, Counter>,
 }
+
+/// What becomes of questions to a device's tools: answers of lists and calls, and what was wrong with them.
+const TOOLS: [&str; 12] = [
+    "listed",
+    "call",
+    "timed_out",
+    "id",
+    "unknown_id",
+    "request",
+    "initialize",
+    "list",
+    "tool",
+    "twice",
+    "too_many",
+    "endless",
+];
 
 impl Metrics {
     /// Registers them.
@@ -132,6 +150,16 @@ impl Metrics {
             "Images that were refused, by cause",
             metrics.refused_images.clone(),
         );
+        registry.register(
+            "voxgate_unknown_sessions",
+            "Messages of a conversation that is over here, or was never heard of; the device is told to begin anew",
+            metrics.unknown_sessions.clone(),
+        );
+        registry.register(
+            "voxgate_device_tools",
+            "Questions to devices' tools: lists that are whole, calls, and what was wrong with an answer",
+            metrics.tools.clone(),
+        );
         metrics
     }
 
@@ -152,6 +180,9 @@ impl Metrics {
         }
         for why in ["too_long", "no_speech", "stalled"] {
             drop(self.listening.get_or_create(&Why { why }));
+        }
+        for why in TOOLS {
+            drop(self.tools.get_or_create(&Why { why }));
         }
         let refusals = [Refusal::Malformed, Refusal::NotAllowed, Refusal::Quota, Refusal::Storage, Refusal::Internal];
         for why in refusals.map(Refusal::name) {
@@ -193,6 +224,15 @@ impl Metrics {
     /// Listening ended in an unusual way.
     pub(super) fn listening_ended(&self, why: &'static str) {
         self.listening.get_or_create(&Why { why }).inc();
+    }
+
+    /// One of [`TOOLS`].
+    pub(super) fn tools(&self, why: &'static str, count: usize) {
+        self.tools.get_or_create(&Why { why }).inc_by(count as u64);
+    }
+
+    pub(super) fn unknown_session(&self) {
+        self.unknown_sessions.inc();
     }
 
     pub(super) fn refused_image(&self, why: Refusal) {

@@ -2,13 +2,16 @@
 //! running turn. Nothing is shared between two devices but the provider pools and the store.
 
 mod actor;
+mod asked;
 mod book;
+mod due;
 mod ears;
 mod hello;
 mod history;
 mod info;
 mod intake;
 mod lanes;
+mod manners;
 mod metrics;
 mod outgoing;
 mod settings;
@@ -16,6 +19,7 @@ mod settle;
 mod start;
 mod take;
 mod telemetry;
+mod tools;
 mod turn;
 mod turns;
 pub mod window;
@@ -26,9 +30,11 @@ pub use history::{History, Line, Speaker};
 pub use info::{Info, State};
 pub use intake::{Intake, Overdue, Stored, Taken};
 pub use lanes::{Lanes, LanesClosed, Next};
+pub use manners::Settings as MannersSettings;
 pub use metrics::Metrics;
 pub use outgoing::{Asked, Outgoing};
 pub use settings::Settings;
 pub use start::{Handle, Starting, start};
 pub use telemetry::TelemetryMemory;
-pub use turn::{Heard, Input, Outcome, SharedReport, TtsMode, Turn, TurnReport, TurnRunner, TurnVoice, stage};
+pub use tools::{Asking, Call, CallError, Tool, Tools};
+pub use turn::{Heard, Input, Margins, Outcome, SharedReport, TtsMode, Turn, TurnReport, TurnRunner, TurnVoice, stage};

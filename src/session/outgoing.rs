@@ -83,6 +83,16 @@ impl Outgoing {
         self.send(&mut self.line(), message, asked)
     }
 
+    /// Ends a session that is not known here, under the name that the device calls it by.
+    pub fn close_unknown(&self, session: Option<&str>) {
+        let session = session.and_then(|id| SessionId::parse(id).ok()).or_else(|| Some(self.line().session.clone()));
+        let message = Message::Close { reason: "unknown session".to_owned() };
+        let (json, ts_ms) = (true, self.clock.wall().0);
+        let close = Downlink::Control { session, seq: None, ts_ms, msg_id: None, want_ack: false, json, message };
+        // a device without a link finds out when it speaks
+        let _ = self.sink.send(&self.device, close);
+    }
+
     /// Sends a control message of a turn, if that turn is still the current one.
     pub fn of_turn(&self, turn: TurnId, message: Message) -> bool {
         let mut line = self.line();

@@ -32,6 +32,8 @@ pub struct Settings {
     pub text_expires: Span,
     /// A reboot command that could not be delivered within this is dropped.
     pub reboot_expires: Span,
+    /// Conversations with stock xiaozhi firmware.
+    pub xiaozhi: super::manners::Settings,
 }
 
 impl Default for Settings {
@@ -48,6 +50,7 @@ impl Default for Settings {
             mark_delay: Span::secs(1),
             text_expires: Span::secs(60),
             reboot_expires: Span::secs(60),
+            xiaozhi: super::manners::Settings::default(),
         }
     }
 }
@@ -66,6 +69,7 @@ impl Settings {
                 problems.push(Problem::new(format!("{path}.{key}"), format!("{value} is out of range"), remedy));
             }
         }
+        problems.extend(self.xiaozhi.check(&format!("{path}.xiaozhi")));
         problems
     }
 }

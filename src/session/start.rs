@@ -16,10 +16,14 @@ use super::info::{Info, SharedInfo, State};
 use super::lanes::Lanes;
 use super::outgoing::Outgoing;
 use super::telemetry::TelemetryMemory;
+use super::tools::ToolServer;
 use crate::domain::{DeviceId, ListenMode, SessionId};
 
 /// A device that connects has so long to say hello before what was left behind is taken up.
 const INBOX_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Calls of tools that wait for a session.
+const ASKING: usize = 4;
 
 /// How others reach a session.
 #[derive(Clone)]
@@ -97,6 +101,7 @@ impl Starting {
         let mut ears = Ears::new(parts.ears.clone(), live.mode);
         ears.reset(live.mode, open);
         let rest_at = (!online).then(|| Instant::now() + parts.settings.rest_after.0);
+        let tools = ToolServer::new(parts.settings.xiaozhi.tool_timeout.0);
         // boxed: each future that it passes through would keep a place for it
         let actor = Box::new(Actor {
             device,
@@ -119,6 +124,10 @@ impl Starting {
             inbox_due: Some(Instant::now() + INBOX_PATIENCE),
             waiting: VecDeque::new(),
             stopping: false,
+            tools,
+            asking: mpsc::channel(ASKING),
+            due: super::due::Due::default(),
+            away_since: None,
             telemetry: TelemetryMemory::default(),
             effects: FuturesUnordered::new(),
         });

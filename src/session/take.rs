@@ -5,15 +5,17 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::actor::{Actor, Notice};
+use super::due::{Due, too_long_away};
 use super::lanes::Next;
+use super::manners::Manners;
 use super::outgoing::Asked;
 use super::settle::Owed;
 use super::turn::Input;
 use super::window::{Rule, Verdict};
 use crate::audio::Heard;
 use crate::domain::{
-    AudioPacket, Body, Control, ControlKind, EventKind, ImageUpload, ListenMode, Message, Origin, Receipt, Refusal,
-    Settled, StopReason, Stream, Telemetry, Uplink,
+    AudioPacket, Body, Control, ControlKind, EventKind, ImageUpload, ListenMode, Message, Origin, Path, Receipt,
+    Refusal, Settled, StopReason, Stream, Telemetry, Uplink,
 };
 use crate::lifelog::Kind;
 use crate::store::Batch;
@@ -27,14 +29,14 @@ pub(super) enum Effect {
 impl Actor {
     pub(super) async fn take(&mut self, next: Next) {
         match next {
-            Next::Audio(_, packets) => self.take_audio(packets),
+            Next::Audio(origin, packets) => self.take_audio(origin.path, packets),
             Next::Message(uplink) | Next::Urgent(uplink) => self.take_message(uplink).await,
         }
     }
 
-    fn take_audio(&mut self, mut packets: Vec<AudioPacket>) {
-        // every door of today proves who sends: a device that restarts its count is believed
-        let rule = Rule::Audio { restart: true };
+    fn take_audio(&mut self, path: Path, mut packets: Vec<AudioPacket>) {
+        // who is proven to send is believed when it restarts its count; a datagram may be an old one, sent again
+        let rule = Rule::Audio { restart: path == Path::Connection };
         for packet in &packets {
             if self.live.windows.accept(Stream::Audio, packet.seq, rule) == Verdict::New {
                 self.live.windows.stream(Stream::Audio).committed(packet.seq);
@@ -42,6 +44,9 @@ impl Actor {
         }
         self.mark_soon();
         self.parts.metrics.audio(packets.len());
+        if path == Path::Datagram {
+            self.datagram_came();
+        }
         if !self.hears() {
             self.parts.metrics.ignored(packets.len());
             self.ears.skip(packets);
@@ -75,7 +80,7 @@ impl Actor {
                 break;
             }
             match heard {
-                Heard::SpeechStarted => {}
+                Heard::SpeechStarted => self.stirred(),
                 Heard::NoSpeech => self.nobody_spoke(),
                 Heard::BargeIn => self.barge_in(),
                 Heard::EndOfTurn(utterance) => self.start_turn(Input::Speech(utterance), Instant::now(), None),
@@ -83,7 +88,7 @@ impl Actor {
             }
         }
         if std::mem::take(&mut self.live.last_flag) && self.live.mode == ListenMode::Manual {
-            self.listen_stop(Instant::now());
+            self.utterance_over(Instant::now());
         }
     }
 
@@ -140,7 +145,7 @@ impl Actor {
             Body::Telemetry(telemetry) => self.take_telemetry(telemetry, receipt),
             Body::Image(image) => self.take_image(image, receipt),
             // audio has its own lane; a door that sends it here loses nothing
-            Body::Audio(packet) => self.take_audio(vec![packet]),
+            Body::Audio(packet) => self.take_audio(origin.path, vec![packet]),
         }
     }
 
@@ -149,9 +154,12 @@ impl Actor {
         self.parts.metrics.control(control.kind.name());
         if let ControlKind::Hello(hello) = &control.kind {
             let hello = hello.clone();
-            Box::pin(self.hello(&control, hello)).await;
+            Box::pin(self.hello(origin.dialect, &control, hello)).await;
             receipt.settle(Settled::Taken);
             return;
+        }
+        if self.unheard_of(origin.dialect, &control.kind) {
+            return self.not_known(control.session_id.as_deref(), receipt);
         }
         let verdict = self.verdict(Stream::Control, control.seq);
         if verdict != Verdict::New {
@@ -179,6 +187,10 @@ impl Actor {
                 let entry = self.book.entry(Kind::Image, &self.live, body);
                 self.commit(entry, Some(owed));
             }
+            ControlKind::Mcp(payload) => {
+                self.tool_message(&payload);
+                owed.receipt.settle(Settled::Taken);
+            }
             at_once => {
                 self.take_at_once(at_once, arrived);
                 owed.receipt.settle(Settled::Taken);
@@ -196,9 +208,11 @@ impl Actor {
                 tracing::debug!(device = %self.device, ?reason, "abort");
                 self.interrupt(StopReason::Abort);
                 self.stalls_at = None;
+                self.due.clear();
                 self.ears.reset(self.live.mode, self.live.mode != ListenMode::Manual);
             }
             ControlKind::Goodbye => self.goodbye(),
+            ControlKind::Wake { text } => self.wake(text, arrived),
             // a heartbeat changes nothing but the clock; `played` says that the device is done with a turn that is over here too
             _ => {}
         }
@@ -206,6 +220,8 @@ impl Actor {
 
     fn listen_start(&mut self, mode: Option<ListenMode>, n: Option<u32>) {
         self.interrupt(StopReason::Abort);
+        self.due.clear();
+        self.stirred();
         self.live.mode = mode.unwrap_or(self.live.mode);
         self.live.listen = n.map_or(0, |n| u8::try_from(n % 16).unwrap_or(0));
         self.live.last_flag = false;
@@ -218,6 +234,11 @@ impl Actor {
             return;
         }
         self.stalls_at = None;
+        if self.live.datagrams { self.put_off_stop(arrived) } else { self.utterance_over(arrived) }
+    }
+
+    /// All of an utterance is here.
+    pub(super) fn utterance_over(&mut self, arrived: Instant) {
         if let Some(utterance) = self.ears.finish() {
             self.start_turn(Input::Speech(utterance), arrived, None);
         }
@@ -315,12 +336,20 @@ impl Actor {
         match notice {
             Notice::LinkLost(link) => {
                 tracing::debug!(device = %self.device, link = link.0, "the link that carries speech is gone");
-                self.interrupt(StopReason::LinkLost);
+                if !self.live.datagrams {
+                    self.interrupt(StopReason::LinkLost);
+                }
             }
             Notice::Offline => {
                 self.online = false;
                 self.rest_at = Some(Instant::now() + self.parts.settings.rest_after.0);
-                if self.live.boot_id.is_none() {
+                self.away_since = Some(Instant::now());
+                self.tools.gone();
+                if self.live.manners.ceremonious {
+                    if self.live.greeted && !self.live.datagrams {
+                        self.over("connection closed");
+                    }
+                } else if self.live.boot_id.is_none() {
                     // without a hello nothing tells whether the device comes back the same: it gets a new session
                     self.live.stale = true;
                 }
@@ -328,12 +357,15 @@ impl Actor {
             Notice::Online => {
                 self.online = true;
                 self.rest_at = None;
-                if std::mem::take(&mut self.live.stale) {
+                if self.live.manners.ceremonious {
+                    self.back_again();
+                } else if std::mem::take(&mut self.live.stale) {
                     self.open_session(None, "without hello");
                 }
                 self.send_outbox().await;
             }
-            Notice::Say(text) => self.start_turn(Input::Say(text), Instant::now(), None),
+            Notice::Say(text) => self.say(text),
+            Notice::Tools(asking) => self.asked(asking),
             Notice::Hush => self.interrupt(StopReason::Abort),
             Notice::Reboot => self.send_once(Message::Reboot).await,
             // one that no longer waits has given up: the watchdog's time is over
@@ -341,13 +373,71 @@ impl Actor {
         }
     }
 
+    /// An operator wants this said. Where there is no conversation a device can only show it.
+    fn say(&mut self, text: String) {
+        if self.live.manners.ceremonious && !self.live.greeted {
+            let level = "info".to_owned();
+            // a device without a link cannot be told, as the operator has been
+            let _ = self.out.control(Message::Alert { level, text }, Asked::default());
+            return;
+        }
+        self.begin(Input::Say(text), Instant::now());
+    }
+
+    /// The wake word was heard, or a text was typed in a conversation that is under way.
+    fn wake(&mut self, text: String, arrived: Instant) {
+        self.stirred();
+        let settings = &self.parts.settings.xiaozhi;
+        if !settings.wakes(&text) && self.live.announced {
+            return self.begin(Input::Text(text), arrived);
+        }
+        let greeting = settings.greeting.clone();
+        if !text.is_empty() {
+            // what it heard is shown; a device without a link shows nothing
+            let _ = self.out.control(Message::Stt { text, is_final: true }, Asked::default());
+        }
+        if !greeting.is_empty() {
+            self.begin(Input::Say(greeting), arrived);
+        }
+    }
+
+    /// Conversational, and outside of any conversation that is known here: the gateway was restarted, or ended it.
+    fn unheard_of(&self, dialect: &str, kind: &ControlKind) -> bool {
+        let conversational = matches!(
+            kind,
+            ControlKind::ListenStart { .. }
+                | ControlKind::ListenStop
+                | ControlKind::Abort { .. }
+                | ControlKind::Wake { .. }
+        );
+        conversational && !self.live.greeted && Manners::of(dialect, &self.parts.settings.xiaozhi).ceremonious
+    }
+
+    /// The device has a connection again.
+    fn back_again(&mut self) {
+        let away = self.away_since.take();
+        if self.live.greeted && too_long_away(away, self.parts.settings.xiaozhi.away.0) {
+            self.over("away too long");
+        }
+    }
+
     fn goodbye(&mut self) {
+        self.over("goodbye");
+    }
+
+    /// The conversation is over.
+    pub(super) fn over(&mut self, why: &str) {
         self.interrupt(StopReason::Closed);
-        self.close_session("goodbye");
+        self.close_session(why);
         self.live.stale = true;
+        self.live.greeted = false;
         self.stalls_at = None;
+        self.due = Due::default();
         self.ears.reset(self.live.mode, false);
         self.ears.rest();
+        if self.live.datagrams {
+            self.parts.sink.hang_up(&self.device);
+        }
     }
 
     fn error(&self, code: &str, message: &str) -> bool {

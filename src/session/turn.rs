@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::history::Line;
 use super::outgoing::Outgoing;
+use super::tools::Tools;
 use crate::audio::Utterance;
 use crate::domain::{DeviceId, Message, SessionId, StopReason, TurnId};
 
@@ -47,6 +48,15 @@ impl Input {
     }
 }
 
+/// Time that a device needs around its speech.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Margins {
+    /// Between the start of speech and its first frame, at least.
+    pub lead: std::time::Duration,
+    /// Between the end of the last frame and the end of speech.
+    pub tail: std::time::Duration,
+}
+
 /// Everything a runner gets for one turn.
 pub struct Turn {
     /// The turn's number in its session.
@@ -61,6 +71,10 @@ pub struct Turn {
     pub history: Vec<Line>,
     /// How the answer reaches the device.
     pub tts_mode: TtsMode,
+    /// What the device needs around its speech.
+    pub margins: Margins,
+    /// What the device can do, when it has tools.
+    pub tools: Option<Tools>,
     /// When the turn was decided: the endpoint decision, or the arrival of `listen_stop` or of the text.
     pub decided: tokio::time::Instant,
     /// What it may say, as long as it is the current turn.
@@ -98,6 +112,11 @@ impl TurnVoice {
     /// The clause whose speech follows.
     pub fn sentence(&self, text: &str) {
         self.out.of_turn(self.turn, Message::TtsSentence { text: text.to_owned() });
+    }
+
+    /// A face to show.
+    pub fn emotion(&self, name: &str) {
+        self.out.of_turn(self.turn, Message::Emotion { name: name.to_owned() });
     }
 
     /// One frame of speech; `false` when the turn is over or the link does not take it.

@@ -14,6 +14,7 @@ impl Actor {
     pub(super) fn start_turn(&mut self, input: Input, decided: Instant, inbox: Option<u64>) {
         self.interrupt(StopReason::Abort);
         self.revive();
+        self.due.clear();
         (self.stalls_at, self.live.announced) = (None, false);
         self.live.turns = self.live.turns.wrapping_add(1);
         let id = TurnId(self.live.turns);
@@ -26,6 +27,8 @@ impl Actor {
             input,
             history: self.live.history.lines(),
             tts_mode: self.live.tts_mode,
+            margins: self.live.manners.margins,
+            tools: self.tools_of_turn(),
             decided,
             voice: TurnVoice::new(id, self.out.clone()),
         };
@@ -37,8 +40,13 @@ impl Actor {
     /// The turn ran to its end.
     pub(super) fn turn_over(&mut self) {
         if let Some(running) = self.turn.take() {
+            let said = running.report.read().transcript;
             self.record(running, None);
+            if self.live.manners.ceremonious && (self.live.parting || self.parts.settings.xiaozhi.exits(&said)) {
+                return self.part("goodbye");
+            }
         }
+        self.stirred();
         self.next_waiting();
         // the microphone counts again: what it brought during the turn was ignored
         if self.live.mode == crate::domain::ListenMode::Auto {
@@ -49,6 +57,7 @@ impl Actor {
     /// Ends the running turn at once: its providers are dropped, its queue is cleared, the device is told.
     pub(super) fn interrupt(&mut self, reason: StopReason) {
         let Some(running) = self.turn.take() else { return };
+        self.live.parting = false;
         self.out.end(reason);
         self.record(running, Some(reason));
     }

@@ -4,10 +4,11 @@
 //! goes to the turn's voice, what it found out goes to its report. Dropping it is the cancellation.
 
 mod absent;
-mod apology;
 mod clauses;
+mod emotion;
 mod intents;
 mod metrics;
+mod phrases;
 mod settings;
 mod speak;
 mod think;
@@ -15,18 +16,19 @@ mod transcribe;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 pub use absent::Absent;
-pub use apology::Apology;
 pub use metrics::Metrics;
+pub use phrases::{Phrase, Phrases};
 pub use settings::Settings;
 
 use crate::audio::Workers;
 use crate::domain::{Clock, StopReason};
 use crate::provider::{ChatModel, ErrorKind, ProviderError, Synthesizer, Transcriber};
-use crate::session::{Input, Outcome, SharedReport, Turn, TurnRunner, stage};
+use crate::session::{Input, Outcome, SharedReport, TtsMode, Turn, TurnRunner, stage};
 
 /// The providers of a turn.
 #[derive(Clone)]
@@ -51,7 +53,7 @@ struct Inner {
     settings: Settings,
     opus: crate::audio::OpusSettings,
     zone: jiff::tz::TimeZone,
-    apology: Arc<Apology>,
+    phrases: Arc<Phrases>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
 }
@@ -80,8 +82,8 @@ pub struct Parts {
     pub settings: Settings,
     /// `[voice.opus]`.
     pub opus: crate::audio::OpusSettings,
-    /// What is said when a stage fails.
-    pub apology: Arc<Apology>,
+    /// What is made ahead.
+    pub phrases: Arc<Phrases>,
     /// For spoken times.
     pub clock: Arc<dyn Clock>,
     /// Its metrics.
@@ -92,8 +94,8 @@ impl Voice {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
         let zone = parts.settings.zone();
-        let Parts { providers, workers, settings, opus, apology, clock, metrics } = parts;
-        Self { inner: Arc::new(Inner { providers, workers, settings, opus, zone, apology, clock, metrics }) }
+        let Parts { providers, workers, settings, opus, phrases, clock, metrics } = parts;
+        Self { inner: Arc::new(Inner { providers, workers, settings, opus, zone, phrases, clock, metrics }) }
     }
 }
 
@@ -127,7 +129,12 @@ impl Inner {
 
     async fn hear_think_speak(&self, turn: &Turn, report: &SharedReport) -> Result<Outcome, Failed> {
         let pieces = match &turn.input {
-            Input::Say(text) => think::exactly(text),
+            Input::Say(text) => {
+                if let Some(frames) = self.phrases.find(text).filter(|_| turn.tts_mode == TtsMode::Audio) {
+                    return Ok(self.say_at_once(turn, text, frames, report).await);
+                }
+                think::exactly(text)
+            }
             Input::Text(text) => self.think(turn, text, report),
             Input::Speech(utterance) => {
                 let Some(words) = self.transcribe(turn, utterance, report).await? else {
@@ -139,14 +146,28 @@ impl Inner {
         self.speak(turn, pieces, report).await
     }
 
-    /// Says the apology: from memory, without any provider.
-    async fn apologise(&self, turn: &Turn, report: &SharedReport) {
-        let text = self.apology.text();
+    /// Says what was made ahead: no provider is asked.
+    async fn say_at_once(&self, turn: &Turn, text: &str, frames: Vec<Bytes>, report: &SharedReport) -> Outcome {
+        report.write(|report| {
+            text.clone_into(&mut report.reply);
+            report.local = true;
+        });
+        turn.voice.reply(text);
         turn.voice.start();
         turn.voice.sentence(text);
+        let sent = self.pace_all(turn, frames, report).await;
+        turn.voice.stop(if sent { StopReason::Done } else { StopReason::LinkLost });
+        if sent { Outcome::Answered } else { Outcome::LinkLost }
+    }
+
+    /// Says the apology: from memory, without any provider.
+    async fn apologise(&self, turn: &Turn, report: &SharedReport) {
+        let apology = self.phrases.apology();
+        turn.voice.start();
+        turn.voice.sentence(apology.text());
         let frames = match turn.tts_mode {
-            crate::session::TtsMode::Audio => self.apology.frames(),
-            crate::session::TtsMode::DeviceText => Vec::new(),
+            TtsMode::Audio => apology.frames(),
+            TtsMode::DeviceText => Vec::new(),
         };
         let sent = self.pace_all(turn, frames, report).await;
         turn.voice.stop(if sent { StopReason::Error } else { StopReason::LinkLost });

@@ -4,6 +4,8 @@
 //! writes on while the clause before is synthesised, and the next sentence is synthesised while this one
 //! is played.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -11,7 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::clauses::Clauses;
 use super::think::Pieces;
-use super::{Failed, Inner, since};
+use super::{Failed, Inner, emotion, since};
 use crate::audio::opus::Encoding;
 use crate::audio::{Pacer, SpeechEncoder};
 use crate::domain::{DOWN_FRAME_MS, OpusFrame, StopReason};
@@ -25,9 +27,15 @@ const FRAMES_AHEAD: usize = 64;
 /// Frames encoded in one go: about a second of speech, 5 ms of work.
 const MOST_AT_ONCE: usize = 16;
 
+/// A clause of the reply, and the face that goes with it from here on.
+struct Clause {
+    text: String,
+    emotion: Option<&'static str>,
+}
+
 /// What goes to the pacer, in order.
 enum Spoken {
-    Clause(String),
+    Clause(Clause),
     Frame(Bytes),
 }
 
@@ -61,7 +69,7 @@ impl Inner {
         &self,
         turn: &Turn,
         mut pieces: Pieces,
-        clauses: Sender<String>,
+        clauses: Sender<Clause>,
         report: &SharedReport,
     ) -> Result<(), Failed> {
         let asked = Instant::now();
@@ -69,6 +77,7 @@ impl Inner {
         let mut reply = String::new();
         let mut first = true;
         let mut spoken = false;
+        let mut face = Face::default();
         let mut note_clause = |report: &SharedReport, ready: bool| {
             if ready && !std::mem::replace(&mut spoken, true) {
                 let waited = since(asked);
@@ -105,14 +114,14 @@ impl Inner {
             reply.push_str(&piece);
             let ready = splitter.push(&piece);
             note_clause(report, !ready.is_empty());
-            for clause in ready {
+            for text in ready {
                 // the synthesizer has failed: its error is the turn's, the text is still told
-                let _ = clauses.send(clause).await;
+                let _ = clauses.send(Clause { text, emotion: face.news(&reply) }).await;
             }
         };
-        if let Some(clause) = splitter.finish() {
+        if let Some(text) = splitter.finish() {
             note_clause(report, true);
-            let _ = clauses.send(clause).await;
+            let _ = clauses.send(Clause { text, emotion: face.news(&reply) }).await;
         }
         drop(clauses);
         let reply = reply.trim();
@@ -131,7 +140,7 @@ impl Inner {
     async fn synthesize(
         &self,
         turn: &Turn,
-        mut clauses: Receiver<String>,
+        mut clauses: Receiver<Clause>,
         frames: Sender<Spoken>,
         report: &SharedReport,
     ) -> Result<(), Failed> {
@@ -152,7 +161,7 @@ impl Inner {
         while let Some(clause) = clauses.recv().await {
             let asked = Instant::now();
             let mut speech = self.providers.synthesizer.speak(SpeechRequest {
-                text: clause.clone(),
+                text: clause.text.clone(),
                 voice: None,
                 language: Some(self.settings.language.clone()).filter(|language| !language.is_empty()),
             });
@@ -220,19 +229,27 @@ impl Inner {
     /// Step three: frames → the device, a few ahead, then in real time. `false` when the link does not take them.
     async fn pace(&self, turn: &Turn, mut spoken: Receiver<Spoken>, report: &SharedReport) -> bool {
         let mut pace = Pace::new(self.settings.ahead_frames);
-        let mut started = false;
+        let mut lead = None;
         while let Some(next) = spoken.recv().await {
-            if !std::mem::replace(&mut started, true) {
+            let heard_from = *lead.get_or_insert_with(|| {
                 turn.voice.start();
-            }
+                Instant::now() + turn.margins.lead
+            });
             match next {
-                Spoken::Clause(text) => {
+                Spoken::Clause(Clause { text, emotion }) => {
+                    if let Some(name) = emotion {
+                        turn.voice.emotion(name);
+                    }
                     if turn.tts_mode == TtsMode::DeviceText {
                         self.note_first(turn, report);
                     }
                     turn.voice.sentence(&text);
                 }
                 Spoken::Frame(packet) => {
+                    if pace.sent == 0 {
+                        // a device throws away what comes before it has switched over
+                        tokio::time::sleep_until(heard_from).await;
+                    }
                     pace.wait_for_slot().await;
                     let last = spoken.is_empty() && spoken.is_closed();
                     if !turn.voice.frame(packet, pace.position_ms(), last) {
@@ -245,14 +262,17 @@ impl Inner {
                 }
             }
         }
-        pace.wait_for_end().await;
+        pace.wait_for_end(turn.margins.tail).await;
         true
     }
 
-    /// Sends frames that are all there already.
+    /// Sends frames that are all there already; speech has just begun.
     pub(super) async fn pace_all(&self, turn: &Turn, frames: Vec<Bytes>, report: &SharedReport) -> bool {
         let mut pace = Pace::new(self.settings.ahead_frames);
         let count = frames.len();
+        if count > 0 {
+            tokio::time::sleep(turn.margins.lead).await;
+        }
         for (at, packet) in frames.into_iter().enumerate() {
             pace.wait_for_slot().await;
             if !turn.voice.frame(packet, pace.position_ms(), at + 1 == count) {
@@ -260,7 +280,7 @@ impl Inner {
             }
             self.note_frame(&mut pace, report);
         }
-        pace.wait_for_end().await;
+        pace.wait_for_end(turn.margins.tail).await;
         true
     }
 
@@ -327,10 +347,25 @@ impl Pace {
         self.late_ms = since(due);
     }
 
-    /// Waits until the last frame has been played.
-    async fn wait_for_end(&self) {
+    /// Waits until the last frame has been played, and `tail` longer.
+    async fn wait_for_end(&self, tail: Duration) {
         if let Some(start) = self.start {
-            tokio::time::sleep_until(start + self.pacer.played_at()).await;
+            tokio::time::sleep_until(start + self.pacer.played_at() + tail).await;
         }
+    }
+}
+
+/// The face of a reply, told once.
+#[derive(Default)]
+struct Face {
+    told: bool,
+}
+
+impl Face {
+    /// The face that the reply so far shows for the first time.
+    fn news(&mut self, reply: &str) -> Option<&'static str> {
+        let found = emotion::of(reply).filter(|_| !self.told);
+        self.told |= found.is_some();
+        found
     }
 }

@@ -26,7 +26,7 @@ use super::WireError;
 use crate::domain::{Body, Control, Downlink, SessionId, Stream};
 
 /// The dialect's name.
-pub const DIALECT: &str = "native";
+pub const DIALECT: &str = crate::domain::dialect::NATIVE;
 
 /// Longest control or telemetry message, in bytes.
 pub const MAX_TEXT: usize = 256 << 10;

@@ -17,7 +17,7 @@ use crate::domain::{Body, Downlink, SessionId, Stream};
 pub use up::control;
 
 /// The dialect's name.
-pub const DIALECT: &str = "xiaozhi";
+pub const DIALECT: &str = crate::domain::dialect::XIAOZHI;
 
 /// Longest control text, in bytes. A page of a device's tools has up to 8,000 characters.
 pub const MAX_TEXT: usize = 64 << 10;

@@ -1,7 +1,7 @@
-//! What is said when a stage fails: made ahead, kept as Opus, spoken without any provider.
+//! What is said again and again, made ahead and kept as Opus: the apology for a stage that failed, a greeting, a farewell.
 //!
-//! It is synthesised when a synthesizer first answers and kept as a file, so that it is there after a
-//! restart with the engine gone; until then the one that comes with the binary is spoken.
+//! Each is synthesised when a synthesizer first answers and kept as a file, so that it is spoken at once, without any
+//! provider, also after a restart with the engine gone. Until then the apology is the one that comes with the binary.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -18,21 +18,52 @@ use crate::provider::{SpeechRequest, Synthesizer};
 /// as a big-endian u16. Spoken by the default English voice.
 const BUILT_IN: &[u8] = include_bytes!("apology.en.opus");
 
-/// The spoken apology.
-pub struct Apology {
+/// What is made ahead.
+pub struct Phrases {
+    apology: Phrase,
+    others: Vec<Phrase>,
+}
+
+impl Phrases {
+    /// The apology, and texts that are said as they are; those that are empty are none. `voice` is who speaks them, `dir`
+    /// where they are kept.
+    pub fn open(apology: &str, others: &[&str], voice: &str, dir: &Path) -> Self {
+        let open = |text: &&str| Phrase::open("phrase", text, voice, dir, None);
+        let others = others.iter().filter(|text| !text.trim().is_empty()).map(open).collect();
+        Self { apology: Phrase::open("apology", apology, voice, dir, unpack(BUILT_IN)), others }
+    }
+
+    /// What is said when a stage fails.
+    pub fn apology(&self) -> &Phrase {
+        &self.apology
+    }
+
+    /// The frames of a text that is said as it is, when they are made.
+    pub fn find(&self, text: &str) -> Option<Vec<Bytes>> {
+        self.others.iter().find(|phrase| phrase.text == text).map(Phrase::frames).filter(|frames| !frames.is_empty())
+    }
+
+    /// Those that this configuration's own synthesizer has not made yet.
+    pub fn unmade(&self) -> impl Iterator<Item = &Phrase> {
+        std::iter::once(&self.apology).chain(&self.others).filter(|phrase| !phrase.made())
+    }
+}
+
+/// One text, and its speech.
+pub struct Phrase {
     text: String,
     file: PathBuf,
     frames: Mutex<Vec<Bytes>>,
 }
 
-impl Apology {
-    /// The apology `text`, kept in `dir`. Reads what an earlier run made.
-    pub fn open(text: &str, voice: &str, dir: &Path) -> Self {
+impl Phrase {
+    /// Reads what an earlier run made; `built_in` is what is spoken until then.
+    fn open(kind: &str, text: &str, voice: &str, dir: &Path, built_in: Option<Vec<Bytes>>) -> Self {
         let digest = Sha256::digest(format!("{voice}\0{text}").as_bytes());
         let name = digest.iter().take(8).fold(0_u64, |name, byte| name << 8 | u64::from(*byte));
-        let file = dir.join(format!("apology-{name:016x}.opus"));
+        let file = dir.join(format!("{kind}-{name:016x}.opus"));
         let kept = std::fs::read(&file).ok().and_then(|bytes| unpack(&bytes));
-        let frames = kept.or_else(|| unpack(BUILT_IN)).unwrap_or_default();
+        let frames = kept.or(built_in).unwrap_or_default();
         Self { text: text.to_owned(), file, frames: Mutex::new(frames) }
     }
 
@@ -123,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kept_apology_reads_back_and_a_torn_one_does_not() {
+    fn a_kept_phrase_reads_back_and_a_torn_one_does_not() {
         let frames = vec![Bytes::from_static(b"abc"), Bytes::from_static(b"de")];
         let packed = pack(&frames);
         assert_eq!(unpack(&packed), Some(frames));

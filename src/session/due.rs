@@ -1,0 +1,150 @@
+//! What a session has put off: an utterance whose last datagrams may still come, a turn whose answer has nowhere to go
+//! yet, and the end of a conversation in which nobody says anything.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::actor::Actor;
+use super::turn::Input;
+use crate::domain::{Message, Receipt};
+
+/// An utterance is over at the latest after so many times the wait for one more datagram.
+const LATEST: f64 = 2.5;
+
+/// What is put off, and until when.
+#[derive(Default)]
+pub(super) struct Due {
+    stop: Option<Stop>,
+    held: Option<Held>,
+    idle: Option<Instant>,
+}
+
+/// `listen_stop` came, and datagrams may still follow.
+struct Stop {
+    arrived: Instant,
+    quiet: Instant,
+    latest: Instant,
+}
+
+/// A turn whose device has not sent a datagram yet.
+struct Held {
+    input: Input,
+    decided: Instant,
+    until: Instant,
+}
+
+impl Due {
+    /// When something is due next. An utterance is not over while the ears are busy with it.
+    pub(super) fn next(&self, ears_busy: bool) -> Option<Instant> {
+        let stop = self.stop.as_ref().filter(|_| !ears_busy).map(|stop| stop.quiet.min(stop.latest));
+        let held = self.held.as_ref().map(|held| held.until);
+        [stop, held, self.idle].into_iter().flatten().min()
+    }
+
+    /// Nothing is put off any more.
+    pub(super) fn clear(&mut self) {
+        (self.stop, self.held) = (None, None);
+    }
+}
+
+impl Actor {
+    /// When something is due next.
+    pub(super) fn due_next(&self, ears_busy: bool) -> Option<Instant> {
+        [self.due.next(ears_busy), self.tools.due()].into_iter().flatten().min()
+    }
+
+    /// `listen_stop` after audio that comes as datagrams: it waits for those that are late.
+    pub(super) fn put_off_stop(&mut self, arrived: Instant) {
+        let wait = self.parts.settings.xiaozhi.late_audio.0;
+        let now = Instant::now();
+        self.due.stop.get_or_insert(Stop { arrived, quiet: now + wait, latest: now + wait.mul_f64(LATEST) });
+    }
+
+    /// A datagram came: an utterance may go on, and an answer has an address now.
+    pub(super) fn datagram_came(&mut self) {
+        self.live.addressed = true;
+        if let Some(stop) = &mut self.due.stop {
+            stop.quiet = Instant::now() + self.parts.settings.xiaozhi.late_audio.0;
+        }
+        self.release();
+    }
+
+    /// Begins a turn that was not spoken; its answer waits until there is an address for it.
+    pub(super) fn begin(&mut self, input: Input, decided: Instant) {
+        if self.live.datagrams && !self.live.addressed {
+            let until = Instant::now() + self.parts.settings.xiaozhi.address_wait.0;
+            self.due.held = Some(Held { input, decided, until });
+        } else {
+            self.start_turn(input, decided, None);
+        }
+    }
+
+    fn release(&mut self) {
+        if let Some(Held { input, decided, .. }) = self.due.held.take() {
+            self.start_turn(input, decided, None);
+        }
+    }
+
+    /// Somebody said something: the conversation is not idle.
+    pub(super) fn stirred(&mut self) {
+        let idle = self.parts.settings.xiaozhi.idle.0;
+        let counts = self.live.greeted && self.live.manners.ceremonious && !idle.is_zero();
+        self.due.idle = counts.then(|| Instant::now() + idle);
+    }
+
+    /// Does what is due.
+    pub(super) fn done_waiting(&mut self) {
+        let now = Instant::now();
+        if !self.ears.busy()
+            && self.due.stop.as_ref().is_some_and(|stop| stop.quiet.min(stop.latest) <= now)
+            && let Some(stop) = self.due.stop.take()
+        {
+            self.utterance_over(stop.arrived);
+        }
+        if self.due.held.as_ref().is_some_and(|held| held.until <= now) {
+            self.release();
+        }
+        self.expire_tools(now);
+        if self.due.idle.is_some_and(|idle| idle <= now) {
+            self.due.idle = None;
+            self.nobody_says_anything();
+        }
+    }
+
+    fn nobody_says_anything(&mut self) {
+        if self.turn.is_some() {
+            return self.stirred();
+        }
+        self.part_with(self.parts.settings.xiaozhi.farewell.clone());
+    }
+
+    /// Says a last word, if there is one, and ends the conversation.
+    pub(super) fn part_with(&mut self, word: String) {
+        if word.is_empty() {
+            return self.part("idle");
+        }
+        self.start_turn(Input::Say(word), Instant::now(), None);
+        self.live.parting = true;
+    }
+
+    /// Ends the conversation: the device is told, and the next one begins with a hello.
+    pub(super) fn part(&mut self, why: &str) {
+        self.live.parting = false;
+        // a device without a link finds out when it speaks
+        let _ = self.out.control(Message::Close { reason: why.to_owned() }, super::outgoing::Asked::default());
+        self.over(why);
+    }
+
+    /// A device speaks in a conversation that is over here: it is told, under the name that it uses.
+    pub(super) fn not_known(&mut self, session: Option<&str>, receipt: Receipt) {
+        self.parts.metrics.unknown_session();
+        self.out.close_unknown(session);
+        receipt.settle(crate::domain::Settled::Taken);
+    }
+}
+
+/// A device that was away for so long is not in the middle of anything any more.
+pub(super) fn too_long_away(since: Option<Instant>, most: Duration) -> bool {
+    since.is_some_and(|since| since.elapsed() > most)
+}

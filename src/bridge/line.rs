@@ -23,7 +23,7 @@ use super::metrics::Counts;
 use super::route::{Route, translate};
 use super::trouble::Trouble;
 use crate::domain::{Receipt, Refusal, Settled};
-use crate::door::mqtt::{Parcel, Place, Posted, Posting};
+use crate::door::mqtt::{Parcel, Place, Posting};
 
 /// Most messages that have left and are not acknowledged. Fewer than brokers take (mosquitto: 20 to us, any to it).
 const UNDER_WAY: usize = 64;
@@ -242,18 +242,15 @@ impl<'a> Line<'a> {
         // a view would keep all that was read with it
         let payload = Bytes::copy_from_slice(&payload);
         let posting = Posting { topic: &topic, payload, qos: qos as u8, retain, commands: self.plan.commands };
-        let posted = match self.memory.place.publish(posting, receipt) {
+        match self.memory.place.publish(posting, receipt) {
             Err(barred) => {
                 self.refuse(pkid, barred.name());
                 return Ok(());
             }
-            Ok((posted, work)) => {
-                self.carrying = Some(work);
-                posted
-            }
-        };
+            Ok(work) => self.carrying = Some(work),
+        }
         match waiting {
-            Some(waiting) => self.owed.push(pkid, Debt::Waiting(waiting, posted)),
+            Some(waiting) => self.owed.push(pkid, Debt::Waiting(waiting)),
             None => self.counts.received(),
         }
         Ok(())
@@ -271,12 +268,9 @@ impl<'a> Line<'a> {
     fn settled(&mut self, id: u16, due: Due) -> Result<(), Trouble> {
         match due {
             Due::Nothing => {}
-            Due::Settled(Settled::Durable | Settled::Taken, _) => self.counts.received(),
-            // a bus that refuses for want of room is off
-            Due::Lost
-            | Due::Settled(Settled::Refused(Refusal::Storage), _)
-            | Due::Settled(Settled::Refused(Refusal::Quota), Posted::Bus) => return Err(Trouble::NotStored),
-            Due::Settled(Settled::Refused(refusal), _) => self.counts.dropped(refusal.name(), 1),
+            Due::Settled(Settled::Durable | Settled::Taken) => self.counts.received(),
+            Due::Lost | Due::Settled(Settled::Refused(Refusal::Storage)) => return Err(Trouble::NotStored),
+            Due::Settled(Settled::Refused(refusal)) => self.counts.dropped(refusal.name(), 1),
         }
         self.encode(&Packet::PubAck(PubAck::new(id)))
     }
@@ -333,14 +327,14 @@ fn quality(qos: u8) -> QoS {
 enum Due {
     /// It was refused before.
     Nothing,
-    Settled(Settled, Posted),
+    Settled(Settled),
     /// Nobody has it.
     Lost,
 }
 
 enum Debt {
     /// Until the broker here says what became of it.
-    Waiting(oneshot::Receiver<Settled>, Posted),
+    Waiting(oneshot::Receiver<Settled>),
     Done,
 }
 
@@ -364,9 +358,9 @@ impl Owed {
         let Some((id, debt)) = self.entries.front_mut() else { return Poll::Pending };
         let due = match debt {
             Debt::Done => Due::Nothing,
-            Debt::Waiting(waiting, posted) => match Pin::new(waiting).poll(cx) {
+            Debt::Waiting(waiting) => match Pin::new(waiting).poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(settled) => settled.map_or(Due::Lost, |settled| Due::Settled(settled, *posted)),
+                Poll::Ready(settled) => settled.map_or(Due::Lost, Due::Settled),
             },
         };
         let id = *id;

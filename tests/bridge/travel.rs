@@ -3,7 +3,7 @@
 use super::*;
 use crate::gateway::mosquitto::installed;
 use voxgate::bridge::TlsSettings;
-use voxgate::domain::{Clock, SystemClock};
+use voxgate::domain::{ByteSize, Clock, SystemClock};
 use voxgate::door::authority::Authority;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,6 +77,28 @@ async fn what_is_retained_is_retained_on_the_other_side() {
     gateway.stop().await;
     let line = there.next().await;
     assert!(line.starts_with(&format!("{status} {{\"status\":\"offline\"")), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_to_be_kept_is_dropped_once_and_what_follows_it_comes() {
+    if !installed() {
+        return;
+    }
+    let remote = Mosquitto::start("").await;
+    let mut settings = bridge(remote.port);
+    settings.incoming = vec![route("down/#", "", "")];
+    let gateway = Running::start_with(chat(&["Yes."]), |config| {
+        config.store.group = ByteSize::kb(16);
+        config.bridges.0 = vec![settings];
+    })
+    .await;
+    connected(&gateway).await;
+    remote.publish("down/large", &"x".repeat(20_000), &["-r", "-q", "1"]).await;
+    remote.publish("down/small", "x", &["-r", "-q", "1"]).await;
+    gateway.counted("voxgate_bridge_messages_total", &[("direction", "in")], 1).await;
+    assert_eq!(gateway.metric("voxgate_bridge_drops_total", &[("cause", "quota")]).await, 1);
+    assert_eq!(gateway.metric("voxgate_bridge_connects_total", &[("result", "ok")]).await, 1, "it stays connected");
+    gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -160,36 +160,43 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
     // one thread for the load: the other cores are the brokers'
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let bench = Bench { size, dir: &dir, mosquitto: mosquitto.as_ref() };
-    let found = runtime.block_on(bench.measure(&cases));
+    let (found, failed) = runtime.block_on(bench.measure(&cases));
     let removed = std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()));
-    let found = found?;
-    removed?;
+    // what was measured before something failed took minutes: it is shown
     if args.json {
         context.json(&found)?;
     } else {
         found.print(context.out)?;
     }
+    if let Some((case, error)) = failed {
+        return Err(error.context(format!("case {}", case.letter())));
+    }
+    removed?;
     anyhow::ensure!(!args.check || found.met(), "a bar is missed");
     Ok(())
 }
 
 impl Bench<'_> {
-    async fn measure(&self, cases: &[Case]) -> anyhow::Result<Results> {
+    /// Case by case, until one fails.
+    async fn measure(&self, cases: &[Case]) -> (Results, Option<(Case, anyhow::Error)>) {
         let mut results = Results::new(self.size.rounds, self.mosquitto.map(|mosquitto| mosquitto.version.clone()));
         for case in cases {
             let mut found = results::Found::new(*case);
-            match case {
-                Case::A => self.router(&mut found).await?,
-                Case::B => self.one_subscriber(&mut found).await?,
-                Case::C => self.many_subscribers(&mut found).await?,
-                Case::D => self.latency(&mut found).await?,
-                Case::E => self.connects(&mut found).await?,
-                Case::F => self.idle(&mut found).await?,
-                Case::G => self.restart(&mut found).await?,
+            let done = match case {
+                Case::A => self.router(&mut found).await,
+                Case::B => self.one_subscriber(&mut found).await,
+                Case::C => self.many_subscribers(&mut found).await,
+                Case::D => self.latency(&mut found).await,
+                Case::E => self.connects(&mut found).await,
+                Case::F => self.idle(&mut found).await,
+                Case::G => self.restart(&mut found).await,
+            };
+            if let Err(error) = done {
+                return (results, Some((*case, error)));
             }
             results.take(found);
         }
-        Ok(results)
+        (results, None)
     }
 }
 
@@ -207,7 +214,12 @@ fn raise_descriptors(wanted: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A port of loopback that is free now.
+/// A port of loopback that is free now, and that the kernel gives to none of the load's connections: a broker that is
+/// started anew must find it free again.
 fn free_port() -> anyhow::Result<SocketAddr> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let first: u16 = range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768);
+    let own = (0..100).map(|_| rand::random_range(10_000..first.max(10_001)));
+    let bound = own.chain([0]).find_map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).ok());
+    Ok(bound.context("no port of loopback is free")?.local_addr()?)
 }

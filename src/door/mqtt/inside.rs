@@ -64,15 +64,6 @@ pub struct Posting<'a> {
     pub commands: bool,
 }
 
-/// Where a posting is on its way to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Posted {
-    /// To whoever subscribes.
-    Bus,
-    /// To a device.
-    Command,
-}
-
 /// Why a posting is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Barred {
@@ -228,7 +219,7 @@ impl Place {
 
     /// Publishes: when the future is done the next one may follow, and the receipt is settled when it is where it must
     /// be. Its own filters do not match it.
-    pub fn publish(&self, posting: Posting<'_>, receipt: Receipt) -> Result<(Posted, BoxFuture<'static, ()>), Barred> {
+    pub fn publish(&self, posting: Posting<'_>, receipt: Receipt) -> Result<BoxFuture<'static, ()>, Barred> {
         let Posting { topic, payload, qos, retain, commands } = posting;
         if !self.gate.settings.limits.sound_topic(topic) {
             return Err(Barred::BadTopic);
@@ -238,13 +229,13 @@ impl Place {
             Some(Destination::Bus) => {
                 let wall = gate.clock.wall();
                 let message = Message { from: Some(number), wall, ..Message::new(topic, payload, qos, retain) };
-                Ok((Posted::Bus, gate.broker.clone().carry(message, receipt)))
+                Ok(gate.broker.clone().carry(message, receipt))
             }
             Some(Destination::Command { device, name }) if commands => {
                 if retain {
                     return Err(Barred::RetainedCommand);
                 }
-                Ok((Posted::Command, gate.command((device, name), topic, &payload, number, receipt)))
+                Ok(gate.command((device, name), topic, &payload, number, receipt))
             }
             Some(Destination::Command { .. } | Destination::Uplink { .. }) | None => Err(Barred::NotAllowed),
         }

@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 pub use bus::{Bus, BusParts};
 pub use ending::Ending;
 pub use hub::Spilt;
-pub use inside::{Barred, Gauge, NoPlace, Parcel, Place, Posted, Posting, Room};
+pub use inside::{Barred, Gauge, NoPlace, Parcel, Place, Posting, Room};
 pub use message::Message;
 pub use metrics::Metrics;
 pub use settings::{BusSettings, Limits, Settings};
@@ -164,6 +164,11 @@ impl DoorControl {
     /// Open connections.
     pub fn connections(&self) -> usize {
         self.0.registry.len()
+    }
+
+    /// Bytes that clients' messages take in memory, of `mqtt.limits.memory`.
+    pub fn memory(&self) -> usize {
+        self.0.broker.memory().used()
     }
 
     /// How long the accept loop has not gone round; up to a second when it is well.

@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -77,6 +79,8 @@ impl Client {
 pub(super) async fn dial(addr: SocketAddr, from: Ipv4Addr) -> Result<TcpStream, FloodError> {
     let dialling = async {
         let socket = TcpSocket::new_v4()?;
+        // the port is chosen when it connects: one that rests after a connection to another broker will do
+        setsockopt(&socket, IpBindAddressNoPort, &true)?;
         socket.bind(SocketAddr::from((from, 0)))?;
         let stream = socket.connect(addr).await?;
         stream.set_nodelay(true)?;

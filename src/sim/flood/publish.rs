@@ -1,7 +1,7 @@
 //! Publishers: as fast as the broker takes them, or at a given pace.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -36,13 +36,22 @@ pub(super) struct Shared {
     pub sent: Arc<AtomicU64>,
     /// Acknowledged; QoS 1 only.
     pub acked: Arc<AtomicU64>,
+    /// From a message to its acknowledgement, ns; those of [`Publisher::pace`] only.
+    pub answered: Arc<Mutex<Vec<u64>>>,
     /// What may be under way between publishers and subscribers, when that is bounded, and what one message takes.
     pub credit: Option<(Arc<Semaphore>, u32)>,
 }
 
 impl Shared {
     pub fn new(origin: Instant) -> Self {
-        Self { origin, stop: CancellationToken::new(), sent: Arc::default(), acked: Arc::default(), credit: None }
+        Self {
+            origin,
+            stop: CancellationToken::new(),
+            sent: Arc::default(),
+            acked: Arc::default(),
+            answered: Arc::default(),
+            credit: None,
+        }
     }
 
     pub fn now(&self) -> u64 {
@@ -122,7 +131,8 @@ impl Publisher {
         tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
         for number in 1..=count {
             tick.tick().await;
-            self.client.send(template.fill(number, 1, shared.now())).await?;
+            let at = shared.now();
+            self.client.send(template.fill(number, 1, at)).await?;
             shared.sent.fetch_add(1, Ordering::Relaxed);
             if self.qos == 0 {
                 continue;
@@ -131,6 +141,7 @@ impl Publisher {
                 inbox.fill(&mut self.client).await?;
             }
             shared.acked.fetch_add(1, Ordering::Relaxed);
+            shared.answered.lock().unwrap_or_else(PoisonError::into_inner).push(shared.now().saturating_sub(at));
         }
         self.client.barrier().await
     }

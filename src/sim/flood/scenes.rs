@@ -1,8 +1,8 @@
 //! Loads: publishers as fast as the broker takes them, or at a pace; with subscribers who count, or without.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -69,6 +69,8 @@ pub struct Outcome {
     pub closed: u64,
     /// From a publisher's write to a subscriber's read, ns; of paced loads only.
     pub times: Vec<u64>,
+    /// From each message to its acknowledgement, ns; of paced messages with QoS 1.
+    pub answered: Vec<u64>,
 }
 
 /// Publishes as fast as the broker takes it.
@@ -90,8 +92,12 @@ pub async fn flood(publishing: &Publishing, subscribing: Option<&Subscribing>) -
 }
 
 /// Publishes `rate` messages a second, all publishers together and evenly.
-pub async fn paced(publishing: &Publishing, subscribing: &Subscribing, rate: u32) -> Result<Outcome, FloodError> {
-    let mut stage = Stage::set(publishing, Some(subscribing), true).await?;
+pub async fn paced(
+    publishing: &Publishing,
+    subscribing: Option<&Subscribing>,
+    rate: u32,
+) -> Result<Outcome, FloodError> {
+    let mut stage = Stage::set(publishing, subscribing, true).await?;
     let publishers = u32::try_from(stage.publishers.len()).unwrap_or(u32::MAX).max(1);
     let every = Duration::from_secs(1) * publishers / rate.max(1);
     let count = u32::try_from(publishing.length.as_nanos() / every.as_nanos().max(1)).unwrap_or(u32::MAX).max(1);
@@ -185,6 +191,7 @@ impl Stage {
             repeats: 0,
             closed: 0,
             times: Vec::new(),
+            answered: std::mem::take(&mut *self.shared.answered.lock().unwrap_or_else(PoisonError::into_inner)),
         };
         while let Some(seen) = self.listeners.join_next().await {
             let seen = seen.map_err(|error| FloodError::Tool(error.to_string())).flatten()?;

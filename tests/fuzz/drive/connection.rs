@@ -1,5 +1,5 @@
-//! What holds whatever one client sends to a door: its connection ends when it has said all, nothing panics, and
-//! another client is served meanwhile.
+//! What holds whatever one client sends to a door: its connection ends when it has said all, nothing panics, memory
+//! stays within its limit, and another client is served meanwhile.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,13 +20,19 @@ use voxgate::domain::{
     SystemClock, Uplink,
 };
 use voxgate::door::credentials::{self, Credentials};
-use voxgate::door::mqtt::{Bus, BusParts, Door, Metrics, Parts, Settings};
+use voxgate::door::mqtt::{Bus, BusParts, Door, DoorControl, Metrics, Parts, Settings};
 use voxgate::door::rights::Rights;
 use voxgate::store::{self, Store};
 use voxgate::topics::{Access, Rule, Subject, Table};
 
 /// Longer than any close may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What all messages may take in memory: little, so that what inputs leave behind (sessions, retained messages) reaches it.
+const MEMORY: ByteSize = ByteSize::mb(1);
+
+/// The largest packet.
+const PACKET: ByteSize = ByteSize::kb(256);
 
 /// A door of its own, with its store in a temporary folder.
 pub struct Rig {
@@ -35,6 +41,7 @@ pub struct Rig {
     secrets: [String; 2],
     bystander: Mutex<TcpStream>,
     metrics: Metrics,
+    door: DoorControl,
     _bus: Arc<Bus>,
     _stop: CancellationToken,
     _dir: TempDir,
@@ -76,6 +83,9 @@ impl Rig {
             tokio::time::timeout(PATIENCE, self.alive()).await.expect("another client is served");
         });
         assert_eq!(self.metrics.endings("panic"), 0, "a connection's task panicked");
+        // a packet that began below the limit may end above it, and is a message by then
+        let most = MEMORY.len() + 2 * PACKET.len();
+        assert!(self.door.memory() <= most, "{} bytes of {most}", self.door.memory());
     }
 
     async fn say(&self, how: u8, bytes: &[u8]) {
@@ -122,6 +132,7 @@ impl Rig {
         // no limit in time: an input is not slowed down
         (settings.limits.messages_per_second, settings.limits.bytes_per_second) = (1 << 30, ByteSize::mb(10_000));
         settings.limits.takeovers = usize::MAX;
+        (settings.limits.memory, settings.limits.packet) = (MEMORY, PACKET);
         let rights = Rights::open(table.clone(), settings.rules.clone(), store.clone()).await.unwrap();
         let (metrics, stop, tracker) = (Metrics::default(), CancellationToken::new(), TaskTracker::new());
         let parts = BusParts {
@@ -154,6 +165,7 @@ impl Rig {
         };
         let door = Door::bind(settings, parts).unwrap();
         let addr = door.addrs()[0].1;
+        let control = door.control();
         tokio::spawn(door.run(stop.clone()));
         let mut bystander = TcpStream::connect(addr).await.unwrap();
         let hello = connect(false, true, "bystander", Some(("bystander", &secrets[1])));
@@ -161,7 +173,7 @@ impl Rig {
         let mut connack = [0; 4];
         bystander.read_exact(&mut connack).await.unwrap();
         assert_eq!(connack, [0x20, 2, 0, 0]);
-        Opened { addr, secrets, bystander, metrics, bus, stop, dir }
+        Opened { addr, secrets, bystander, metrics, door: control, bus, stop, dir }
     }
 }
 
@@ -170,6 +182,7 @@ struct Opened {
     secrets: [String; 2],
     bystander: TcpStream,
     metrics: Metrics,
+    door: DoorControl,
     bus: Arc<Bus>,
     stop: CancellationToken,
     dir: TempDir,
@@ -177,8 +190,18 @@ struct Opened {
 
 impl Opened {
     fn into_rig(self, runtime: Runtime) -> Rig {
-        let Self { addr, secrets, bystander, metrics, bus, stop, dir } = self;
-        Rig { runtime, addr, secrets, bystander: Mutex::new(bystander), metrics, _bus: bus, _stop: stop, _dir: dir }
+        let Self { addr, secrets, bystander, metrics, door, bus, stop, dir } = self;
+        Rig {
+            runtime,
+            addr,
+            secrets,
+            bystander: Mutex::new(bystander),
+            metrics,
+            door,
+            _bus: bus,
+            _stop: stop,
+            _dir: dir,
+        }
     }
 }
 

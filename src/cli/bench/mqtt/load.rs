@@ -150,13 +150,14 @@ impl Bench<'_> {
     pub async fn latency(&self, found: &mut Found) -> anyhow::Result<()> {
         let mut brokers = self.pair("d").await?;
         let rate = self.size.rate;
+        self.answers(&brokers, found).await?;
         let name = |qos: u8, rank: &str| format!("latency at {rate}/s, QoS {qos}, {rank}");
         for _ in 0..self.size.rounds {
             for qos in [0, 1] {
                 for broker in &brokers {
                     let load = self.publishing(broker, self.size.publishers, qos, 0);
                     let cpu = broker.cpu()?;
-                    let outcome = paced(&load, &subscribing(1, qos), rate).await?;
+                    let outcome = paced(&load, Some(&subscribing(1, qos)), rate).await?;
                     let spread = Spread::of(outcome.times.iter().map(|ns| *ns as f64 / 1e3).collect());
                     let sample = delivered(&outcome, broker.cpu()? - cpu, qos);
                     for (rank, value) in [("p50", spread.p50), ("p99", spread.p99), ("most", spread.max)] {
@@ -172,6 +173,35 @@ impl Bench<'_> {
             found.no_worse(&name(qos, "p99"), "us");
         }
         stop(&mut brokers).await
+    }
+
+    /// What voice waits for: from a device's publish to the acknowledgement that its session has taken it, there and back.
+    async fn answers(&self, brokers: &[Broker], found: &mut Found) -> anyhow::Result<()> {
+        let Some(Broker::Gateway(gateway)) = brokers.first() else { return Ok(()) };
+        let Size { rounds, publishers, rate, length, .. } = self.size;
+        let name =
+            |rank: &str| format!("a device's uplink at {rate}/s, QoS 1, taken by its session and acknowledged, {rank}");
+        // fresh devices for each measurement: they number what they publish from 1
+        let devices = gateway.devices((0..publishers * rounds as usize).map(|n| format!("bench-d-{n}"))).await?;
+        for logins in devices.chunks(publishers) {
+            let publishers =
+                logins.iter().map(|login| (login.clone(), format!("device/{}/control", login.id))).collect();
+            let content = Content::Heartbeat;
+            let load = Publishing { addr: gateway.addr, publishers, qos: 1, content, length, window: 0 };
+            let cpu = gateway.cpu()?;
+            let outcome = paced(&load, None, rate).await?;
+            let cores = Some((gateway.cpu()? - cpu) / outcome.seconds.max(length.as_secs_f64()));
+            let spread = Spread::of(outcome.answered.iter().map(|ns| *ns as f64 / 1e3).collect());
+            let lost = outcome.sent - outcome.acked;
+            for (rank, value) in [("p50", spread.p50), ("p99", spread.p99), ("most", spread.max)] {
+                let lost = Some(lost).filter(|_| rank == "p50");
+                found.add(&name(rank), OURS, "us", Sample { value, lost, cores });
+            }
+        }
+        // there and back: 100 us each way
+        found.at_most(&name("p50"), "us", 200.0);
+        found.at_most(&name("p99"), "us", 400.0);
+        Ok(())
     }
 
     /// Case e.

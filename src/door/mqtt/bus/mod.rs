@@ -31,6 +31,9 @@ use crate::topics::Table;
 use credit::{Class, Slab, Token};
 use router::{Crossing, Order};
 
+/// Up to so many messages under way, each goes across by itself.
+const ALONE: usize = 4;
+
 /// A topic that nobody subscribes to.
 const FLUSH: &str = "$flush";
 
@@ -209,7 +212,8 @@ impl Bus {
         let mut state = self.state();
         let token = state.slab.admit(message, receipt, class)?;
         if let Some(crossing) = &state.crossing {
-            crossing.carry(token);
+            // a batch costs less than its messages do alone: when more are under way, the next waits for company
+            if state.slab.live() <= ALONE { crossing.carry_alone(token) } else { crossing.carry(token) }
         }
         self.gauge(&state.slab);
         Ok(())

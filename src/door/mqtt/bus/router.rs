@@ -1,6 +1,10 @@
 //! One Router of rumqttd and its two threads: tokens go in, tokens come out.
 //!
-//! The Router's links block, so they live on threads of their own. It must not know what a token stands for.
+//! The Router's links block, so they live on threads of their own; only a token that finds nothing before it is handed
+//! over by who brings it, which saves waking a thread. It must not know what a token stands for.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use futures::FutureExt;
@@ -32,6 +36,20 @@ pub(super) enum Order {
 #[derive(Debug)]
 pub(super) struct Crossing {
     orders: Sender<Order>,
+    entrance: Arc<Entrance>,
+}
+
+/// The link into the Router, once it is there, and how many tokens wait before it.
+#[derive(Default)]
+struct Entrance {
+    link: Mutex<Option<LinkTx>>,
+    waiting: AtomicUsize,
+}
+
+impl std::fmt::Debug for Entrance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entrance").field("waiting", &self.waiting).finish_non_exhaustive()
+    }
 }
 
 type Arrived = Box<dyn Fn(&[u8]) + Send>;
@@ -42,11 +60,12 @@ impl Crossing {
     /// `room` is more than can ever wait: the caller's credit is smaller.
     pub fn start(number: u64, room: usize, arrived: Arrived, failed: Failed) -> Self {
         let (orders, waiting) = bounded(room);
-        let failed: std::sync::Arc<Failed> = std::sync::Arc::new(failed);
+        let failed: Arc<Failed> = Arc::new(failed);
+        let entrance = Arc::new(Entrance::default());
         let run = {
-            let failed = failed.clone();
+            let (failed, entrance) = (failed.clone(), entrance.clone());
             move || {
-                if let Err(error) = ingress(number, &waiting, arrived, failed.clone()) {
+                if let Err(error) = ingress(number, &waiting, &entrance, arrived, failed.clone()) {
                     tracing::warn!(%error, "bus ingress ended");
                     failed();
                 }
@@ -56,18 +75,52 @@ impl Crossing {
             tracing::error!(%error, "no thread for the bus");
             failed();
         }
-        Self { orders }
+        Self { orders, entrance }
     }
 
     /// Sends a token on its way. Credit keeps this from ever being full; a dead crossing is replaced by its supervisor.
+    /// The caller sees to it that one token is carried at a time, which keeps them in order.
     pub fn carry(&self, token: Token) {
-        self.order(Order::Carry(token));
+        self.entrance.waiting.fetch_add(1, Ordering::AcqRel);
+        if self.orders.try_send(Order::Carry(token)).is_err() {
+            self.entrance.waiting.fetch_sub(1, Ordering::AcqRel);
+            tracing::debug!("bus crossing takes no orders");
+        }
+    }
+
+    /// The same where next to nothing is under way: the token is handed over at once, if it is the first in its line.
+    pub fn carry_alone(&self, token: Token) {
+        if self.entrance.waiting.load(Ordering::Acquire) > 0 || !self.entrance.try_hand_over(token) {
+            self.carry(token);
+        }
     }
 
     pub fn order(&self, order: Order) {
         if self.orders.try_send(order).is_err() {
             tracing::debug!("bus crossing takes no orders");
         }
+    }
+}
+
+impl Entrance {
+    /// False: nothing was done with the token.
+    fn try_hand_over(&self, token: Token) -> bool {
+        let mut link = match self.link.try_lock() {
+            Ok(link) => link,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        let Some(link) = &mut *link else { return false };
+        if link.try_publish(TOPIC, token.to_bytes()).is_err() {
+            // it is in the link's buffer all the same, and the Router takes it with the next event, a canary's at the latest
+            tracing::debug!("the bus's router takes no events");
+        }
+        true
+    }
+
+    fn with(&self, act: impl FnOnce(&mut LinkTx) -> Result<(), Box<LinkError>>) -> Result<(), Box<LinkError>> {
+        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        link.as_mut().map_or(Ok(()), act)
     }
 }
 
@@ -85,13 +138,14 @@ fn config() -> RouterConfig {
 fn ingress(
     number: u64,
     orders: &Receiver<Order>,
+    entrance: &Entrance,
     arrived: Arrived,
-    failed: std::sync::Arc<Failed>,
+    failed: Arc<Failed>,
 ) -> Result<(), Box<LinkError>> {
     let router = Router::new(usize::try_from(number).unwrap_or(0), config()).spawn();
     let (mut out_tx, out_rx, _) = LinkBuilder::new("out", router.clone()).build()?;
     out_tx.subscribe(TOPIC)?;
-    let (mut in_tx, _in_rx, _) = LinkBuilder::new("in", router).build()?;
+    let (in_tx, _in_rx, _) = LinkBuilder::new("in", router).build()?;
     let egress = std::thread::Builder::new().name(format!("bus-out-{number}")).spawn(move || {
         let error = egress(out_rx, &arrived);
         tracing::debug!(%error, "bus egress ended");
@@ -100,6 +154,16 @@ fn ingress(
     if let Err(error) = egress {
         return Err(Box::new(LinkError::ConnectionAck(format!("no thread for the egress: {error}"))));
     }
+    *entrance.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(in_tx);
+    let served = serve(orders, entrance, out_tx);
+    if let Some(mut in_tx) = entrance.link.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        leave(&mut in_tx);
+    }
+    served
+}
+
+/// Does what is ordered until the end is; then the link out of the Router says goodbye.
+fn serve(orders: &Receiver<Order>, entrance: &Entrance, mut out_tx: LinkTx) -> Result<(), Box<LinkError>> {
     while let Ok(order) = orders.recv() {
         let mut next = Some(order);
         let mut batch = Vec::with_capacity(BATCH);
@@ -107,7 +171,10 @@ fn ingress(
             batch.push(token.to_bytes());
             next = if batch.len() < BATCH { orders.try_recv().ok() } else { None };
         }
-        hand_over(&mut in_tx, batch)?;
+        let carried = batch.len();
+        entrance.with(|link| hand_over(link, batch))?;
+        // only now may a token go past the queue
+        entrance.waiting.fetch_sub(carried, Ordering::AcqRel);
         match next {
             None | Some(Order::Carry(_)) => {}
             Some(Order::Stop) => break,
@@ -119,7 +186,6 @@ fn ingress(
             }
         }
     }
-    leave(&mut in_tx);
     leave(&mut out_tx);
     Ok(())
 }

@@ -221,8 +221,8 @@ async fn human_speech_becomes_the_right_words_and_noise_becomes_none() {
 }
 
 fn ask(question: &str) -> ChatRequest {
-    let message = ChatMessage { role: Role::User, content: question.into() };
-    ChatRequest { messages: vec![message], max_tokens: Some(48), temperature: Some(0.0) }
+    let message = ChatMessage::new(Role::User, question);
+    ChatRequest { messages: vec![message], max_tokens: Some(48), temperature: Some(0.0), tools: Vec::new() }
 }
 
 async fn answer(engine: &Running, request: ChatRequest) -> (String, Duration) {

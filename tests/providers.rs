@@ -103,11 +103,7 @@ fn target(url: &str) -> Target {
 }
 
 fn ask() -> ChatRequest {
-    ChatRequest {
-        messages: vec![ChatMessage { role: Role::User, content: "hi".into() }],
-        max_tokens: Some(7),
-        temperature: Some(0.5),
-    }
+    ChatRequest { messages: vec![ChatMessage::new(Role::User, "hi")], max_tokens: Some(7), temperature: Some(0.5) }
 }
 
 /// What came before the error, if there was one.

@@ -115,15 +115,60 @@ pub enum Role {
     User,
     /// The model.
     Assistant,
+    /// A tool that the model called.
+    Tool,
 }
 
 /// One message of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatMessage {
     /// Who.
     pub role: Role,
     /// What.
     pub content: String,
+    /// The tools that the model called with it.
+    pub calls: Vec<ToolCall>,
+    /// The call that it answers.
+    pub answers: Option<String>,
+}
+
+impl ChatMessage {
+    /// Somebody says something.
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self { role, content: content.into(), calls: Vec::new(), answers: None }
+    }
+
+    /// The model calls tools, with what it said before.
+    pub fn calling(content: impl Into<String>, calls: Vec<ToolCall>) -> Self {
+        Self { calls, ..Self::new(Role::Assistant, content) }
+    }
+
+    /// A tool answers a call.
+    pub fn answering(call: &ToolCall, content: impl Into<String>) -> Self {
+        Self { answers: Some(call.id.clone()), ..Self::new(Role::Tool, content) }
+    }
+}
+
+/// A tool that a model may call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolSpec {
+    /// Letters, digits, `_` and `-`, at most 64 of them.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// JSON Schema of its arguments: an object.
+    pub parameters: serde_json::Value,
+}
+
+/// A call that a model makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolCall {
+    /// By which the answer is told.
+    pub id: String,
+    /// A [`ToolSpec::name`], as the model writes it.
+    pub name: String,
+    /// JSON, as the model writes it: it may be none.
+    pub arguments: String,
 }
 
 /// A request to a chat model.
@@ -135,6 +180,8 @@ pub struct ChatRequest {
     pub max_tokens: Option<u32>,
     /// 0.0 is the surest word each time.
     pub temperature: Option<f32>,
+    /// What the model may call.
+    pub tools: Vec<ToolSpec>,
 }
 
 /// A piece of an answer.
@@ -144,6 +191,8 @@ pub enum ChatPiece {
     Text(String),
     /// The answer ended at `max_tokens`, most likely in mid-sentence.
     Cut,
+    /// The model calls a tool, and waits for its answer.
+    Call(ToolCall),
 }
 
 impl<T: Into<String>> From<T> for ChatPiece {

@@ -149,6 +149,6 @@ mod tests {
         let settings = Settings { lead: Span::secs(5), ..Settings::default() };
         let problems = settings.check("session.xiaozhi");
         assert_eq!(problems.len(), 1);
-        assert!(problems[0].to_string().contains("session.xiaozhi.lead"), "{}", problems[0]);
+        assert_eq!(problems[0].key, "session.xiaozhi.lead");
     }
 }

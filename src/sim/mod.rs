@@ -1,7 +1,7 @@
 //! Simulated devices: what `voxgate demo`, `voxgate sim` and the tests connect with.
 //!
-//! A simulated device is a real MQTT client that speaks the native dialect; it knows nothing of the
-//! gateway's inside. The test providers are here too, and only here.
+//! A simulated device is a real MQTT client that speaks the native dialect, or a board with stock xiaozhi
+//! firmware on either of its transports; it knows nothing of the gateway's inside. The test providers are here too, and only here.
 
 pub mod bench;
 pub mod demo;
@@ -14,3 +14,4 @@ pub mod providers;
 pub mod report;
 pub mod script;
 pub mod turn;
+pub mod xiaozhi;

@@ -12,6 +12,7 @@ mod phrases;
 mod settings;
 mod speak;
 mod think;
+mod tools;
 mod transcribe;
 
 use std::sync::Arc;

@@ -33,6 +33,9 @@ struct Clause {
     emotion: Option<&'static str>,
 }
 
+/// Longest time for all calls of tools between two pieces of a reply.
+const TOOLS: Duration = Duration::from_mins(5);
+
 /// What goes to the pacer, in order.
 enum Spoken {
     Clause(Clause),
@@ -89,7 +92,8 @@ impl Inner {
                 });
             }
         };
-        let wait = self.settings.first_token_timeout.0;
+        // a tool of the device takes its time, and has a limit of its own
+        let wait = if turn.tools.is_some() { TOOLS } else { self.settings.first_token_timeout.0 };
         let result = loop {
             let piece = match timeout(wait, pieces.next()).await {
                 Ok(None) => break Ok(()),
@@ -98,6 +102,8 @@ impl Inner {
                     reply.truncate(reply.len() - splitter.drop_half_sentence());
                     continue;
                 }
+                // calls are made where the reply comes from
+                Ok(Some(Ok(ChatPiece::Call(_)))) => continue,
                 Ok(Some(Err(error))) => break Err(Failed::at("chat", &turn.device, &error)),
                 Err(_) => {
                     let error = ProviderError::new(ErrorKind::Timeout, "chat", "no further piece of reply in time");

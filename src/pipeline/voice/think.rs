@@ -1,15 +1,36 @@
 //! Words → the pieces of a reply: a local intent's at once, else the chat model's as they come.
 
+use std::sync::Arc;
+
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use jiff::Timestamp;
 
-use super::{Inner, intents};
-use crate::provider::{ChatMessage, ChatPiece, ChatRequest, ProviderError, Role};
+use super::intents::device::{self, Deed};
+use super::{Inner, intents, tools};
+use crate::provider::{ChatMessage, ChatPiece, ChatRequest, ErrorKind, ProviderError, Role};
 use crate::session::{Line, SharedReport, Speaker, Turn};
 
 /// The pieces of a reply.
 pub(super) type Pieces = BoxStream<'static, Result<ChatPiece, ProviderError>>;
+
+/// What the device itself can do about a plain order: it is done, and the answer says so, or that it failed.
+fn deed(turn: &Turn, words: &str) -> Option<Pieces> {
+    let tools = turn.tools.clone()?;
+    let Deed { tool, arguments, done } = device::order(words)?;
+    tools.offered().find(|offered| offered.name == tool)?;
+    let device = turn.device.clone();
+    let doing = async move {
+        match tools.call(tool, arguments).await {
+            Ok(_) => Ok(done.into()),
+            Err(error) => {
+                tracing::warn!(%device, tool, %error, "the device did not do what it was told");
+                Err(ProviderError::new(ErrorKind::Unavailable, "device", "its tool failed"))
+            }
+        }
+    };
+    Some(stream::once(doing).boxed())
+}
 
 /// A reply that is given as it is.
 pub(super) fn exactly(text: &str) -> Pieces {
@@ -25,11 +46,25 @@ impl Inner {
             report.write(|report| report.local = true);
             return exactly(&answer);
         }
-        self.providers.chat.chat(ChatRequest {
+        if self.settings.local_intents
+            && let Some(pieces) = deed(turn, words)
+        {
+            report.write(|report| report.local = true);
+            return pieces;
+        }
+        let request = ChatRequest {
             messages: self.conversation(&turn.history, words),
             max_tokens: Some(self.settings.max_tokens),
             temperature: Some(self.settings.temperature),
-        })
+            tools: Vec::new(),
+        };
+        match &turn.tools {
+            Some(tools) if tools.offered().next().is_some() => {
+                let patience = self.settings.first_token_timeout.0;
+                tools::reply(Arc::clone(&self.providers.chat), request, tools.clone(), patience)
+            }
+            _ => self.providers.chat.chat(request),
+        }
     }
 
     fn intent(&self, turn: &Turn, words: &str) -> Option<String> {
@@ -43,15 +78,13 @@ impl Inner {
 
     /// The prompt: the instructions first, so that a provider's prompt cache holds them.
     fn conversation(&self, history: &[Line], words: &str) -> Vec<ChatMessage> {
-        let system = ChatMessage { role: Role::System, content: self.settings.system_prompt.clone() };
-        let said = history.iter().map(|line| ChatMessage {
-            role: match line.speaker {
-                Speaker::Person => Role::User,
-                Speaker::Gateway => Role::Assistant,
-            },
-            content: line.text.clone(),
-        });
-        let asked = ChatMessage { role: Role::User, content: words.to_owned() };
+        let system = ChatMessage::new(Role::System, self.settings.system_prompt.clone());
+        let role = |speaker| match speaker {
+            Speaker::Person => Role::User,
+            Speaker::Gateway => Role::Assistant,
+        };
+        let said = history.iter().map(|line| ChatMessage::new(role(line.speaker), line.text.clone()));
+        let asked = ChatMessage::new(Role::User, words);
         let system = Some(system).filter(|message| !message.content.is_empty());
         system.into_iter().chain(said).chain([asked]).collect()
     }

@@ -1,6 +1,6 @@
 //! Chat, streaming.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -8,10 +8,15 @@ use serde_json::{Value, json};
 use super::sse::Events;
 use super::{Target, kind_of, problem};
 use crate::provider::http::ByteStream;
-use crate::provider::{ChatModel, ChatPiece, ChatRequest, ChatStream, ErrorKind, ProviderError};
+use crate::provider::{
+    ChatMessage, ChatModel, ChatPiece, ChatRequest, ChatStream, ErrorKind, ProviderError, Role, ToolCall, ToolSpec,
+};
 
 /// The largest answer in one piece, from servers that do not stream.
 const WHOLE: usize = 4 << 20;
+/// Most calls in one answer, and the longest arguments of one, in bytes.
+const CALLS: usize = 16;
+const ARGUMENTS: usize = 64 << 10;
 
 /// A chat model behind `/chat/completions`.
 #[derive(Debug, Clone)]
@@ -28,8 +33,13 @@ impl OpenAiChat {
 
 impl ChatModel for OpenAiChat {
     fn chat(&self, request: ChatRequest) -> ChatStream {
-        let answer =
-            Answer { target: self.target.clone(), stage: Stage::Ask(request), ready: VecDeque::new(), failed: None };
+        let answer = Answer {
+            target: self.target.clone(),
+            stage: Stage::Ask(request),
+            ready: VecDeque::new(),
+            calls: Calls::default(),
+            failed: None,
+        };
         futures::stream::unfold(answer, |mut answer| async move {
             let item = answer.next().await?;
             Some((item, answer))
@@ -43,6 +53,8 @@ struct Answer {
     target: Target,
     stage: Stage,
     ready: VecDeque<ChatPiece>,
+    /// Made when the answer is whole.
+    calls: Calls,
     /// Said after the words that came before it.
     failed: Option<ProviderError>,
 }
@@ -74,12 +86,14 @@ impl Answer {
                 return Some(Err(error));
             }
             let step = match &mut self.stage {
-                Stage::Over => return None,
+                Stage::Over => return self.calls.take().map(|call| Ok(ChatPiece::Call(call))),
                 Stage::Ask(_) => self.ask().await,
                 Stage::Hear { .. } => self.hear().await,
             };
             if let Err(error) = step {
                 self.stage = Stage::Over;
+                // half a call is none
+                self.calls = Calls::default();
                 self.failed = Some(error);
             }
         }
@@ -125,7 +139,7 @@ impl Answer {
                         self.stage = Stage::Over;
                         return Ok(());
                     }
-                    *finished |= take(target, &data, &mut self.ready)?;
+                    *finished |= take(target, &data, &mut self.ready, &mut self.calls)?;
                 }
                 Ok(())
             }
@@ -139,12 +153,12 @@ impl Answer {
             Form::Unknown => Err(target.error(ErrorKind::BadAnswer, "the answer is empty")),
             Form::Whole(all) => {
                 let text = String::from_utf8_lossy(&all);
-                take(target, &text, &mut self.ready).map(|_| ())
+                take(target, &text, &mut self.ready, &mut self.calls).map(|_| ())
             }
             Form::Events(events) => {
                 let rest = events.finish().map_err(|e| target.error(ErrorKind::BadAnswer, e.to_string()))?;
                 for data in rest {
-                    finished |= data.trim() == "[DONE]" || take(target, &data, &mut self.ready)?;
+                    finished |= data.trim() == "[DONE]" || take(target, &data, &mut self.ready, &mut self.calls)?;
                 }
                 let broken = || target.error(ErrorKind::Unavailable, "the answer broke off");
                 if finished { Ok(()) } else { Err(broken()) }
@@ -153,8 +167,57 @@ impl Answer {
     }
 }
 
+/// Calls as they are written, piece by piece, by their index.
+#[derive(Debug, Default)]
+struct Calls(BTreeMap<u64, ToolCall>);
+
+impl Calls {
+    /// Takes a piece of `tool_calls`.
+    fn hear(&mut self, calls: &[Value]) -> Result<(), &'static str> {
+        for (at, piece) in calls.iter().enumerate() {
+            let index = piece.get("index").and_then(Value::as_u64).unwrap_or(at as u64);
+            if !self.0.contains_key(&index) && self.0.len() >= CALLS {
+                return Err("more than 16 tool calls in one answer");
+            }
+            let call = self.0.entry(index).or_insert_with(|| ToolCall {
+                id: String::new(),
+                name: String::new(),
+                arguments: String::new(),
+            });
+            let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+            if let Some(id) = text(piece, "id").filter(|id| !id.is_empty()) {
+                call.id = id;
+            }
+            let function = piece.get("function").unwrap_or(&Value::Null);
+            // some servers send the whole name again with each piece
+            if let Some(name) = text(function, "name").filter(|name| !name.is_empty()) {
+                call.name = name;
+            }
+            call.arguments.push_str(&text(function, "arguments").unwrap_or_default());
+            if call.name.len() > ARGUMENTS || call.id.len() > ARGUMENTS || call.arguments.len() > ARGUMENTS {
+                return Err("a tool call is longer than 64 KB");
+            }
+        }
+        Ok(())
+    }
+
+    /// The first that is left. One without an id gets its number.
+    fn take(&mut self) -> Option<ToolCall> {
+        let (index, mut call) = self.0.pop_first()?;
+        if call.id.is_empty() {
+            call.id = format!("call-{index}");
+        }
+        Some(call)
+    }
+}
+
 /// Takes the words out of a chunk (or a whole answer); true when it says that the answer is finished.
-fn take(target: &Target, data: &str, ready: &mut VecDeque<ChatPiece>) -> Result<bool, ProviderError> {
+fn take(
+    target: &Target,
+    data: &str,
+    ready: &mut VecDeque<ChatPiece>,
+    calls: &mut Calls,
+) -> Result<bool, ProviderError> {
     let value: Value = serde_json::from_str(data)
         .map_err(|e| target.error(ErrorKind::BadAnswer, format!("a piece of the answer is not json: {e}")))?;
     if let Some((message, code)) = problem(&value) {
@@ -168,6 +231,9 @@ fn take(target: &Target, data: &str, ready: &mut VecDeque<ChatPiece>) -> Result<
     let message = choice.get("delta").or_else(|| choice.get("message"));
     let text = message.and_then(|message| message.get("content")).and_then(Value::as_str);
     ready.extend(text.filter(|text| !text.is_empty()).map(ChatPiece::from));
+    if let Some(pieces) = message.and_then(|message| message.get("tool_calls")).and_then(Value::as_array) {
+        calls.hear(pieces).map_err(|what| target.error(ErrorKind::BadAnswer, what))?;
+    }
     let reason = choice.get("finish_reason").filter(|reason| !reason.is_null());
     if reason.and_then(Value::as_str) == Some("length") {
         ready.push_back(ChatPiece::Cut);
@@ -176,7 +242,11 @@ fn take(target: &Target, data: &str, ready: &mut VecDeque<ChatPiece>) -> Result<
 }
 
 fn body(target: &Target, request: &ChatRequest) -> Value {
-    let mut body = json!({ "messages": request.messages, "stream": true });
+    let messages: Vec<Value> = request.messages.iter().map(message).collect();
+    let mut body = json!({ "messages": messages, "stream": true });
+    if !request.tools.is_empty() {
+        body["tools"] = request.tools.iter().map(tool).collect();
+    }
     if let Some(model) = &target.model {
         body["model"] = model.as_str().into();
     }
@@ -187,4 +257,22 @@ fn body(target: &Target, request: &ChatRequest) -> Value {
         body["temperature"] = f64::from(temperature).into();
     }
     body
+}
+
+fn message(message: &ChatMessage) -> Value {
+    let ChatMessage { role, content, calls, answers } = message;
+    match role {
+        Role::Tool => json!({ "role": "tool", "tool_call_id": answers, "content": content }),
+        Role::Assistant if !calls.is_empty() => {
+            let call = |ToolCall { id, name, arguments }: &ToolCall| json!({ "id": id, "type": "function", "function": { "name": name, "arguments": arguments } });
+            let content = Some(content).filter(|content| !content.is_empty());
+            json!({ "role": "assistant", "content": content, "tool_calls": calls.iter().map(call).collect::<Vec<_>>() })
+        }
+        Role::System | Role::User | Role::Assistant => json!({ "role": role, "content": content }),
+    }
+}
+
+fn tool(tool: &ToolSpec) -> Value {
+    let ToolSpec { name, description, parameters } = tool;
+    json!({ "type": "function", "function": { "name": name, "description": description, "parameters": parameters } })
 }

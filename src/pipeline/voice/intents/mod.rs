@@ -5,6 +5,7 @@
 //! said plainly here, because a small model would claim to have done it.
 
 mod arithmetic;
+pub(super) mod device;
 mod numbers;
 
 use jiff::Zoned;

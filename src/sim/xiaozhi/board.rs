@@ -1,0 +1,199 @@
+//! The device: what it says in firmware's words, and what it hears, held against what firmware does with it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::socket::{Arrived, Line, MqttLine, WebSocketLine};
+use super::strict::{Mode, Strict};
+use crate::sim::device::Login;
+use crate::wire::xiaozhi::frames::Version;
+
+/// Over what it talks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Path {
+    /// Control over MQTT, audio as datagrams.
+    Mqtt,
+    /// All over one WebSocket, at this URL, with frames of this version.
+    WebSocket(String, Version),
+}
+
+/// Why a device gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum BoardError {
+    /// The connection failed or was refused.
+    #[error("connection: {0}")]
+    Connection(String),
+    /// Nothing came in time.
+    #[error("no {0} within {1:?}")]
+    Silence(&'static str, Duration),
+    /// The gateway's hello cannot be used.
+    #[error("the gateway's hello is of no use: {0}")]
+    Hello(&'static str),
+}
+
+/// What it heard.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    /// A text.
+    Text(Value),
+    /// A frame of speech that it plays.
+    Frame(Bytes),
+    /// Something that it makes nothing of; the complaint is with the others.
+    Noise,
+}
+
+/// A device.
+pub struct Board {
+    line: Line,
+    /// What it makes of what comes.
+    pub strict: Strict,
+    frame_ms: u32,
+    /// Names of the tools that it has, each with what it answers.
+    tools: Vec<(String, Value)>,
+    /// Calls that it answered: the tool, and its arguments.
+    pub called: Vec<(String, Value)>,
+}
+
+impl Board {
+    /// Connects, but says nothing yet. Frames of its microphone have `frame_ms`.
+    pub async fn connect(login: &Login, path: &Path, frame_ms: u32, patience: Duration) -> Result<Self, BoardError> {
+        let line = match path {
+            Path::Mqtt => Line::Mqtt(Box::new(MqttLine::connect(login, patience).await?)),
+            Path::WebSocket(url, version) => {
+                Line::WebSocket(Box::new(WebSocketLine::connect(login, url, *version, patience).await?))
+            }
+        };
+        let strict = Strict::new(matches!(path, Path::Mqtt));
+        Ok(Self { line, strict, frame_ms, tools: Vec::new(), called: Vec::new() })
+    }
+
+    /// It has these tools: names, and the text that each answers.
+    #[must_use]
+    pub fn with_tools(mut self, tools: &[(&str, &str)]) -> Self {
+        let answer = |text: &str| json!({"content": [{"type": "text", "text": text}], "isError": false});
+        self.tools = tools.iter().map(|(name, text)| ((*name).to_owned(), answer(text))).collect();
+        self
+    }
+
+    /// Says hello, waits for the gateway's, and opens its way for audio.
+    pub async fn hello(&mut self, patience: Duration) -> Result<(), BoardError> {
+        self.strict.says_hello();
+        let transport = if self.line.datagrams() { "udp" } else { "websocket" };
+        let hello = json!({
+            "type": "hello", "version": self.line.version(), "transport": transport,
+            "features": {"mcp": !self.tools.is_empty()},
+            "audio_params": {"format": "opus", "sample_rate": 16_000, "channels": 1, "frame_duration": self.frame_ms},
+        });
+        self.line.text(&hello).await?;
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Heard::Text(text) = self.next(left, "hello").await? else { continue };
+            if text["type"] == "hello" {
+                return self.line.opened(&text).await;
+            }
+        }
+    }
+
+    /// Says something, with its session.
+    pub async fn say(&mut self, mut text: Value) -> Result<(), BoardError> {
+        text["session_id"] = self.strict.session().into();
+        self.line.text(&text).await
+    }
+
+    /// Begins to listen.
+    pub async fn listen(&mut self, mode: Mode) -> Result<(), BoardError> {
+        self.strict.listens(mode);
+        self.say(json!({"type": "listen", "state": "start", "mode": mode.name()})).await
+    }
+
+    /// Its button is let go.
+    pub async fn stop_listening(&mut self) -> Result<(), BoardError> {
+        self.strict.stops_listening();
+        self.say(json!({"type": "listen", "state": "stop"})).await
+    }
+
+    /// It heard a wake word, or somebody typed.
+    pub async fn detect(&mut self, text: &str) -> Result<(), BoardError> {
+        self.say(json!({"type": "listen", "state": "detect", "text": text})).await
+    }
+
+    /// It wants silence.
+    pub async fn abort(&mut self, reason: Option<&str>) -> Result<(), BoardError> {
+        self.strict.aborts();
+        let mut text = json!({"type": "abort"});
+        if let Some(reason) = reason {
+            text["reason"] = reason.into();
+        }
+        self.say(text).await
+    }
+
+    /// It ends the conversation.
+    pub async fn goodbye(&mut self) -> Result<(), BoardError> {
+        let bye = self.say(json!({"type": "goodbye"})).await;
+        self.strict.hangs_up();
+        bye
+    }
+
+    /// Sends a frame of its microphone; `false` loses it on the way.
+    pub async fn microphone(&mut self, packet: &Bytes, arrives: bool) -> Result<(), BoardError> {
+        self.line.audio(packet, arrives).await
+    }
+
+    /// The next thing that it hears. What is asked of its tools is answered on the way.
+    pub async fn next(&mut self, patience: Duration, what: &'static str) -> Result<Heard, BoardError> {
+        let arrived = self.line.next(patience, what).await?;
+        Ok(match arrived {
+            Arrived::Text(at, text) => {
+                let Some(message) = self.strict.text(at, &text) else { return Ok(Heard::Noise) };
+                if message["type"] == "mcp" {
+                    self.answer(&message["payload"]).await?;
+                }
+                Heard::Text(message)
+            }
+            Arrived::Audio(at, seq, packet) => {
+                if self.strict.audio(at, seq, &packet) { Heard::Frame(packet) } else { Heard::Noise }
+            }
+        })
+    }
+
+    /// Its tool server, a page of two tools at a time.
+    async fn answer(&mut self, request: &Value) -> Result<(), BoardError> {
+        let id = request["id"].clone();
+        let answer = match request["method"].as_str() {
+            Some("initialize") => json!({"result": {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}},
+                "serverInfo": {"name": "simulated board", "version": "2.4.2"}}}),
+            Some("tools/list") => self.page(request["params"]["cursor"].as_str().unwrap_or_default()),
+            Some("tools/call") => {
+                let name = request["params"]["name"].as_str().unwrap_or_default().to_owned();
+                let found = self.tools.iter().find(|(tool, _)| *tool == name).map(|(_, answer)| answer.clone());
+                self.called.push((name, request["params"]["arguments"].clone()));
+                found.map_or_else(|| json!({"error": {"message": "unknown tool"}}), |result| json!({"result": result}))
+            }
+            _ => return Ok(()),
+        };
+        let mut payload = json!({"jsonrpc": "2.0", "id": id});
+        if let (Value::Object(payload), Value::Object(answer)) = (&mut payload, answer) {
+            payload.extend(answer);
+        }
+        self.say(json!({"type": "mcp", "payload": payload})).await
+    }
+
+    fn page(&self, cursor: &str) -> Value {
+        let from = self.tools.iter().position(|(name, _)| name == cursor).unwrap_or(0);
+        let tool = |(name, _): &(String, Value)| {
+            let audience = if name.ends_with("reboot") { json!({"audience": ["user"]}) } else { json!({}) };
+            let volume = json!({"type": "object", "properties": {"volume": {"type": "integer"}}});
+            json!({"name": name, "description": format!("{name} of the board"), "inputSchema": volume, "annotations": audience})
+        };
+        let page: Vec<Value> = self.tools[from..].iter().take(2).map(tool).collect();
+        let mut result = json!({ "tools": page });
+        if let Some((next, _)) = self.tools.get(from + 2) {
+            result["nextCursor"] = next.as_str().into();
+        }
+        json!({ "result": result })
+    }
+}

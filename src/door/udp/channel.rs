@@ -2,8 +2,8 @@
 //!
 //! Nothing authenticates a datagram. So a number is taken once; an address is learned and moved only by datagrams whose
 //! number lies just ahead and which decipher to something that begins as speech does; and what would change a channel
-//! that is well (another address, a number far ahead) has to be confirmed by what follows, which is held back until then
-//! and so lost to nobody. Pure: no socket, no clock.
+//! that is well (another address, a number far ahead) has to be confirmed by what follows, all of it as long in time as what
+//! the device sent before. It is held back until then, and so lost to nobody. Pure: no socket, no clock.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -46,6 +46,8 @@ struct Trial {
     at: Duration,
     /// How many came in a row, one far ahead not counted.
     count: u8,
+    /// How long their packets sound, in microseconds: a device's all sound equally long.
+    us: u32,
     /// At most [`MOVE`] and one: from the first on, nothing is lost when they turn out to be right.
     held: Vec<AudioPacket>,
 }
@@ -75,6 +77,8 @@ pub(super) struct Channel {
     window: Window,
     peer: Option<Peer>,
     trial: Option<Trial>,
+    /// How long the last packet that counted sounds, in microseconds.
+    us: Option<u32>,
     sent: u32,
     /// When a datagram last went either way, or the channel was opened.
     used: Duration,
@@ -83,7 +87,7 @@ pub(super) struct Channel {
 impl Channel {
     pub fn new(ssrc: u32, key: &[u8; 16], now: Duration) -> Self {
         let (cipher, window) = (Cipher::new(key), Window::new());
-        Self { ssrc, cipher, window, peer: None, trial: None, sent: 0, used: now }
+        Self { ssrc, cipher, window, peer: None, trial: None, us: None, sent: 0, used: now }
     }
 
     /// For how long nothing went either way.
@@ -110,20 +114,26 @@ impl Channel {
         if foreign && (ahead == 0 || self.sends(now, hold)) {
             return Err(Cause::Address);
         }
-        let payload = self.cipher.open(datagram).map_err(|unfit| match unfit {
-            Unfit::Length => Cause::Length,
-            Unfit::Kind => Cause::Kind,
-            Unfit::Format => Cause::Format,
-        })?;
+        let (payload, us) = match self.cipher.open(datagram) {
+            Ok(opened) => opened,
+            Err(Unfit::Length) => return Err(Cause::Length),
+            Err(Unfit::Kind) => return Err(Cause::Kind),
+            Err(Unfit::Format) => return Err(self.misfit(route.peer)),
+        };
         let packet = packet(header, payload);
         let near = ahead <= AHEAD;
         if near && !foreign {
             self.trial = None;
+            self.us = Some(us);
             self.take(packet, out);
             return Ok(self.learn(route, now));
         }
+        // what deciphers by chance to speech hardly ever does so to the same length, and never in a row
+        if self.us.is_some_and(|known| known != us) {
+            return Err(self.misfit(route.peer));
+        }
         let (needed, cause) = if foreign { (MOVE, Cause::Address) } else { (1, Cause::Jump) };
-        let trial = self.try_on(packet, near, route.peer, now);
+        let trial = self.try_on((packet, us), near, route.peer, now);
         if trial.count < needed {
             return Err(cause);
         }
@@ -131,19 +141,26 @@ impl Channel {
             self.take(packet, out);
         }
         self.trial = None;
+        self.us = Some(us);
         Ok(self.learn(route, now))
     }
 
+    /// What is no speech ends the row of those that await confirmation, if it comes from where they come from.
+    fn misfit(&mut self, peer: SocketAddr) -> Cause {
+        self.trial.take_if(|trial| trial.peer == peer);
+        Cause::Format
+    }
+
     /// Adds a datagram to those that await confirmation; one that does not follow them begins anew.
-    fn try_on(&mut self, packet: AudioPacket, near: bool, peer: SocketAddr, now: Duration) -> &mut Trial {
+    fn try_on(&mut self, (packet, us): (AudioPacket, u32), near: bool, peer: SocketAddr, now: Duration) -> &mut Trial {
         let seq = packet.seq;
         let follows = |trial: &Trial| {
-            trial.peer == peer
+            (trial.peer, trial.us) == (peer, us)
                 && now.saturating_sub(trial.at) < TRIAL
                 && (0..=AHEAD).contains(&seq.wrapping_sub(trial.last))
         };
         let kept = self.trial.take().filter(follows);
-        let new = || Trial { peer, last: seq.wrapping_sub(1), at: now, count: 0, held: Vec::new() };
+        let new = || Trial { peer, us, last: seq.wrapping_sub(1), at: now, count: 0, held: Vec::new() };
         let first = kept.is_none();
         let trial = self.trial.insert(kept.unwrap_or_else(new));
         // the same number again says nothing

@@ -22,7 +22,7 @@ const READ: usize = 64 << 10;
 
 /// A bound socket.
 pub(super) struct Socket {
-    socket: UdpSocket,
+    io: UdpSocket,
     state: UdpSocketState,
     address: SocketAddr,
 }
@@ -68,9 +68,9 @@ impl Socket {
         raw.set_recv_buffer_size(receive_buffer)?;
         raw.bind(&address.into())?;
         let state = UdpSocketState::new(UdpSockRef::from(&raw))?;
-        let socket = UdpSocket::from_std(raw.into())?;
-        let address = socket.local_addr()?;
-        Ok(Self { socket, state, address })
+        let io = UdpSocket::from_std(raw.into())?;
+        let address = io.local_addr()?;
+        Ok(Self { io, state, address })
     }
 
     /// The bound address, with the port that was taken for 0.
@@ -86,28 +86,70 @@ impl Socket {
             let mut reads = reads.iter_mut();
             let mut slices: [IoSliceMut<'_>; BATCH] =
                 std::array::from_fn(|_| IoSliceMut::new(reads.next().map_or(&mut [], Vec::as_mut_slice)));
-            self.state.recv(UdpSockRef::from(&self.socket), &mut slices, about)
+            self.state.recv(UdpSockRef::from(&self.io), &mut slices, about)
         };
-        *filled = self.socket.async_io(Interest::READABLE, read).await?;
+        *filled = self.io.async_io(Interest::READABLE, read).await?;
         Ok(())
     }
 
     /// Sends at once, or says `WouldBlock`.
     pub fn try_send(&self, route: Route, datagram: &[u8]) -> io::Result<()> {
-        self.state.try_send(UdpSockRef::from(&self.socket), &transmit(route, datagram))
+        self.state.try_send(UdpSockRef::from(&self.io), &transmit(route, datagram))
     }
 
-    /// Waits until the socket takes datagrams again, and sends one; says whether it did, or `WouldBlock`.
+    /// Waits until the socket takes datagrams again.
     pub async fn writable(&self) -> io::Result<()> {
-        self.socket.writable().await
+        self.io.writable().await
     }
 
     /// Like [`Socket::try_send`], for who waits by [`Socket::writable`].
     pub fn try_send_waiting(&self, route: Route, datagram: &[u8]) -> io::Result<()> {
-        self.socket.try_io(Interest::WRITABLE, || self.try_send(route, datagram))
+        self.io.try_io(Interest::WRITABLE, || self.try_send(route, datagram))
     }
 }
 
 fn transmit(route: Route, contents: &[u8]) -> Transmit<'_> {
     Transmit { destination: route.peer, ecn: None, contents, segment_size: None, src_ip: route.local }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    async fn read(socket: &Socket, inbox: &mut Inbox, most: usize) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        while all.len() < most {
+            socket.read(inbox).await.unwrap();
+            all.extend(inbox.datagrams().map(|(_, datagram)| datagram.to_vec()));
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn datagrams_that_the_system_put_together_come_apart_again() {
+        let socket = Socket::bind("127.0.0.1:0".parse().unwrap(), 1 << 20).unwrap();
+        let peer = Socket::bind("127.0.0.1:0".parse().unwrap(), 1 << 20).unwrap();
+        let sent: Vec<Vec<u8>> =
+            [40, 40, 40, 40, 13].iter().zip(1..).map(|(length, byte)| vec![byte; *length]).collect();
+        let together = sent.concat();
+        let route = Route { peer: socket.address(), local: None };
+        let transmit = Transmit { segment_size: Some(40), ..transmit(route, &together) };
+        peer.state.try_send(UdpSockRef::from(&peer.io), &transmit).unwrap();
+        let mut inbox = Inbox::new();
+        assert_eq!(read(&socket, &mut inbox, sent.len()).await, sent);
+        assert!(inbox.datagrams().all(|(route, _)| route.peer == peer.address()));
+    }
+
+    #[tokio::test]
+    async fn an_empty_datagram_is_one_and_the_longest_is_whole() {
+        let socket = Socket::bind("127.0.0.1:0".parse().unwrap(), 1 << 20).unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let sent = vec![vec![], vec![7; 60_000], vec![], vec![8; 3]];
+        for datagram in &sent {
+            peer.send_to(datagram, socket.address()).await.unwrap();
+        }
+        assert_eq!(read(&socket, &mut Inbox::new(), sent.len()).await, sent);
+    }
 }

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod doors;
+mod figures;
 mod hostile;
 
 use std::net::{IpAddr, SocketAddr};

@@ -87,15 +87,16 @@ impl Cipher {
         Self(Aes128Enc::new(key.into()))
     }
 
-    /// Deciphers the payload of a datagram that [`Header::read`] took.
-    pub fn open(&self, datagram: &[u8]) -> Result<Bytes, Unfit> {
+    /// Deciphers the payload of a datagram that [`Header::read`] took: the packet, and how long it sounds in microseconds.
+    pub fn open(&self, datagram: &[u8]) -> Result<(Bytes, u32), Unfit> {
         let (head, payload) = datagram.split_first_chunk::<HEADER>().ok_or(Unfit::Length)?;
         if payload.is_empty() || payload.len() > MAX_OPUS {
             return Err(Unfit::Format);
         }
         let mut packet = payload.to_vec();
         self.apply(head, &mut packet);
-        if is_speech(&packet) { Ok(packet.into()) } else { Err(Unfit::Format) }
+        let us = speech_us(&packet).ok_or(Unfit::Format)?;
+        Ok((packet.into(), us))
     }
 
     /// Makes a datagram of a packet; none where the packet is longer than Opus packets are.
@@ -121,10 +122,10 @@ impl fmt::Debug for Cipher {
     }
 }
 
-/// Whether a packet begins as one of this firmware's microphone: one channel, at most 60 ms (RFC 6716 section 3.1). A
-/// packet of one byte is a sender's silence. What follows the first bytes is the decoder's to judge.
-fn is_speech(packet: &[u8]) -> bool {
-    let Some((&toc, rest)) = packet.split_first() else { return false };
+/// How long a packet sounds, in microseconds, when it begins as one of a microphone: one channel, at most 60 ms (RFC 6716
+/// section 3.1). A packet of one byte is a sender's silence. What follows the first bytes is the decoder's to judge.
+fn speech_us(packet: &[u8]) -> Option<u32> {
+    let (&toc, rest) = packet.split_first()?;
     let frame_us = match toc >> 3 {
         config @ 0..=11 => [10_000, 20_000, 40_000, 60_000][usize::from(config & 3)],
         config @ 12..=15 => [10_000, 20_000][usize::from(config & 1)],
@@ -133,10 +134,10 @@ fn is_speech(packet: &[u8]) -> bool {
     let frames = match toc & 3 {
         0 => 1,
         1 | 2 => 2,
-        _ => rest.first().map_or(0, |count| u32::from(count & 0x3f)),
+        _ => u32::from(rest.first()? & 0x3f),
     };
     let mono = toc & 4 == 0;
-    mono && frames > 0 && frames * frame_us <= MAX_US
+    Some(frames * frame_us).filter(|us| mono && (1..=MAX_US).contains(us))
 }
 
 #[cfg(test)]
@@ -160,7 +161,7 @@ mod tests {
             let cipher = Cipher::new(&key.try_into().unwrap());
             let datagram = [head, secret].concat();
             let header = Header::read(&datagram).unwrap();
-            assert_eq!(cipher.open(&datagram).unwrap(), plain, "{line}");
+            assert_eq!(cipher.open(&datagram).unwrap(), (Bytes::from(plain.clone()), 60_000), "{line}");
             assert_eq!(cipher.seal(header, &plain).unwrap(), datagram, "{line}");
             seen += 1;
         }
@@ -191,16 +192,20 @@ mod tests {
 
     #[test]
     fn only_packets_of_one_channel_and_at_most_60_ms_are_speech() {
-        for good in
-            [&[0x58][..], &[0x58, 0xff, 0xfe], &[0x48, 1, 2], &[0x4b, 3, 1, 2, 3], &[0x59, 1, 2][..1], &[0xfb, 1]]
-        {
-            let fits = is_speech(good);
-            assert_eq!(fits, good[0] != 0x59, "{good:02x?}");
+        for (good, ms) in [
+            (&[0x58][..], 60),
+            (&[0x58, 0xff, 0xfe], 60),
+            (&[0x48, 1, 2], 20),
+            (&[0x4b, 3, 1, 2, 3], 60),
+            (&[0x41, 1, 2], 20),
+            (&[0xfb, 1], 20),
+        ] {
+            assert_eq!(speech_us(good), Some(ms * 1_000), "{good:02x?}");
         }
         // empty; two channels; twice 60 ms; no frame; no count; four of 20 ms; 63 of 2.5 ms
         for bad in [&[][..], &[0x5c, 1], &[0x59, 1, 2], &[0x4b, 0, 1], &[0x4b], &[0x4b, 4, 1, 2, 3, 4], &[0xe3, 63, 1]]
         {
-            assert!(!is_speech(bad), "{bad:02x?}");
+            assert_eq!(speech_us(bad), None, "{bad:02x?}");
         }
     }
 
@@ -227,11 +232,11 @@ mod tests {
         fn any_bytes_are_read_without_a_panic(datagram in proptest::collection::vec(any::<u8>(), 0..1_600)) {
             let cipher = Cipher::new(&[3; 16]);
             if let Ok(header) = Header::read(&datagram) {
-                prop_assert_eq!(datagram.len() - HEADER, usize::from(u16::from_be_bytes([datagram[2], datagram[3]])));
-                let _ = header;
+                let length = u16::try_from(datagram.len() - HEADER).unwrap();
+                prop_assert_eq!(&header.write(length)[2..], &datagram[2..HEADER]);
             }
             let opened = cipher.open(&datagram);
-            prop_assert!(opened.is_err() || is_speech(&opened.unwrap()));
+            prop_assert!(opened.is_err() || opened.is_ok_and(|(packet, us)| packet.len() + HEADER == datagram.len() && us > 0));
         }
 
         #[test]
@@ -242,7 +247,7 @@ mod tests {
             let packet = [vec![0x58], rest].concat();
             let datagram = cipher.seal(header, &packet).unwrap();
             prop_assert_eq!(Header::read(&datagram), Ok(header));
-            prop_assert_eq!(cipher.open(&datagram).unwrap(), packet);
+            prop_assert_eq!(cipher.open(&datagram).unwrap(), (Bytes::from(packet), 60_000));
         }
     }
 }

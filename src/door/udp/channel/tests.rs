@@ -123,12 +123,12 @@ fn a_recorded_session_sent_again_is_never_heard_again() {
     record.swap(20, 23);
     record.extend(400..=500);
     for seq in record.clone() {
-        bench.hears(seq, 7_000);
+        let _ = bench.hears(seq, 7_000);
         bench.wait(FRAME);
     }
     bench.wait(2_500);
     for seq in 501..=510 {
-        bench.hears(seq, 7_100);
+        let _ = bench.hears(seq, 7_100);
         record.push(seq);
         bench.wait(FRAME);
     }
@@ -264,6 +264,63 @@ fn what_is_not_in_a_row_moves_nothing() {
         bench.drops(seq, 7_100, Cause::Address);
         bench.wait(3_000);
     }
+    assert_eq!(bench.sends_to(), Some(7_000));
+}
+
+#[test]
+fn packets_of_another_length_in_time_move_nothing_and_disturb_nobody_elses_move() {
+    let mut bench = Bench::new();
+    bench.takes(1, 7_000);
+    bench.wait(2_000);
+    let other = |seq| Cipher::new(&KEY).seal(Header { ssrc: SSRC, ts_ms: 0, seq }, &[0x48, 1, 2, 3]).unwrap();
+    for seq in [2, 3, 4, 5] {
+        assert_eq!(bench.bytes(&other(seq), 6_666), (Err(Cause::Format), vec![]));
+    }
+    for seq in [500, 501, 502] {
+        assert_eq!(bench.bytes(&other(seq), 7_000), (Err(Cause::Format), vec![]));
+    }
+    // from another address they disturb nobody's move, from the same they end the row
+    bench.drops(2, 7_100, Cause::Address);
+    assert_eq!(bench.bytes(&other(3), 6_666).0, Err(Cause::Format));
+    bench.drops(3, 7_100, Cause::Address);
+    assert_eq!(bench.bytes(&other(4), 7_100).0, Err(Cause::Format));
+    bench.drops(4, 7_100, Cause::Address);
+    assert_eq!(bench.bytes(&other(5), 6_666).0, Err(Cause::Format));
+    bench.drops(5, 7_100, Cause::Address);
+    assert_eq!(bench.hears(6, 7_100).1, [4, 5, 6]);
+}
+
+#[test]
+fn datagrams_that_never_arrived_are_no_way_to_move_a_channel_later() {
+    let mut bench = Bench::new();
+    for seq in [1, 10, 11] {
+        bench.takes(seq, 7_000);
+    }
+    bench.wait(10_000);
+    // somebody kept them on their way, and has no newer ones
+    for seq in 2..10 {
+        bench.drops(seq, 6_666, Cause::Address);
+    }
+    assert_eq!(bench.sends_to(), Some(7_000));
+    bench.takes(12, 7_000);
+}
+
+#[test]
+fn who_reads_the_wire_without_a_key_moves_a_silent_channel_nowhere() {
+    let mut bench = Bench::new();
+    bench.takes(1, 7_000);
+    bench.wait(60_000);
+    // a number ahead each time, all kinds of ciphertext, ever again; from a fixed seed, as chance is small and not none
+    let mut noise = 0x9e37_79b9_u32;
+    let mut passed = 0;
+    for round in 0..20_000_u32 {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let secret = [noise.to_be_bytes(), noise.rotate_left(9).to_be_bytes()].concat();
+        let (judged, taken) = bench.bytes(&forged(2 + round % 30, &secret), 6_666);
+        assert!(taken.is_empty(), "moved in round {round}");
+        passed += u32::from(judged == Err(Cause::Address));
+    }
+    assert!((20..1_000).contains(&passed), "of 20,000 so many looked like speech of the right length: {passed}");
     assert_eq!(bench.sends_to(), Some(7_000));
 }
 

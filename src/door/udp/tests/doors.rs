@@ -41,7 +41,7 @@ async fn a_frame_goes_nowhere_before_the_device_was_heard_and_then_to_where_it_i
         let header = Header::read(&datagram).unwrap();
         assert_eq!((from, header.ssrc, header.seq), (talk.door, talk.voice.ssrc, seq));
         assert!(header.ts_ms > 0);
-        assert_eq!(talk.voice.cipher.open(&datagram).unwrap(), [0x58, 9, 8, 7][..]);
+        assert_eq!(talk.voice.cipher.open(&datagram).unwrap().0, [0x58, 9, 8, 7][..]);
     }
     let count = |what| talk.world.metrics.count_down(what);
     assert_eq!((count(Down::Sent), count(Down::NoAddress), count(Down::NoChannel)), (3, 1, 1));

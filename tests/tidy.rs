@@ -42,6 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// Crate, and the only places that may name it.
 const NAMED_IN: &[(&str, &[&str])] = &[
+    ("aes", &["wire/xiaozhi/datagram.rs"]),
     ("audiopus", &["audio"]),
     ("audiopus_sys", &["audio"]),
     ("anyhow", &["cli"]),
@@ -50,11 +51,14 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("candle_nn", &["engine"]),
     ("candle_transformers", &["engine"]),
     ("clap", &["cli"]),
+    ("ctr", &["wire/xiaozhi/datagram.rs"]),
     ("hyper", &["door/http"]),
     ("hyper_util", &["door/http"]),
     ("httparse", &["door/mqtt/transport"]),
+    ("ipnet", &["door/udp/settings.rs"]),
     ("jsonschema", &["config", "wire/examples.rs"]),
     ("prost", &["wire"]),
+    ("quinn_udp", &["door/udp/socket.rs"]),
     ("rcgen", &["door/authority.rs"]),
     ("reqwest", &["provider/http.rs"]),
     ("rumqttc", &["bridge", "sim"]),

@@ -48,6 +48,8 @@ parts! {
         gateway: gateway::Settings,
         /// The MQTT door: listener, limits, the bus to operators' clients.
         mqtt: crate::door::mqtt::Settings,
+        /// Audio as datagrams, beside MQTT.
+        udp: crate::door::udp::Settings,
         /// Bridges to other MQTT brokers. None by default; each is a table `[[bridges]]`.
         bridges: crate::bridge::Settings,
         /// Sessions: modes, lanes, timers, conversation.

@@ -5,3 +5,4 @@ pub mod credentials;
 pub mod http;
 pub mod mqtt;
 pub mod rights;
+pub mod udp;

@@ -1,8 +1,9 @@
 //! The dialect of stock xiaozhi firmware: JSON texts for control, Opus in small binary frames for audio.
 //!
-//! The JSON is the same over MQTT and WebSocket. Audio goes as datagrams beside MQTT, or as binary frames in one of three
+//! The JSON is the same over MQTT and WebSocket. Audio goes as [`datagram`]s beside MQTT, or as binary frames in one of three
 //! forms over WebSocket ([`frames`]). Nothing has a number but datagrams; nothing is acknowledged.
 
+pub mod datagram;
 mod down;
 pub mod frames;
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub enum StartError {
     Bridge(#[from] crate::bridge::BridgeError),
     /// The HTTP listener.
     #[error("{0}")]
-    Http(#[from] crate::door::http::HttpError),
+    Http(#[from] crate::door::http::operators::HttpError),
     /// The control socket.
     #[error("{0}")]
     Control(#[from] crate::admin::ControlError),

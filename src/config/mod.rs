@@ -67,7 +67,7 @@ parts! {
         /// What happened, by device and time.
         lifelog: crate::lifelog::Settings,
         /// Operators' HTTP: metrics and health.
-        http: crate::door::http::Settings,
+        http: crate::door::http::operators::Settings,
         /// The local socket of the command line.
         control: crate::admin::Settings,
         /// What is logged, and how.

@@ -64,14 +64,15 @@ pub(super) async fn run(door: &Arc<Door>, listener: TcpListener, routes: Routes,
                             serving.await;
                             drop(place);
                         });
+                        if connections.len() == limits.connections {
+                            // the next ones wait in the system's backlog
+                            metrics.connect("limit");
+                        }
                     }
                     None => metrics.connect("address_limit"),
                 },
                 Err(error) => rest(door, &error).await,
             },
-        }
-        if connections.len() >= limits.connections {
-            metrics.connect("limit");
         }
     }
     drop(listener);
@@ -126,7 +127,8 @@ where
     let service = TowerToHyperService::new(routes.layer(Extension(peer.clone())));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.timeout.0).keep_alive(false).max_headers(HEADERS);
-    http.max_buf_size(limits.head.len());
+    // fewer bytes than these the library does not take
+    http.max_buf_size(limits.head.len().max(8 << 10));
     let mut talking = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     // a peer that breaks off, or does not read its answer, is not worth a log line
     for time in [limits.timeout.0 * 3, door.settings.firmware.time.0] {

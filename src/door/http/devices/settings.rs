@@ -42,7 +42,7 @@ pub struct Settings {
     /// none). A board that says the name of one that is enrolled already waits for an operator all the same.
     pub allow: Vec<String>,
     /// Bring-up mode: every board is enrolled at its first contact (default false). On loopback only, unless
-    /// `bring_up_anywhere` says otherwise.
+    /// `bring_up_anywhere` says otherwise; behind a proxy on this machine everything comes from loopback.
     pub bring_up: bool,
     /// Bring-up mode for every address (default false): whoever reaches the port becomes a device.
     pub bring_up_anywhere: bool,

@@ -64,6 +64,7 @@ async fn what_a_gateway_serves_after_a_conversation_is_in_the_reference_of_the_m
     config.gateway.data_dir = dir.path().join("data");
     config.mqtt.listen = "127.0.0.1:0".parse().unwrap();
     config.http.listen = "127.0.0.1:0".parse().unwrap();
+    config.devices.listen = "127.0.0.1:0".parse().unwrap();
     config.control.socket = dir.path().join("control.sock");
     config.store.reserve = ByteSize(0);
     let ahead = config.voice.reply.ahead_frames;

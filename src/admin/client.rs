@@ -22,6 +22,7 @@ use super::{
     LifelogTail, MAX_ANSWER, ModelRow, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, Request, RuleRow,
     Said, SessionRow, Status,
 };
+use super::{Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow};
 
 /// Speaks to the gateway behind a control socket.
 #[derive(Debug, Clone)]
@@ -133,6 +134,34 @@ impl Admin for Client {
 
     async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError> {
         self.one(Request::DeviceRemove { device }).await
+    }
+
+    async fn device_pending(&self) -> Result<Vec<PendingRow>, AdminError> {
+        self.many(Request::DevicePending {}).await
+    }
+
+    async fn device_claim(&self, claim: Claim) -> Result<DeviceId, AdminError> {
+        self.one(Request::DeviceClaim { claim }).await
+    }
+
+    async fn firmware_upload(&self, part: FirmwarePart) -> Result<(), AdminError> {
+        self.one(Request::FirmwareUpload { part }).await
+    }
+
+    async fn firmware_add(&self, new: NewFirmware) -> Result<FirmwareRow, AdminError> {
+        self.one(Request::FirmwareAdd { new }).await
+    }
+
+    async fn firmware_list(&self) -> Result<Vec<FirmwareRow>, AdminError> {
+        self.many(Request::FirmwareList {}).await
+    }
+
+    async fn firmware_rollout(&self, name: FirmwareName, share: u32) -> Result<FirmwareRow, AdminError> {
+        self.one(Request::FirmwareRollout { name, share }).await
+    }
+
+    async fn firmware_remove(&self, name: FirmwareName) -> Result<(), AdminError> {
+        self.one(Request::FirmwareRemove { name }).await
     }
 
     async fn operator_add(&self, new: NewOperator) -> Result<Credential, AdminError> {

@@ -4,6 +4,7 @@
 //! gateway runs) and once by [`Client`], which speaks to the first over the socket: the command line
 //! does not know which of them it talks to. This room knows nothing of sessions, stores or doors.
 
+mod boards;
 mod client;
 mod protocol;
 mod server;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::DeviceId;
 
+pub use boards::{Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, Transport};
 pub use client::Client;
 pub use protocol::{MAX_ANSWER, MAX_REQUEST, Request};
 pub use server::{ControlError, ControlServer};
@@ -76,6 +78,27 @@ pub trait Admin: Send + Sync {
 
     /// Removes a device's credential and settings, and ends its connections; its lifelog stays.
     async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError>;
+
+    /// Boards that wait to be claimed, in the order in which they came.
+    async fn device_pending(&self) -> Result<Vec<PendingRow>, AdminError>;
+
+    /// Makes the board that shows a code a device, in the place of one of the same id; gives the id.
+    async fn device_claim(&self, claim: Claim) -> Result<DeviceId, AdminError>;
+
+    /// Takes a part of a firmware file.
+    async fn firmware_upload(&self, part: FirmwarePart) -> Result<(), AdminError>;
+
+    /// Offers an uploaded firmware to boards.
+    async fn firmware_add(&self, new: NewFirmware) -> Result<FirmwareRow, AdminError>;
+
+    /// All firmware, by board and version.
+    async fn firmware_list(&self) -> Result<Vec<FirmwareRow>, AdminError>;
+
+    /// Offers a firmware to another share of boards, percent; 0 holds it.
+    async fn firmware_rollout(&self, name: FirmwareName, share: u32) -> Result<FirmwareRow, AdminError>;
+
+    /// Removes a firmware; downloads of it end.
+    async fn firmware_remove(&self, name: FirmwareName) -> Result<(), AdminError>;
 
     /// Makes an operator and a credential. The secret is told once, here.
     async fn operator_add(&self, operator: NewOperator) -> Result<Credential, AdminError>;

@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWr
 use crate::domain::DeviceId;
 
 use super::{AdminError, ImportUser, LifelogQuery, NewDevice, NewOperator, NewPassword, NewRule};
+use super::{Claim, FirmwareName, FirmwarePart, NewFirmware};
 
 /// Longest request in bytes, its newline included.
 pub const MAX_REQUEST: usize = 64 << 10;
@@ -32,6 +33,37 @@ pub enum Request {
     DeviceRemove {
         /// Which.
         device: DeviceId,
+    },
+    /// Answered by boards.
+    DevicePending {},
+    /// Answered by the device's id.
+    DeviceClaim {
+        /// Which.
+        claim: Claim,
+    },
+    /// Answered by nothing.
+    FirmwareUpload {
+        /// What.
+        part: FirmwarePart,
+    },
+    /// Answered by the firmware.
+    FirmwareAdd {
+        /// Which.
+        new: NewFirmware,
+    },
+    /// Answered by firmware.
+    FirmwareList {},
+    /// Answered by the firmware.
+    FirmwareRollout {
+        /// Which.
+        name: FirmwareName,
+        /// To how many boards, percent.
+        share: u32,
+    },
+    /// Answered by nothing.
+    FirmwareRemove {
+        /// Which.
+        name: FirmwareName,
     },
     /// Answered by a credential.
     OperatorAdd {
@@ -118,6 +150,13 @@ impl Request {
             Request::DeviceAdd { .. } => "device_add",
             Request::DeviceList {} => "device_list",
             Request::DeviceRemove { .. } => "device_remove",
+            Request::DevicePending {} => "device_pending",
+            Request::DeviceClaim { .. } => "device_claim",
+            Request::FirmwareUpload { .. } => "firmware_upload",
+            Request::FirmwareAdd { .. } => "firmware_add",
+            Request::FirmwareList {} => "firmware_list",
+            Request::FirmwareRollout { .. } => "firmware_rollout",
+            Request::FirmwareRemove { .. } => "firmware_remove",
             Request::OperatorAdd { .. } => "operator_add",
             Request::OperatorList {} => "operator_list",
             Request::OperatorRemove { .. } => "operator_remove",
@@ -142,6 +181,11 @@ impl Request {
     pub fn subject(&self) -> &str {
         match self {
             Request::DeviceAdd { new } => new.id.as_str(),
+            // not the code: it is still good when the claim was refused for another reason
+            Request::DeviceClaim { claim } => claim.name.as_deref().unwrap_or("*"),
+            Request::FirmwareUpload { part } => &part.upload,
+            Request::FirmwareAdd { new } => &new.board,
+            Request::FirmwareRollout { name, .. } | Request::FirmwareRemove { name } => &name.board,
             Request::OperatorAdd { new } => &new.name,
             Request::OperatorRemove { name } => name,
             Request::DevicePassword { new } | Request::OperatorPassword { new } => &new.name,
@@ -154,6 +198,8 @@ impl Request {
                 query.device.as_ref().map_or("*", DeviceId::as_str)
             }
             Request::DeviceList {}
+            | Request::DevicePending {}
+            | Request::FirmwareList {}
             | Request::RuleList {}
             | Request::ImportUsers { .. }
             | Request::ImportRules { .. }

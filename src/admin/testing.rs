@@ -17,6 +17,7 @@ use super::{
     LifelogTail, ModelRow, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, RuleRow, Said, Secret,
     SessionRow, Status,
 };
+use super::{Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow};
 
 /// Keeps devices in memory; tails what the test sends.
 #[derive(Default)]
@@ -25,6 +26,20 @@ pub(crate) struct InMemory {
     pub devices: Mutex<Vec<NewDevice>>,
     /// What the one tail gives.
     pub tail: Mutex<Option<mpsc::Receiver<Result<LifelogRow, AdminError>>>>,
+    /// What was uploaded.
+    pub uploaded: Mutex<Vec<u8>>,
+}
+
+/// A row of the one firmware there is.
+fn firmware(name: FirmwareName, share: u32, size: usize) -> FirmwareRow {
+    FirmwareRow {
+        board: name.board,
+        version: name.version,
+        share,
+        size: size as u64,
+        sha256: "00".repeat(32),
+        added: Wall(1_700_000_000_000),
+    }
 }
 
 fn not_here<T>() -> Result<T, AdminError> {
@@ -51,12 +66,55 @@ impl Admin for InMemory {
             dialect: None,
             online: Some(false),
             device_text: device.device_text,
+            name: None,
         };
         Ok(self.devices.lock().unwrap().iter().map(row).collect())
     }
 
     async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError> {
         self.devices.lock().unwrap().retain(|known| known.id != device);
+        Ok(())
+    }
+
+    async fn device_pending(&self) -> Result<Vec<PendingRow>, AdminError> {
+        Ok(vec![PendingRow {
+            id: DeviceId::parse("f4:12:fa:00:00:01").unwrap(),
+            code: "123456".into(),
+            reason: "new".into(),
+            address: "192.168.7.20".into(),
+            board: "bread-compact-wifi".into(),
+            since: Wall(1_700_000_000_000),
+        }])
+    }
+
+    async fn device_claim(&self, claim: Claim) -> Result<DeviceId, AdminError> {
+        let right = (claim.code == "123456").then(|| DeviceId::parse("f4:12:fa:00:00:01").unwrap());
+        right.ok_or_else(|| AdminError::new(AdminErrorKind::NotFound, "no board waits with that code"))
+    }
+
+    async fn firmware_upload(&self, part: FirmwarePart) -> Result<(), AdminError> {
+        use base64::Engine;
+        let mut uploaded = self.uploaded.lock().unwrap();
+        assert_eq!(uploaded.len() as u64, part.offset);
+        uploaded.extend(base64::engine::general_purpose::STANDARD.decode(part.data).unwrap());
+        Ok(())
+    }
+
+    async fn firmware_add(&self, new: NewFirmware) -> Result<FirmwareRow, AdminError> {
+        let name = FirmwareName { board: new.board, version: new.version.unwrap_or_else(|| "2.4.2".into()) };
+        Ok(firmware(name, new.share, self.uploaded.lock().unwrap().len()))
+    }
+
+    async fn firmware_list(&self) -> Result<Vec<FirmwareRow>, AdminError> {
+        let name = FirmwareName { board: "bread-compact-wifi".into(), version: "2.4.2".into() };
+        Ok(vec![firmware(name, 0, 7)])
+    }
+
+    async fn firmware_rollout(&self, name: FirmwareName, share: u32) -> Result<FirmwareRow, AdminError> {
+        Ok(firmware(name, share, 7))
+    }
+
+    async fn firmware_remove(&self, _: FirmwareName) -> Result<(), AdminError> {
         Ok(())
     }
 

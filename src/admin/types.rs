@@ -166,6 +166,9 @@ pub struct DeviceRow {
     /// Replies are sent as text.
     #[serde(default)]
     pub device_text: bool,
+    /// What people call it.
+    #[serde(default)]
+    pub name: Option<String>,
 }
 
 /// One operator.

@@ -4,7 +4,8 @@ use std::fmt;
 
 use prometheus_client::registry::Registry;
 
-use crate::door::{credentials, mqtt};
+use crate::door::http::devices;
+use crate::door::{credentials, enrolment, mqtt};
 use crate::engine::supervisor;
 use crate::pipeline::voice;
 use crate::{audio, bridge, delivery, lifelog, observe, session, store};
@@ -15,6 +16,8 @@ pub(super) struct Metrics {
     pub lifelog: lifelog::Metrics,
     pub mqtt: mqtt::Metrics,
     pub credentials: credentials::Metrics,
+    pub enrolment: enrolment::Metrics,
+    pub devices: devices::Metrics,
     pub bridge: bridge::Metrics,
     pub workers: audio::workers::Metrics,
     pub audio: audio::Metrics,
@@ -31,6 +34,8 @@ impl Metrics {
             lifelog: lifelog::Metrics::register(registry),
             mqtt: mqtt::Metrics::register(registry),
             credentials: credentials::Metrics::register(registry),
+            enrolment: enrolment::Metrics::register(registry),
+            devices: devices::Metrics::register(registry),
             bridge: bridge::Metrics::register(registry),
             workers: audio::workers::Metrics::register(registry),
             audio: audio::Metrics::register(registry),
@@ -49,6 +54,8 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.store.show_labels();
     metrics.mqtt.show_labels();
     metrics.credentials.show_labels();
+    metrics.enrolment.show_labels();
+    metrics.devices.show_labels();
     metrics.bridge.show_labels();
     metrics.voice.show_labels();
     metrics.delivery.show_labels();

@@ -1,5 +1,6 @@
 //! The gateway: starts its parts, knows their addresses, stops them. The only room that knows every part.
 
+mod boards;
 mod commands;
 mod health;
 mod housekeeping;
@@ -71,7 +72,13 @@ pub enum StartError {
     Bridge(#[from] crate::bridge::BridgeError),
     /// The HTTP listener.
     #[error("{0}")]
-    Http(#[from] crate::door::http::HttpError),
+    Http(#[from] crate::door::http::operators::HttpError),
+    /// The devices' HTTP listener.
+    #[error("{0}")]
+    Devices(#[from] crate::door::http::devices::DevicesError),
+    /// The firmware that boards are offered.
+    #[error("{0}")]
+    Firmware(#[from] crate::door::firmware::FirmwareError),
     /// The control socket.
     #[error("{0}")]
     Control(#[from] crate::admin::ControlError),
@@ -105,6 +112,8 @@ pub struct Addrs {
     pub mqtt: SocketAddr,
     /// Every listener for MQTT, with its name (`mqtt`, `mqtts`, `mqtt-ws`, `mqtt-wss`).
     pub mqtt_listeners: Vec<(&'static str, SocketAddr)>,
+    /// The devices' HTTP; none when switched off.
+    pub devices: Option<SocketAddr>,
     /// Metrics and health; none when switched off.
     pub http: Option<SocketAddr>,
     /// The control socket.

@@ -11,10 +11,13 @@ use crate::admin::{
     LifelogTail, ModelRow, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, RuleRow, Said, Secret,
     SessionRow, Status,
 };
+use crate::admin::{Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::{Clock, DeviceId};
 use crate::door::credentials::Credentials;
+use crate::door::enrolment::Enrolment;
+use crate::door::firmware::Catalogue;
 use crate::door::mqtt::DoorControl;
 use crate::door::rights::Rights;
 use crate::lifelog::Lifelog;
@@ -23,6 +26,7 @@ use crate::router::{CommandError, Router};
 use crate::store::Store;
 
 mod access;
+mod boards;
 mod records;
 
 pub use records::Offline;
@@ -33,6 +37,8 @@ pub struct Operators {
     pub(super) store: Arc<dyn Store>,
     pub(super) credentials: Arc<Credentials>,
     pub(super) rights: Arc<Rights>,
+    pub(super) enrolment: Arc<Enrolment>,
+    pub(super) firmware: Arc<Catalogue>,
     pub(super) lifelog: Arc<Lifelog>,
     pub(super) router: Router,
     pub(super) delivery: Arc<Delivery>,
@@ -59,6 +65,7 @@ impl Operators {
         let sessions = self.router.sessions();
         let mqtt = self.addrs.mqtt_listeners.iter();
         let mut listeners: Vec<_> = mqtt.map(|(name, addr)| ((*name).to_owned(), addr.to_string())).collect();
+        listeners.extend(self.addrs.devices.map(|addr| ("devices".to_owned(), addr.to_string())));
         listeners.extend(self.addrs.http.map(|addr| ("http".to_owned(), addr.to_string())));
         listeners.push(("control".to_owned(), self.addrs.control.display().to_string()));
         Status {
@@ -106,6 +113,36 @@ impl Admin for Operators {
         self.records().device_remove(&device).await?;
         self.door.end_device(&device, "the device was removed");
         Ok(())
+    }
+
+    async fn device_pending(&self) -> Result<Vec<PendingRow>, AdminError> {
+        Ok(boards::pending(&self.enrolment))
+    }
+
+    async fn device_claim(&self, claim: Claim) -> Result<DeviceId, AdminError> {
+        let device = boards::claim(&self.enrolment, claim).await?;
+        self.door.end_device(&device, "the device was claimed anew");
+        Ok(device)
+    }
+
+    async fn firmware_upload(&self, part: FirmwarePart) -> Result<(), AdminError> {
+        boards::firmware_upload(&self.firmware, part).await
+    }
+
+    async fn firmware_add(&self, new: NewFirmware) -> Result<FirmwareRow, AdminError> {
+        boards::firmware_add(&self.firmware, new).await
+    }
+
+    async fn firmware_list(&self) -> Result<Vec<FirmwareRow>, AdminError> {
+        Ok(boards::firmware_list(&self.firmware))
+    }
+
+    async fn firmware_rollout(&self, name: FirmwareName, share: u32) -> Result<FirmwareRow, AdminError> {
+        boards::firmware_rollout(&self.firmware, name, share).await
+    }
+
+    async fn firmware_remove(&self, name: FirmwareName) -> Result<(), AdminError> {
+        boards::firmware_remove(&self.firmware, name).await
     }
 
     async fn operator_add(&self, operator: NewOperator) -> Result<Credential, AdminError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::boards::Boards;
 use super::commands::DeviceCommands;
 use super::health::Parts as HealthParts;
 use super::metrics::Metrics;
@@ -20,9 +21,10 @@ use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::{Arrivals, Ingress};
 use crate::door::credentials::{self, Credentials};
+use crate::door::http::operators as http;
+use crate::door::mqtt;
 use crate::door::mqtt::{Bus, BusParts, Door};
 use crate::door::rights::Rights;
-use crate::door::{http, mqtt};
 use crate::engine::supervisor::View;
 use crate::lifelog::Lifelog;
 use crate::pipeline::images::Images;
@@ -154,7 +156,10 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         },
     )?;
     let (name, running) = (&config.gateway.name, (&bridge_tasks, &stop_bridges));
+    let board_random = Arc::clone(&random);
     let bridges = Bridges::start(&config.bridges, name, &door.control(), &metrics.bridge, random, running).await?;
+    let counters = (metrics.enrolment, metrics.devices);
+    let boards = Boards::open(&config, (&shared, &credentials), &clock, bus.clone(), board_random, counters).await?;
     let health = Arc::new(HealthParts {
         config: Arc::clone(&config),
         store: Arc::clone(&store),
@@ -170,6 +175,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let addrs = Addrs {
         mqtt: mqtt_listeners.first().map_or(config.mqtt.listen, |(_, addr)| *addr),
         mqtt_listeners,
+        devices: boards.address(),
         http: http.as_ref().map(http::Server::address),
         control: control.path().to_owned(),
     };
@@ -178,6 +184,8 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         store: Arc::clone(&shared),
         credentials,
         rights,
+        enrolment: boards.enrolment(),
+        firmware: boards.firmware(),
         lifelog: Arc::clone(&lifelog),
         router: router.clone(),
         delivery,
@@ -189,6 +197,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         addrs: addrs.clone(),
     });
 
+    boards.run(&door, &tasks, &stop);
     tasks.spawn(log_end("mqtt", door.run(stop.clone())));
     if let Some(http) = http {
         let parts = http::Parts { registry: Arc::new(registry), health };
@@ -208,7 +217,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let watchdog =
         Watchdog { door: operators.door.clone(), router: router.clone(), workers, store: Arc::clone(&store) };
     tasks.spawn(watchdog.clone().run(notifier, stop.clone()));
-    tracing::info!(mqtt = ?addrs.mqtt_listeners, http = ?addrs.http, control = %addrs.control.display(), boot = report.boot, "voxgate is up");
+    tracing::info!(mqtt = ?addrs.mqtt_listeners, devices = ?addrs.devices, http = ?addrs.http, control = %addrs.control.display(), boot = report.boot, "voxgate is up");
     notifier.ready(&format!("mqtt on {}", addrs.mqtt));
     Ok(Gateway {
         addrs,

@@ -54,6 +54,7 @@ impl Fleet {
         config.mqtt.bus.canary_deadline = Span::ms(200);
         config.mqtt.bus.restarts = 1_000;
         config.http.enabled = false;
+        config.devices.enabled = false;
         config.control.socket = dir.path().join("control.sock");
         config.store.reserve = ByteSize(0);
         let (transcriber, chat, synthesizer) = bench::providers(Delays::default());

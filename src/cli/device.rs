@@ -4,16 +4,18 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 
-use crate::admin::{Admin, NewDevice};
+use crate::admin::{self, Admin, NewDevice};
 use crate::domain::{DeviceId, ListenMode};
 
 use super::context::{Context, block_on};
 use super::{password, table};
 
-/// Add, list and remove devices, change their passwords
+/// Add, claim, list and remove devices, change their passwords
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Add(Add),
+    Claim(Claim),
+    Pending(Pending),
     List(List),
     Remove(Remove),
     Password(Password),
@@ -71,10 +73,51 @@ enum Voice {
     DeviceText,
 }
 
+/// Make the board that shows a code a device
+///
+/// A board with stock xiaozhi firmware that asks for credentials and is not known shows a code of six digits, and
+/// speaks it. The board gets its password by itself; one that connected under the same id before is shut out.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  voxgate device claim 123456 --name kitchen
+  voxgate device claim 123456 --transport websocket    for networks that let no datagrams through")]
+pub(super) struct Claim {
+    /// What the board's screen shows
+    code: String,
+    /// What people call it
+    #[arg(long)]
+    name: Option<String>,
+    /// How it shall speak [default: as devices.transport says]
+    #[arg(long, value_enum)]
+    transport: Option<Transport>,
+    /// Print one JSON string: the device's id
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Transport {
+    /// MQTT, audio as datagrams
+    Mqtt,
+    /// A WebSocket for each conversation
+    Websocket,
+}
+
+/// Show the boards that wait to be claimed, with their codes
+///
+/// Claim a code only when the board in your hand shows it: anybody in the network can ask under any id.
+#[derive(Debug, clap::Args)]
+pub(super) struct Pending {
+    /// Print one JSON array of {id, code, reason, address, board, since}
+    #[arg(long)]
+    json: bool,
+}
+
 /// Show all devices
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
-    /// Print one JSON array of {id, created, dialect, online, device_text}
+    /// Print one JSON array of {id, created, dialect, online, device_text, name}
     #[arg(long)]
     json: bool,
 }
@@ -100,10 +143,17 @@ pub(super) struct Password {
 /// Works on the gateway that runs, else on the store.
 pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
     block_on(async {
+        let command = match command {
+            // codes are in the memory of the gateway that runs
+            Command::Claim(args) => return claim(args, &*context.gateway()?, context).await,
+            Command::Pending(args) => return pending(&args, &*context.gateway()?, context).await,
+            command => command,
+        };
         let admin = context.gateway_or_store().await?;
         match command {
             Command::Add(args) => add(args, &*admin, context).await,
             Command::List(args) => list(&args, &*admin, context).await,
+            Command::Claim(_) | Command::Pending(_) => Ok(()),
             Command::Password(args) => {
                 let (new, json) = args.change.read()?;
                 let credential = admin.device_password(new).await?;
@@ -131,6 +181,37 @@ async fn add(args: Add, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow:
     password::tell(("device", "added"), &credential, args.json, context)
 }
 
+async fn claim(args: Claim, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let transport = args.transport.map(|transport| match transport {
+        Transport::Mqtt => admin::Transport::Mqtt,
+        Transport::Websocket => admin::Transport::Websocket,
+    });
+    let id = admin.device_claim(admin::Claim { code: args.code, name: args.name, transport }).await?;
+    if args.json {
+        return context.json(&id);
+    }
+    Ok(writeln!(context.out, "{id} is a device now; the board finds out within a minute, or when it is restarted")?)
+}
+
+async fn pending(args: &Pending, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let waiting = admin.device_pending().await?;
+    if args.json {
+        return context.json(&waiting);
+    }
+    let row = |row: &admin::PendingRow| {
+        let reason = match row.reason.as_str() {
+            "other_board" => "ANOTHER BOARD HAS THIS ID",
+            "by_hand" => "added by hand before",
+            other => other,
+        };
+        let (id, code, since) = (row.id.to_string(), row.code.clone(), table::time(row.since, &context.zone));
+        vec![code, id, row.board.clone(), row.address.clone(), since, reason.to_owned()]
+    };
+    let rows: Vec<Vec<String>> = waiting.iter().map(row).collect();
+    let heading = ["code", "id", "board", "address", "since", "why"];
+    Ok(table::write(context.out, &heading, &rows, "no board waits to be claimed")?)
+}
+
 async fn list(args: &List, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow::Result<()> {
     let devices = admin.device_list().await?;
     if args.json {
@@ -139,9 +220,17 @@ async fn list(args: &List, admin: &dyn Admin, context: &mut Context<'_>) -> anyh
     let row = |d: &crate::admin::DeviceRow| {
         let voice = if d.device_text { "device_text" } else { "gateway" };
         let dialect = d.dialect.clone().unwrap_or_else(|| "-".to_owned());
-        vec![d.id.to_string(), table::yes(d.online), dialect, voice.to_owned(), table::time(d.created, &context.zone)]
+        let name = d.name.clone().unwrap_or_else(|| "-".to_owned());
+        vec![
+            d.id.to_string(),
+            name,
+            table::yes(d.online),
+            dialect,
+            voice.to_owned(),
+            table::time(d.created, &context.zone),
+        ]
     };
     let rows: Vec<Vec<String>> = devices.iter().map(row).collect();
-    let heading = ["id", "online", "dialect", "tts mode", "created"];
+    let heading = ["id", "name", "online", "dialect", "tts mode", "created"];
     Ok(table::write(context.out, &heading, &rows, "no devices; make one with `voxgate device add ID`")?)
 }

@@ -10,6 +10,7 @@ mod context;
 mod demo;
 mod device;
 mod engine;
+mod firmware;
 mod import;
 mod lifelog;
 mod models;
@@ -70,6 +71,8 @@ enum Command {
     #[command(subcommand)]
     Device(device::Command),
     #[command(subcommand)]
+    Firmware(firmware::Command),
+    #[command(subcommand)]
     Operator(operator::Command),
     #[command(subcommand)]
     Rule(rule::Command),
@@ -116,6 +119,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
         Command::Config(command) => config::run(&command, context),
         Command::Status(args) => status::run(&args, context),
         Command::Device(command) => device::run(command, context),
+        Command::Firmware(command) => firmware::run(command, context),
         Command::Operator(command) => operator::run(command, context),
         Command::Rule(command) => rule::run(command, context),
         Command::Import(command) => import::run(command, context),

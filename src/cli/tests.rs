@@ -38,6 +38,9 @@ fn every_command_that_reads_prints_json_too() {
     for command in [
         "status",
         "device list",
+        "device pending",
+        "device claim 123456",
+        "firmware list",
         "operator list",
         "rule list",
         "session list",
@@ -94,12 +97,40 @@ fn a_new_device_prints_its_password_and_nothing_else() {
     assert_eq!(prints(&admin, "voxgate device add cane-2 --json"), "{\"user\":\"cane-2\",\"secret\":\"hush\"}\n");
     assert_eq!(
         prints(&admin, "voxgate device list"),
-        "ID      ONLINE  DIALECT  TTS MODE     CREATED\n\
-         cane    no      -        device_text  2023-11-14 22:13:20\n\
-         cane-2  no      -        gateway      2023-11-14 22:13:20\n"
+        "ID      NAME  ONLINE  DIALECT  TTS MODE     CREATED\n\
+         cane    -     no      -        device_text  2023-11-14 22:13:20\n\
+         cane-2  -     no      -        gateway      2023-11-14 22:13:20\n"
     );
     prints(&admin, "voxgate device remove cane");
     assert!(prints(&admin, "voxgate device list --json").starts_with("[{\"id\":\"cane-2\","));
+}
+
+#[test]
+fn a_board_that_waits_is_claimed_by_the_code_on_its_screen() {
+    let admin = Arc::new(InMemory::default());
+    assert_eq!(
+        prints(&admin, "voxgate device pending"),
+        "CODE    ID                 BOARD               ADDRESS       SINCE                WHY\n\
+         123456  f4:12:fa:00:00:01  bread-compact-wifi  192.168.7.20  2023-11-14 22:13:20  new\n"
+    );
+    let told = prints(&admin, "voxgate device claim 123456 --name kitchen --transport websocket");
+    assert!(told.starts_with("f4:12:fa:00:00:01 is a device now"), "{told}");
+    assert_eq!(prints(&admin, "voxgate device claim 123456 --json"), "\"f4:12:fa:00:00:01\"\n");
+}
+
+#[test]
+fn firmware_is_sent_in_parts_offered_to_a_share_and_held() {
+    let admin = Arc::new(InMemory::default());
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("xiaozhi.bin");
+    let bytes: Vec<u8> = (0..100_000_u32).map(|n| u8::try_from(n % 251).expect("a byte")).collect();
+    fs::write(&file, &bytes).expect("writes");
+    let told = prints(&admin, &format!("voxgate firmware add bread {} --share 10", file.display()));
+    assert_eq!(told, "bread 2.4.2 is offered to 10 % of the boards, each when it next starts\n");
+    assert_eq!(*admin.uploaded.lock().expect("no panic"), bytes);
+    assert_eq!(prints(&admin, "voxgate firmware hold bread 2.4.2"), "bread 2.4.2 is held: no board is offered it\n");
+    assert!(prints(&admin, "voxgate firmware list").contains("held"));
+    assert!(parses("voxgate firmware rollout bread 2.4.2 101").is_err());
 }
 
 #[test]

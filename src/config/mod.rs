@@ -50,6 +50,8 @@ parts! {
         mqtt: crate::door::mqtt::Settings,
         /// Audio as datagrams, beside MQTT.
         udp: crate::door::udp::Settings,
+        /// The devices' HTTP door: bootstrap, enrolment, firmware.
+        devices: crate::door::http::devices::Settings,
         /// Bridges to other MQTT brokers. None by default; each is a table `[[bridges]]`.
         bridges: crate::bridge::Settings,
         /// Sessions: modes, lanes, timers, conversation.
@@ -69,7 +71,7 @@ parts! {
         /// What happened, by device and time.
         lifelog: crate::lifelog::Settings,
         /// Operators' HTTP: metrics and health.
-        http: crate::door::http::Settings,
+        http: crate::door::http::operators::Settings,
         /// The local socket of the command line.
         control: crate::admin::Settings,
         /// What is logged, and how.
@@ -111,9 +113,19 @@ impl Config {
         self.models.folder(&self.gateway.data_dir)
     }
 
-    /// What no part sees alone: what waits for bridges takes from the memory of all clients, and is never dropped
-    /// for them. A quarter at least is left to those.
+    /// What no part sees alone.
     fn check_together(&self) -> Vec<Problem> {
+        let mut problems = self.check_bridges();
+        if self.devices.enabled && self.devices.tls && !self.mqtt.tls.enabled && !self.mqtt.websocket_tls.enabled {
+            let what = "shows the certificate of the MQTT door, and no listener of that speaks TLS";
+            problems.push(Problem::new("devices.tls", what, "set mqtt.tls.enabled, or end TLS in a proxy"));
+        }
+        problems
+    }
+
+    /// What waits for bridges takes from the memory of all clients, and is never dropped
+    /// for them. A quarter at least is left to those.
+    fn check_bridges(&self) -> Vec<Problem> {
         let memory = self.mqtt.limits.memory;
         let bridges: Vec<_> = self.bridges.0.iter().filter(|bridge| bridge.enabled && !bridge.out.is_empty()).collect();
         let queues = bridges.iter().fold(0_u64, |sum, bridge| sum.saturating_add(bridge.queue.bytes.0));

@@ -17,6 +17,7 @@ use crate::store::{Batch, Key, Space, Store, StoreError};
 use crate::topics::{self, Role, Who};
 
 mod backoff;
+mod board;
 mod certificate;
 mod hashing;
 mod key;
@@ -31,6 +32,7 @@ mod settings;
 pub(crate) mod tests;
 mod verifier;
 
+pub use board::{Enrolled, Fingerprint, Standing, Taken};
 pub use certificate::PeerCertificate;
 pub use key::KEY_FILE;
 pub use login::{Attempt, Denied, Identity};
@@ -265,7 +267,7 @@ impl Credentials {
             None => {}
         }
         let (created, settings) = (self.clock.wall(), DeviceSettings::default());
-        let record = Device { id: device.clone(), verifier: text, settings, created, revoked: false };
+        let record = Device { id: device.clone(), verifier: text, settings, created, revoked: false, board: None };
         self.write_device(&record).await?;
         Ok(secret)
     }
@@ -300,11 +302,19 @@ impl Credentials {
         device: &DeviceId,
         password: Password,
     ) -> Result<Option<Secret>, CredentialsError> {
+        let made = matches!(password, Password::Made);
         let (secret, verifier) = self.make(device.as_str(), password).await?;
         let _changing = self.changing.lock().await;
         let record = devices::get(&*self.store, device).await?;
         let record = record.ok_or_else(|| CredentialsError::Unknown(format!("device {device}")))?;
-        self.write_device(&Device { verifier, ..record }).await?;
+        if made && let Some(board) = &record.board {
+            // a board is told its new secret when it asks again, so it must be one that can be told again
+            let (secret, verifier, board) = self.derive(device, &Fingerprint::of_record(board))?;
+            self.write_device(&Device { verifier, board: Some(board), ..record }).await?;
+            return Ok(Some(secret));
+        }
+        // what somebody chose cannot be told to a board: it asks to be claimed again
+        self.write_device(&Device { verifier, board: None, ..record }).await?;
         Ok(secret)
     }
 

@@ -2,6 +2,8 @@
 
 pub mod authority;
 pub mod credentials;
+pub mod enrolment;
+pub mod firmware;
 pub mod http;
 pub mod mqtt;
 pub mod rights;

@@ -30,6 +30,8 @@ pub enum Space {
     Operator = b'u',
     /// Operators' rules about topics: the rule's id.
     Rule = b'r',
+    /// Firmware that boards are offered: board, version.
+    Firmware = b'f',
 }
 
 /// A key. Ordered as bytes.

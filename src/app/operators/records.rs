@@ -9,15 +9,18 @@ use futures::StreamExt;
 use futures::stream;
 
 use super::access::password;
+use super::boards;
 use super::credential;
 use crate::admin::{
     Admin, AdminError, AdminErrorKind, Credential, DeviceRow, ImportOutcome, ImportUser, LifelogQuery, LifelogRow,
     LifelogTail, ModelRow, ModelState, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, Role, RuleRow, Said,
     SessionRow, Status,
 };
+use crate::admin::{Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow};
 use crate::config::Config;
 use crate::domain::{Clock, DeviceId, Wall};
 use crate::door::credentials::{Credentials, CredentialsError, Dropped, Options, reset_key};
+use crate::door::firmware::Catalogue;
 use crate::door::rights::Rights;
 use crate::lifelog::{Entry, Lifelog, Query, Tail};
 use crate::store::records::{self, DeviceSettings, TtsMode, devices};
@@ -62,6 +65,7 @@ impl Records<'_> {
             dialect: device.settings.dialect,
             online: None,
             device_text: device.settings.tts_mode == TtsMode::DeviceText,
+            name: device.settings.name,
         };
         Ok(devices.into_iter().map(row).collect())
     }
@@ -227,6 +231,7 @@ pub struct Offline {
     store: Arc<SledStore>,
     credentials: Arc<Credentials>,
     rights: Arc<Rights>,
+    firmware: Arc<Catalogue>,
     lifelog: Arc<Lifelog>,
 }
 
@@ -244,10 +249,12 @@ impl Offline {
         let lifelog = crate::app::start::open_lifelog(&config, &shared, &clock, &numbers, &metrics)?;
         // what is there can be read without the key, and chosen passwords can be given
         let options = Options { without_key: true, ..Options::default() };
+        let firmware = &config.devices.firmware;
+        let firmware = Catalogue::open(Arc::clone(&shared), &data, Arc::clone(&clock), firmware).await?;
         let credentials = Credentials::open_with(Arc::clone(&shared), &data, clock, options).await?;
         let table = Arc::new(topics::Table::builtin(&config.gateway.name)?);
         let rights = Rights::open(table, config.mqtt.rules.clone(), shared).await?;
-        Ok(Self { config, store: opened.store, credentials, rights, lifelog })
+        Ok(Self { config, store: opened.store, credentials, rights, firmware, lifelog })
     }
 
     /// Makes a new key of the credentials without the secrets that were made with the old one.
@@ -282,6 +289,34 @@ impl Admin for Offline {
 
     async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError> {
         self.records().device_remove(&device).await
+    }
+
+    async fn device_pending(&self) -> Result<Vec<PendingRow>, AdminError> {
+        Err(not_running())
+    }
+
+    async fn device_claim(&self, _: Claim) -> Result<DeviceId, AdminError> {
+        Err(not_running())
+    }
+
+    async fn firmware_upload(&self, part: FirmwarePart) -> Result<(), AdminError> {
+        boards::firmware_upload(&self.firmware, part).await
+    }
+
+    async fn firmware_add(&self, new: NewFirmware) -> Result<FirmwareRow, AdminError> {
+        boards::firmware_add(&self.firmware, new).await
+    }
+
+    async fn firmware_list(&self) -> Result<Vec<FirmwareRow>, AdminError> {
+        Ok(boards::firmware_list(&self.firmware))
+    }
+
+    async fn firmware_rollout(&self, name: FirmwareName, share: u32) -> Result<FirmwareRow, AdminError> {
+        boards::firmware_rollout(&self.firmware, name, share).await
+    }
+
+    async fn firmware_remove(&self, name: FirmwareName) -> Result<(), AdminError> {
+        boards::firmware_remove(&self.firmware, name).await
     }
 
     async fn operator_add(&self, operator: NewOperator) -> Result<Credential, AdminError> {

@@ -51,13 +51,29 @@ impl GatewayKey {
 
     /// The verifier of a secret. Bound to the name: copied to another record it fits nobody.
     pub(super) fn verifier(&self, name: &str, secret: &[u8]) -> [u8; 32] {
-        // HMAC fills a short key up with zeros to one block: the same key, without a fallible length check
-        let mut block = [0_u8; 64];
-        block[..32].copy_from_slice(&self.0);
-        let mut mac = <Hmac<Sha256> as KeyInit>::new(&block.into());
+        let mut mac = self.mac();
         mac.update(name.as_bytes());
         mac.update(&[0]);
         mac.update(secret);
         mac.finalize().into_bytes().into()
+    }
+
+    /// Something else that only this gateway can make. No verifier is ever equal to it: no name begins with the
+    /// byte 1. Each part goes in with its length, so that no two lists of parts are the same bytes.
+    pub(super) fn derive(&self, what: &str, parts: &[&str]) -> [u8; 32] {
+        let mut mac = self.mac();
+        mac.update(&[1]);
+        for part in std::iter::once(&what).chain(parts) {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part.as_bytes());
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    fn mac(&self) -> Hmac<Sha256> {
+        // HMAC fills a short key up with zeros to one block: the same key, without a fallible length check
+        let mut block = [0_u8; 64];
+        block[..32].copy_from_slice(&self.0);
+        <Hmac<Sha256> as KeyInit>::new(&block.into())
     }
 }

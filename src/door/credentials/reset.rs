@@ -43,7 +43,7 @@ async fn without_secrets(store: &dyn Store) -> Result<(Batch, Dropped), Credenti
     for device in records::devices(store).await? {
         if is_secret(&device.verifier) {
             dropped.devices.push(device.id.to_string());
-            devices::put(&mut batch, &Device { verifier: String::new(), ..device })?;
+            devices::put(&mut batch, &Device { verifier: String::new(), board: None, ..device })?;
         } else if !device.verifier.is_empty() {
             dropped.kept.push(device.id.to_string());
         } else {

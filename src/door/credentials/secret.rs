@@ -20,6 +20,11 @@ impl Secret {
         Ok(Self(URL_SAFE_NO_PAD.encode(random)))
     }
 
+    /// One that is derived.
+    pub(super) fn of(bytes: [u8; 32]) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
     /// The text to give to the device or operator: 43 characters of `[A-Za-z0-9_-]`.
     pub fn reveal(&self) -> &str {
         &self.0

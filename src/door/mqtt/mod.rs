@@ -49,6 +49,8 @@ use crate::topics::Table;
 use gate::Gate;
 use transport::tls::{Tls, reload};
 
+pub use transport::tls::Certificate;
+
 /// What the door talks to.
 #[derive(Clone)]
 pub struct Parts {
@@ -185,6 +187,11 @@ impl DoorControl {
     /// Ends places that are not wanted any more; their names, and how many messages waited there.
     pub fn forget_places(&self, wanted: impl Fn(&str) -> bool) -> Vec<(Arc<str>, usize)> {
         self.0.broker.forget_inside(&wanted)
+    }
+
+    /// The certificate that its listeners show; none when none of them speaks TLS.
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.0.tls.clone().map(Certificate::new)
     }
 
     /// Looks at the certificate's files now; changed ones serve the next connections.

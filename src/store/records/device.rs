@@ -19,6 +19,26 @@ pub enum TtsMode {
     DeviceText,
 }
 
+/// How a board with xiaozhi firmware shall speak to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// MQTT, audio as datagrams.
+    #[default]
+    Mqtt,
+    /// One WebSocket for each conversation.
+    Websocket,
+}
+
+/// How a board that enrolled itself over HTTP is known again.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Board {
+    /// A keyed hash of the number that the board made up for itself.
+    pub client: String,
+    /// Random, drawn at each enrolment: the secret is derived with it, so an old one never comes back.
+    pub generation: String,
+}
+
 /// What an operator set for a device.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeviceSettings {
@@ -31,6 +51,12 @@ pub struct DeviceSettings {
     /// `native`, `xiaozhi`, `opencane`; none is found out.
     #[serde(default)]
     pub dialect: Option<String>,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How a board shall speak to the gateway; none: as the configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
 }
 
 /// A device that may connect.
@@ -48,6 +74,9 @@ pub struct Device {
     /// It may not connect any more.
     #[serde(default)]
     pub revoked: bool,
+    /// It enrolled itself; none: its password was made or chosen by hand. Not shown by `Debug`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub board: Option<Board>,
 }
 
 impl fmt::Debug for Device {

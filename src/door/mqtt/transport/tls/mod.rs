@@ -7,6 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustls::{CertificateError, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -113,6 +114,32 @@ impl Tls {
             }
         };
         Ok((Whole::new(stream), certificate))
+    }
+}
+
+/// The certificate of the MQTT door, for who else in this process ends TLS: always the one in force. A client's own
+/// certificate is asked for as the MQTT door asks, and says nothing here.
+#[derive(Clone)]
+pub struct Certificate(Arc<Tls>);
+
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificate").finish_non_exhaustive()
+    }
+}
+
+impl Certificate {
+    pub(in crate::door::mqtt) fn new(tls: Arc<Tls>) -> Self {
+        Self(tls)
+    }
+
+    /// The handshake; the error is its cause in one word.
+    pub async fn accept(
+        &self,
+        stream: TcpStream,
+        deadline: Instant,
+    ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static, &'static str> {
+        self.0.accept(stream, deadline).await.map(|(stream, _)| stream)
     }
 }
 

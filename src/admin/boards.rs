@@ -1,0 +1,107 @@
+//! The values of the operations on boards with stock firmware, and on their firmware.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{DeviceId, Wall};
+
+/// How a board speaks to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// MQTT, audio as datagrams.
+    Mqtt,
+    /// A WebSocket for each conversation.
+    Websocket,
+}
+
+/// A board that waits to be claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingRow {
+    /// What it says to be.
+    pub id: DeviceId,
+    /// What its screen shows.
+    pub code: String,
+    /// `new`; `other_board`: its id is that of another; `by_hand`: its id is that of a device that was added by hand.
+    pub reason: String,
+    /// Where it asked from.
+    pub address: String,
+    /// Its type, as it says.
+    pub board: String,
+    /// When it first asked.
+    pub since: Wall,
+}
+
+/// A board to make a device of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// What its screen shows.
+    pub code: String,
+    /// What people call it; none: as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How it shall speak; none: as before, else as the configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
+}
+
+/// A part of a firmware file.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirmwarePart {
+    /// Which upload: 32 hex digits of the sender's.
+    pub upload: String,
+    /// Where it begins.
+    pub offset: u64,
+    /// At most 32 KB, in base64.
+    pub data: String,
+}
+
+impl fmt::Debug for FirmwarePart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FirmwarePart")
+            .field("upload", &self.upload)
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A firmware to offer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewFirmware {
+    /// The upload that brought the file.
+    pub upload: String,
+    /// For which type of board.
+    pub board: String,
+    /// What it must be; none: what the image says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Boards that are offered it, percent.
+    pub share: u32,
+}
+
+/// Which firmware.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirmwareName {
+    /// The board's type.
+    pub board: String,
+    /// Numbers with dots between.
+    pub version: String,
+}
+
+/// One firmware.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirmwareRow {
+    /// The board's type.
+    pub board: String,
+    /// Numbers with dots between.
+    pub version: String,
+    /// Boards that are offered it, percent; 0: held.
+    pub share: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Of the file.
+    pub sha256: String,
+    /// When it was added.
+    pub added: Wall,
+}

@@ -1,0 +1,142 @@
+//! The devices' HTTP door: where a board with stock xiaozhi firmware begins.
+//!
+//! `bootstrap` answers who asks for credentials, `activate` who asks whether it was claimed, `downloads` sends
+//! firmware. Other routes of devices (their WebSocket, uploads of pictures) are mounted beside these with
+//! [`Server::run`]; what they need of a connection is [`Peer`]. It knows credentials, enrolment and firmware, and
+//! nothing of sessions.
+
+mod activate;
+mod answer;
+mod bootstrap;
+mod downloads;
+mod listen;
+mod metrics;
+mod origin;
+mod rate;
+mod refusal;
+mod request;
+mod routes;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::Clock;
+use crate::door::credentials::Credentials;
+use crate::door::enrolment::Enrolment;
+use crate::door::firmware::Catalogue;
+use crate::door::mqtt::Certificate;
+
+use super::Routes;
+use rate::Rates;
+use refusal::Quiet;
+
+pub use listen::Peer;
+pub use metrics::Metrics;
+pub use settings::{Limits, Public, Settings};
+
+/// Where the WebSocket of devices is, when somebody mounts it.
+pub const WEBSOCKET: &str = "/xiaozhi/v1/";
+
+/// Why the door could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("the devices' http cannot listen on {address}: {source}; change devices.listen, or stop what listens there")]
+pub struct DevicesError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// What the door asks.
+pub struct Parts {
+    /// Who becomes a device.
+    pub enrolment: Arc<Enrolment>,
+    /// Who is one.
+    pub credentials: Arc<Credentials>,
+    /// What boards are offered.
+    pub firmware: Arc<Catalogue>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Where the other doors are.
+    pub doors: Doors,
+    /// For HTTPS, when the settings want it.
+    pub certificate: Option<Certificate>,
+}
+
+/// Where boards go from here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Doors {
+    /// The port of plain MQTT.
+    pub mqtt: Option<u16>,
+    /// The port of MQTT over TLS.
+    pub mqtts: Option<u16>,
+    /// [`WEBSOCKET`] is mounted.
+    pub websocket: bool,
+}
+
+/// A bound listener.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    settings: Settings,
+}
+
+/// What all requests share.
+struct Door {
+    settings: Settings,
+    zone: TimeZone,
+    /// Its own port.
+    port: u16,
+    rates: Rates,
+    quiet: Quiet,
+    downloads: Arc<Semaphore>,
+    parts: Parts,
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Binds the listener; nothing is answered before [`Server::run`].
+    pub async fn bind(settings: &Settings) -> Result<Self, DevicesError> {
+        let failed = |source| DevicesError { address: settings.listen, source };
+        let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address, settings: settings.clone() })
+    }
+
+    /// Where it listens, the port that was taken for 0 included.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `stop`, then lets running answers end within two seconds. `more` are the routes of others.
+    pub async fn run(self, parts: Parts, more: Routes, stop: CancellationToken) {
+        let Self { listener, address, settings } = self;
+        let door = Arc::new(Door {
+            zone: settings.zone(),
+            port: address.port(),
+            rates: Rates::new(&settings.limits),
+            quiet: Quiet::default(),
+            downloads: Arc::new(Semaphore::new(settings.firmware.downloads)),
+            settings,
+            parts,
+        });
+        let routes = routes::routes(&door).merge(more);
+        listen::run(&door, listener, routes, stop).await;
+    }
+}

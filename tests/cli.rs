@@ -119,7 +119,7 @@ async fn tls_in_a_minute_and_a_new_certificate_by_sighup() {
     let file = config(
         folder.path(),
         &format!(
-            "[gateway]\ndata_dir = {data:?}\n[control]\nsocket = {socket:?}\n[http]\nenabled = false\n[devices]\nenabled = false\n[store]\nreserve = \"0\"\n\
+            "[gateway]\ndata_dir = {data:?}\n[control]\nsocket = {socket:?}\n[http]\nenabled = false\n[devices]\nenabled = false\n[udp]\nenabled = false\n[store]\nreserve = \"0\"\n\
              [mqtt]\nplain = false\n{}listen = \"127.0.0.1:0\"\n",
             text(&made.stdout)
         ),

@@ -47,7 +47,7 @@ impl Killed {
         let dir = TempDir::new().unwrap();
         let port = free_port();
         let text = format!(
-            "[gateway]\ndata_dir = \"{data}\"\n[mqtt]\nlisten = \"127.0.0.1:{port}\"\n[http]\nenabled = false\n[devices]\nenabled = false\n\
+            "[gateway]\ndata_dir = \"{data}\"\n[mqtt]\nlisten = \"127.0.0.1:{port}\"\n[http]\nenabled = false\n[devices]\nenabled = false\n[udp]\nenabled = false\n\
              [control]\nsocket = \"{socket}\"\n[store]\nreserve = \"0\"\n[engine]\nstart = \"off\"\n\
              [providers.stt]\ntype = \"off\"\n[providers.tts]\ntype = \"off\"\n[providers.chat]\ntype = \"off\"\n\
              [providers.embed]\ntype = \"off\"\n",

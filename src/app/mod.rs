@@ -67,6 +67,9 @@ pub enum StartError {
     /// A listener.
     #[error("{0}")]
     Door(#[from] crate::door::mqtt::DoorError),
+    /// The socket for datagrams.
+    #[error("{0}")]
+    Udp(#[from] crate::door::udp::UdpError),
     /// A bridge.
     #[error("{0}")]
     Bridge(#[from] crate::bridge::BridgeError),
@@ -114,6 +117,8 @@ pub struct Addrs {
     pub mqtt_listeners: Vec<(&'static str, SocketAddr)>,
     /// The devices' HTTP; none when switched off.
     pub devices: Option<SocketAddr>,
+    /// Audio of devices that send it as datagrams; none when switched off.
+    pub udp: Option<SocketAddr>,
     /// Metrics and health; none when switched off.
     pub http: Option<SocketAddr>,
     /// The control socket.

@@ -19,12 +19,12 @@ use crate::audio::{VadModel, Workers};
 use crate::bridge::Bridges;
 use crate::config::Config;
 use crate::delivery::Delivery;
-use crate::domain::{Arrivals, Ingress};
+use crate::domain::{Arrivals, Datagrams, Ingress};
 use crate::door::credentials::{self, Credentials};
 use crate::door::http::operators as http;
-use crate::door::mqtt;
 use crate::door::mqtt::{Bus, BusParts, Door};
 use crate::door::rights::Rights;
+use crate::door::{mqtt, udp};
 use crate::engine::supervisor::View;
 use crate::lifelog::Lifelog;
 use crate::pipeline::images::Images;
@@ -109,7 +109,16 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         metrics: metrics.voice,
     });
 
-    let delivery = Arc::new(Delivery::new(Arc::clone(&table), None, metrics.delivery));
+    let arrivals = Arrivals::default();
+    let udp = if config.udp.enabled {
+        let (clock, random) = (Arc::clone(&clock), Arc::clone(&random));
+        let parts = udp::Parts { clock, arrivals: arrivals.clone(), random, metrics: metrics.udp };
+        Some(udp::Door::bind(config.udp.clone(), parts)?)
+    } else {
+        None
+    };
+    let channels = udp.as_ref().map(|door| door.channels() as Arc<dyn Datagrams>);
+    let delivery = Arc::new(Delivery::new(Arc::clone(&table), channels, metrics.delivery));
     let intake = Images::new(Arc::clone(&lifelog), Arc::clone(&clock));
     let parts = session::Parts {
         settings: config.session.clone(),
@@ -144,14 +153,14 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let door = Door::bind(
         config.mqtt.clone(),
         mqtt::Parts {
-            ingress,
+            ingress: Arc::clone(&ingress),
             commands: Arc::new(DeviceCommands::new(router.clone())),
             credentials: Arc::clone(&credentials),
             table: Arc::clone(&table),
             rights: Arc::clone(&rights),
             bus: bus.clone(),
             clock: Arc::clone(&clock),
-            arrivals: Arrivals::default(),
+            arrivals,
             metrics: metrics.mqtt,
         },
     )?;
@@ -176,6 +185,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         mqtt: mqtt_listeners.first().map_or(config.mqtt.listen, |(_, addr)| *addr),
         mqtt_listeners,
         devices: boards.address(),
+        udp: udp.as_ref().map(udp::Door::address),
         http: http.as_ref().map(http::Server::address),
         control: control.path().to_owned(),
     };
@@ -199,6 +209,9 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
 
     boards.run(&door, &tasks, &stop);
     tasks.spawn(log_end("mqtt", door.run(stop.clone())));
+    if let Some(udp) = udp {
+        tasks.spawn(udp.run(ingress, stop.clone()));
+    }
     if let Some(http) = http {
         let parts = http::Parts { registry: Arc::new(registry), health };
         tasks.spawn(http.run(parts, stop.clone()));
@@ -217,7 +230,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let watchdog =
         Watchdog { door: operators.door.clone(), router: router.clone(), workers, store: Arc::clone(&store) };
     tasks.spawn(watchdog.clone().run(notifier, stop.clone()));
-    tracing::info!(mqtt = ?addrs.mqtt_listeners, devices = ?addrs.devices, http = ?addrs.http, control = %addrs.control.display(), boot = report.boot, "voxgate is up");
+    tracing::info!(mqtt = ?addrs.mqtt_listeners, udp = ?addrs.udp, devices = ?addrs.devices, http = ?addrs.http, control = %addrs.control.display(), boot = report.boot, "voxgate is up");
     notifier.ready(&format!("mqtt on {}", addrs.mqtt));
     Ok(Gateway {
         addrs,

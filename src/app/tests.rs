@@ -55,6 +55,7 @@ impl Fleet {
         config.mqtt.bus.restarts = 1_000;
         config.http.enabled = false;
         config.devices.enabled = false;
+        config.udp.enabled = false;
         config.control.socket = dir.path().join("control.sock");
         config.store.reserve = ByteSize(0);
         let (transcriber, chat, synthesizer) = bench::providers(Delays::default());

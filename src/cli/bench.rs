@@ -177,6 +177,7 @@ impl Bench<'_> {
         config.mqtt.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.http.enabled = false;
         config.devices.enabled = false;
+        config.udp.enabled = false;
         config.control.socket = self.dir.join("control.sock");
         config.store.reserve = ByteSize(0);
         let (transcriber, chat, synthesizer) = bench::providers(Delays::default());

@@ -98,6 +98,7 @@ fn config(args: &Args, scratch: &Path, context: &Context<'_>) -> anyhow::Result<
     config.mqtt.listen = anywhere;
     config.http.enabled = false;
     config.devices.enabled = false;
+    config.udp.enabled = false;
     config.control.socket = scratch.join("control.sock");
     config.engine.listen_wyoming = anywhere;
     config.engine.listen_http = anywhere;

@@ -35,7 +35,7 @@ pub fn config(dir: &Path, data: &Path, rest: &str) -> PathBuf {
     let (data, socket) = (data.display(), dir.join("control.sock"));
     let socket = socket.display();
     let text = format!(
-        "[gateway]\ndata_dir = \"{data}\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n[devices]\nenabled = false\n\
+        "[gateway]\ndata_dir = \"{data}\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n[devices]\nenabled = false\n[udp]\nenabled = false\n\
          [control]\nsocket = \"{socket}\"\n[store]\nreserve = \"0\"\n{rest}"
     );
     std::fs::write(&path, text).unwrap();

@@ -90,6 +90,7 @@ pub fn config(dir: &Path) -> Config {
     config.gateway.data_dir = dir.join("data");
     config.mqtt.listen = "127.0.0.1:0".parse().unwrap();
     config.http.listen = "127.0.0.1:0".parse().unwrap();
+    config.udp.listen = "127.0.0.1:0".parse().unwrap();
     config.devices.listen = "127.0.0.1:0".parse().unwrap();
     config.control.socket = dir.join("control.sock");
     config.store.reserve = ByteSize(0);

@@ -155,7 +155,11 @@ impl Board {
                 Heard::Text(message)
             }
             Arrived::Audio(at, seq, packet) => {
-                if self.strict.audio(at, seq, &packet) { Heard::Frame(packet) } else { Heard::Noise }
+                if self.strict.audio(at, seq, &packet) {
+                    Heard::Frame(packet)
+                } else {
+                    Heard::Noise
+                }
             }
         })
     }

@@ -162,11 +162,7 @@ impl MqttLine {
 }
 
 /// Firmware's own reading of a datagram: type, exact length; the number is [`super::Strict`]'s to judge.
-async fn receive(
-    socket: std::sync::Arc<UdpSocket>,
-    cipher: Cipher,
-    sender: mpsc::Sender<Result<Arrived, BoardError>>,
-) {
+async fn receive(socket: std::sync::Arc<UdpSocket>, cipher: Cipher, sender: mpsc::Sender<Result<Arrived, BoardError>>) {
     let mut buffer = [0; 2048];
     loop {
         let Ok(length) = socket.recv(&mut buffer).await else { continue };

@@ -283,7 +283,9 @@ impl Strict {
             }
             return false;
         }
-        if let Some(early) = self.began.filter(|_| self.plays_to.is_none()).map(|began| at - began).filter(|e| *e < LEAD) {
+        if let Some(early) =
+            self.began.filter(|_| self.plays_to.is_none()).map(|began| at - began).filter(|e| *e < LEAD)
+        {
             self.complain(format!("a frame {} ms after tts start", early.as_millis()));
         }
         if !std::mem::replace(&mut self.said_sentence, true) {
@@ -365,7 +367,12 @@ mod tests {
         has(&|s, now| drop(s.text(now, b"nonsense")), "no json");
         has(&|s, now| said(s, now, json!({"type": "alert", "status": "x"})), "without message");
         has(&|s, now| said(s, now, json!({"type": "goodbye", "session_id": "other"})), "another session");
-        has(&|s, now| said(s, now, json!({"type": "mcp", "payload": {"jsonrpc": "2.0", "id": "1", "method": "initialize"}})), "id");
+        has(
+            &|s, now| {
+                said(s, now, json!({"type": "mcp", "payload": {"jsonrpc": "2.0", "id": "1", "method": "initialize"}}))
+            },
+            "id",
+        );
         has(
             &|s, now| {
                 speaking(s, now);

@@ -170,7 +170,7 @@ fn text(dir: &Path, addr: SocketAddr, kind: Kind) -> String {
     let connects = if kind.connects == 0 { 1_000_000 } else { kind.connects };
     let mut text = format!(
         "[gateway]\ndata_dir = {data}\n[control]\nsocket = {socket}\n[log]\nlevel = \"warn\"\n\
-         [http]\nlisten = \"127.0.0.1:0\"\n[devices]\nenabled = false\n[store]\nreserve = \"0\"\n\
+         [http]\nlisten = \"127.0.0.1:0\"\n[devices]\nenabled = false\n[udp]\nenabled = false\n[store]\nreserve = \"0\"\n\
          [session]\nmode = \"manual\"\naudio_lane = 4096\n\
          [mqtt]\nlisten = \"{addr}\"\nanonymous = true\n\
          [[mqtt.rules]]\nsubject = \"anonymous\"\naccess = \"readwrite\"\nfilter = \"bench/#\"\n\

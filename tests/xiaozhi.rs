@@ -13,6 +13,7 @@ use voxgate::domain::{DeviceId, ListenMode, Span};
 use voxgate::provider::{ChatModel, ChatPiece, ChatRequest, ChatStream, Role, ToolCall};
 use voxgate::sim::device::Login;
 use voxgate::sim::xiaozhi::{Board, Exchange, Heard, Mode, Path, State, Weather, exchange};
+use voxgate::wire::xiaozhi::frames::Version;
 
 use gateway::{PATIENCE, Running, chat, speech, with_chat};
 
@@ -83,6 +84,27 @@ async fn a_board_over_mqtt_and_datagrams_is_heard_and_answered_in_each_mode() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_board_over_websocket_is_heard_and_answered_with_frames_of_each_version() {
+    let (gateway, login) = start(chat(&["Because of the air. ", "It scatters blue. 😊"])).await;
+    let url = format!("ws://{}/xiaozhi/v1/", gateway.addrs().devices.unwrap());
+    for (version, mode) in [(Version::One, Mode::Auto), (Version::Two, Mode::Manual), (Version::Three, Mode::Realtime)]
+    {
+        let mut board = board(&login, &Path::WebSocket(url.clone(), version)).await;
+        board.hello(PATIENCE).await.unwrap();
+        let heard = talk(&mut board, mode, 0.0).await;
+        assert!(heard.answered() && heard.emotion.as_deref() == Some("happy"), "{version:?}: {heard:?}");
+        content(&board);
+        drop(board);
+        // its end is the conversation's
+        gateway.counted("voxgate_websocket_open", &[], 0).await;
+    }
+    let wrong = Login { secret: "guessed".into(), ..login.clone() };
+    let refused = Board::connect(&wrong, &Path::WebSocket(url, Version::One), 60, PATIENCE).await.err().unwrap();
+    assert!(refused.to_string().contains("401"), "{refused}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_lost_on_the_way_stops_no_conversation() {
     let (gateway, login) = start(chat(&["Because of the air."])).await;
     let mut board = greeted(&login).await;
@@ -141,7 +163,6 @@ async fn a_board_that_goes_on_after_a_restart_is_told_that_its_conversation_is_o
     let old = before.strict.session().to_owned();
     before.goodbye().await.unwrap();
     let mut board = board(&login, &Path::Mqtt).await;
-    board.say(json!({"type": "ping"})).await.unwrap();
     board.listen(Mode::Auto).await.unwrap();
     let bye = until(&mut board, |text| text["type"] == "goodbye").await;
     assert_ne!(bye["session_id"], json!(old), "it has no session yet, and named none");

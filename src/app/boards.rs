@@ -57,6 +57,11 @@ impl Boards {
         self.server.as_ref().map(devices::Server::address)
     }
 
+    /// Who is one.
+    pub fn credentials(&self) -> Arc<Credentials> {
+        Arc::clone(&self.credentials)
+    }
+
     /// Who becomes a device.
     pub fn enrolment(&self) -> Arc<Enrolment> {
         Arc::clone(&self.enrolment)
@@ -67,11 +72,12 @@ impl Boards {
         Arc::clone(&self.firmware)
     }
 
-    /// Opens the door, beside the MQTT door that it sends boards to.
-    pub fn run(self, mqtt: &Door, tasks: &TaskTracker, stop: &CancellationToken) {
+    /// Opens the door, beside the MQTT door that it sends boards to; `more` are the routes of their conversations.
+    pub fn run(self, mqtt: &Door, more: Routes, (tasks, stop): (&TaskTracker, &CancellationToken)) {
         let Some(server) = self.server else { return };
         let port = |listener| mqtt.addr_of(listener).map(|addr| addr.port());
-        let doors = devices::Doors { mqtt: port(Listener::Tcp), mqtts: port(Listener::Tls), websocket: false };
+        let doors =
+            devices::Doors { mqtt: port(Listener::Tcp), mqtts: port(Listener::Tls), websocket: more.has_routes() };
         let parts = devices::Parts {
             enrolment: self.enrolment,
             credentials: self.credentials,
@@ -81,7 +87,6 @@ impl Boards {
             doors,
             certificate: mqtt.control().certificate().filter(|_| self.tls),
         };
-        // the routes of devices' other doors are merged in here
-        tasks.spawn(server.run(parts, Routes::new(), stop.clone()));
+        tasks.spawn(server.run(parts, more, stop.clone()));
     }
 }

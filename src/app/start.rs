@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::{Arrivals, Datagrams, Ingress};
 use crate::door::credentials::{self, Credentials};
-use crate::door::http::operators as http;
+use crate::door::http::{conversation, operators as http};
 use crate::door::mqtt::{Bus, BusParts, Door};
 use crate::door::rights::Rights;
 use crate::door::{mqtt, udp};
@@ -160,7 +160,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
             rights: Arc::clone(&rights),
             bus: bus.clone(),
             clock: Arc::clone(&clock),
-            arrivals,
+            arrivals: arrivals.clone(),
             metrics: metrics.mqtt,
         },
     )?;
@@ -207,7 +207,16 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         addrs: addrs.clone(),
     });
 
-    boards.run(&door, &tasks, &stop);
+    let conversations = conversation::Parts {
+        ingress: Arc::clone(&ingress),
+        credentials: boards.credentials(),
+        clock: Arc::clone(&clock),
+        arrivals,
+        metrics: metrics.websocket,
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    };
+    boards.run(&door, conversation::routes(config.websocket.clone(), conversations), (&tasks, &stop));
     tasks.spawn(log_end("mqtt", door.run(stop.clone())));
     if let Some(udp) = udp {
         tasks.spawn(udp.run(ingress, stop.clone()));

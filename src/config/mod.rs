@@ -52,6 +52,8 @@ parts! {
         udp: crate::door::udp::Settings,
         /// The devices' HTTP door: bootstrap, enrolment, firmware.
         devices: crate::door::http::devices::Settings,
+        /// The devices' WebSocket: conversations of boards, at the devices' HTTP door.
+        websocket: crate::door::http::conversation::Settings,
         /// Bridges to other MQTT brokers. None by default; each is a table `[[bridges]]`.
         bridges: crate::bridge::Settings,
         /// Sessions: modes, lanes, timers, conversation.

@@ -109,6 +109,15 @@ impl Delivery {
         }
     }
 
+    /// A connection said something: if it is the primary, answers are in its dialect.
+    pub fn heard(&self, device: &DeviceId, link: LinkId, dialect: &'static str) {
+        let mut devices = self.devices();
+        let Some(connected) = devices.get_mut(device) else { return };
+        if connected.dialect != dialect && connected.primary().is_some_and(|primary| primary.id() == link) {
+            connected.dialect = dialect;
+        }
+    }
+
     /// How many devices have a live link.
     pub fn connected(&self) -> usize {
         self.devices().len()

@@ -307,8 +307,11 @@ impl Ingress for Router {
     fn deliver(&self, uplink: Uplink) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let hello = matches!(&uplink.body, Body::Control(control) if matches!(control.kind, ControlKind::Hello(_)));
+            let Origin { device, link, dialect, .. } = &uplink.origin;
             if hello {
-                self.inner.delivery.speaks(&uplink.origin.device, uplink.origin.link, uplink.origin.dialect);
+                self.inner.delivery.speaks(device, *link, dialect);
+            } else {
+                self.inner.delivery.heard(device, *link, dialect);
             }
             let mut uplink = uplink;
             for _ in 0..2 {

@@ -1,5 +1,6 @@
 //! HTTP, two doors that share nothing but the protocol: the operators' own, and the one that devices begin at.
 
+pub mod conversation;
 pub mod devices;
 pub mod operators;
 

@@ -1,0 +1,93 @@
+//! Who asks for a WebSocket: a device proves itself in the handshake, or gets a 401.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::super::devices::Peer;
+use super::link::Socket;
+use super::{Door, talk};
+use crate::domain::DeviceId;
+use crate::door::credentials::{Attempt, Denied};
+use crate::topics::Who;
+use crate::wire::xiaozhi::MAX_TEXT;
+use crate::wire::xiaozhi::frames::Version;
+
+/// What a browser cannot say in headers.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    #[serde(rename = "device-id")]
+    device: Option<String>,
+    #[serde(rename = "protocol-version")]
+    version: Option<String>,
+}
+
+/// Why nobody comes in: the label, the status, the text.
+type No = (&'static str, StatusCode, &'static str);
+
+/// Answers a request for a WebSocket.
+pub(super) async fn upgrade(
+    State(door): State<Arc<Door>>,
+    Extension(peer): Extension<Peer>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    match Box::pin(admit(&door, peer.address().ip(), &asked, &headers)).await {
+        Err((result, status, text)) => {
+            door.parts.metrics.connect(result);
+            (status, text).into_response()
+        }
+        Ok((device, version, socket)) => {
+            door.parts.metrics.connect("ok");
+            let tasks = door.parts.tasks.clone();
+            let address = peer.address();
+            // firmware looks for no extension, and gets none
+            let upgrade = upgrade.max_message_size(MAX_TEXT).max_frame_size(MAX_TEXT).write_buffer_size(0);
+            upgrade.on_upgrade(move |stream| {
+                tasks.track_future(async move { talk::talk(&door, &device, version, &socket, stream, address).await })
+            })
+        }
+    }
+}
+
+async fn admit(
+    door: &Door,
+    address: IpAddr,
+    asked: &Asked,
+    headers: &HeaderMap,
+) -> Result<(DeviceId, Version, Arc<Socket>), No> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let bad = |result, text| (result, StatusCode::BAD_REQUEST, text);
+    let name = header("device-id").or(asked.device.as_deref()).unwrap_or_default().trim().to_ascii_lowercase();
+    let device = DeviceId::parse(&name).map_err(|_| bad("no_device", "Device-Id is missing, or none\n"))?;
+    let version = header("protocol-version").or(asked.version.as_deref()).unwrap_or("1");
+    let version = Version::parse(version).ok_or(bad("version", "Protocol-Version is none of 1, 2, 3\n"))?;
+    prove(door, &device, address, headers).await?;
+    let settings = &door.settings;
+    let most = (settings.queue_packets, settings.queue_bytes.len());
+    let socket = Arc::new(Socket::new(door.parts.arrivals.link(), most));
+    if !door.enter(&device, &socket) {
+        return Err(("full", StatusCode::SERVICE_UNAVAILABLE, "too many conversations, try again\n"));
+    }
+    Ok((device, version, socket))
+}
+
+/// The token is the device's secret, with `Bearer` before it or without.
+async fn prove(door: &Door, device: &DeviceId, address: IpAddr, headers: &HeaderMap) -> Result<(), No> {
+    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let token = shown.strip_prefix("Bearer ").unwrap_or(shown).trim();
+    let attempt = Attempt { user: Some(device.as_str()), password: Some(token.as_bytes()), address, certificate: None };
+    let refused = ("refused", StatusCode::UNAUTHORIZED, "the token is not this device's\n");
+    match door.parts.credentials.login(attempt).await {
+        Ok(identity) if identity.who == Who::Device(device.clone()) => Ok(()),
+        Err(Denied::Busy) => Err(("busy", StatusCode::SERVICE_UNAVAILABLE, "too many logins, try again\n")),
+        Ok(_) | Err(_) => Err(refused),
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::{Value, json};
-use voxgate::admin::{Admin, NewDevice};
+use voxgate::admin::{Admin, NewDevice, ToolCall};
 use voxgate::domain::{DeviceId, ListenMode, Span};
 use voxgate::provider::{ChatModel, ChatPiece, ChatRequest, ChatStream, Role, ToolCall};
 use voxgate::sim::device::Login;
@@ -248,6 +248,43 @@ async fn the_model_calls_the_boards_tools_and_never_those_for_people() {
     assert_eq!(board.called, [("self.screen.set_theme".to_owned(), json!({"theme": "dark"}))]);
     let offered: Vec<String> = model.0.lock().unwrap()[0].tools.iter().map(|tool| tool.name.clone()).collect();
     assert_eq!(offered, ["self_get_device_status", "self_screen_set_theme", "self_x"]);
+    content(&board);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_calls_tools_of_a_board_that_is_idle() {
+    let (gateway, login) = start(chat(&["Yes."])).await;
+    let tools = [("self.get_device_status", "fine"), ("self.reboot", "true")];
+    let mut board = board(&login, &Path::Mqtt).await.with_tools(&tools);
+    // which dialect it speaks is known from the first thing that it says
+    board.say(json!({"type": "ping"})).await.unwrap();
+    gateway.counted("voxgate_control_messages_total", &[("kind", "heartbeat")], 1).await;
+    let operators = gateway.operators();
+    let id = DeviceId::parse(MAC).unwrap();
+    let asked = tokio::spawn(async move {
+        let listed = operators.device_tools(id.clone()).await.unwrap();
+        let call = |tool: &str, arguments: &str| ToolCall {
+            device: id.clone(),
+            tool: tool.into(),
+            arguments: arguments.into(),
+        };
+        let status = operators.device_call(call("self.get_device_status", "")).await;
+        let unknown = operators.device_call(call("self.dance", "{}")).await;
+        let bad = operators.device_call(call("self.reboot", "[1]")).await;
+        (listed, status, unknown, bad)
+    });
+    let (listed, status, unknown, bad) = loop {
+        if asked.is_finished() {
+            break asked.await.unwrap();
+        }
+        // nothing more comes when all is answered
+        let _ = board.next(Duration::from_millis(50), "request").await;
+    };
+    assert_eq!(listed.iter().map(|tool| tool.user_only).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(status.unwrap(), "fine");
+    assert!(unknown.unwrap_err().to_string().contains("no tool of this name"));
+    assert!(bad.unwrap_err().to_string().contains("no JSON object"));
     content(&board);
     gateway.stop().await;
 }

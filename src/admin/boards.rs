@@ -105,3 +105,27 @@ pub struct FirmwareRow {
     /// When it was added.
     pub added: Wall,
 }
+
+/// A tool of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolRow {
+    /// As the device calls it.
+    pub name: String,
+    /// What it does, in the device's words.
+    pub description: String,
+    /// JSON Schema of its arguments, as text.
+    pub parameters: String,
+    /// For people only: no model is told of it.
+    pub user_only: bool,
+}
+
+/// A call of a device's tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// Whose.
+    pub device: DeviceId,
+    /// Which.
+    pub tool: String,
+    /// A JSON object as text; empty is `{}`.
+    pub arguments: String,
+}

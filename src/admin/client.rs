@@ -22,7 +22,7 @@ use super::{
     LifelogTail, MAX_ANSWER, ModelRow, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, Request, RuleRow,
     Said, SessionRow, Status,
 };
-use super::{Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow};
+use super::{Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow};
 
 /// Speaks to the gateway behind a control socket.
 #[derive(Debug, Clone)]
@@ -142,6 +142,14 @@ impl Admin for Client {
 
     async fn device_claim(&self, claim: Claim) -> Result<DeviceId, AdminError> {
         self.one(Request::DeviceClaim { claim }).await
+    }
+
+    async fn device_tools(&self, device: DeviceId) -> Result<Vec<ToolRow>, AdminError> {
+        self.many(Request::DeviceTools { device }).await
+    }
+
+    async fn device_call(&self, call: ToolCall) -> Result<String, AdminError> {
+        self.one(Request::DeviceCall { call }).await
     }
 
     async fn firmware_upload(&self, part: FirmwarePart) -> Result<(), AdminError> {

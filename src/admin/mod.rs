@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::DeviceId;
 
-pub use boards::{Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, Transport};
+pub use boards::{
+    Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow, Transport,
+};
 pub use client::Client;
 pub use protocol::{MAX_ANSWER, MAX_REQUEST, Request};
 pub use server::{ControlError, ControlServer};
@@ -84,6 +86,12 @@ pub trait Admin: Send + Sync {
 
     /// Makes the board that shows a code a device, in the place of one of the same id; gives the id.
     async fn device_claim(&self, claim: Claim) -> Result<DeviceId, AdminError>;
+
+    /// The tools of a device that is connected.
+    async fn device_tools(&self, device: DeviceId) -> Result<Vec<ToolRow>, AdminError>;
+
+    /// Calls a tool of a device that is connected; its answer as text.
+    async fn device_call(&self, call: ToolCall) -> Result<String, AdminError>;
 
     /// Takes a part of a firmware file.
     async fn firmware_upload(&self, part: FirmwarePart) -> Result<(), AdminError>;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWr
 use crate::domain::DeviceId;
 
 use super::{AdminError, ImportUser, LifelogQuery, NewDevice, NewOperator, NewPassword, NewRule};
-use super::{Claim, FirmwareName, FirmwarePart, NewFirmware};
+use super::{Claim, FirmwareName, FirmwarePart, NewFirmware, ToolCall};
 
 /// Longest request in bytes, its newline included.
 pub const MAX_REQUEST: usize = 64 << 10;
@@ -40,6 +40,16 @@ pub enum Request {
     DeviceClaim {
         /// Which.
         claim: Claim,
+    },
+    /// Answered by tools.
+    DeviceTools {
+        /// Whose.
+        device: DeviceId,
+    },
+    /// Answered by the device's text.
+    DeviceCall {
+        /// Which.
+        call: ToolCall,
     },
     /// Answered by nothing.
     FirmwareUpload {
@@ -152,6 +162,8 @@ impl Request {
             Request::DeviceRemove { .. } => "device_remove",
             Request::DevicePending {} => "device_pending",
             Request::DeviceClaim { .. } => "device_claim",
+            Request::DeviceTools { .. } => "device_tools",
+            Request::DeviceCall { .. } => "device_call",
             Request::FirmwareUpload { .. } => "firmware_upload",
             Request::FirmwareAdd { .. } => "firmware_add",
             Request::FirmwareList {} => "firmware_list",

@@ -17,7 +17,7 @@ use super::{
     LifelogTail, ModelRow, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, RuleRow, Said, Secret,
     SessionRow, Status,
 };
-use super::{Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow};
+use super::{Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow};
 
 /// Keeps devices in memory; tails what the test sends.
 #[derive(Default)]
@@ -90,6 +90,15 @@ impl Admin for InMemory {
     async fn device_claim(&self, claim: Claim) -> Result<DeviceId, AdminError> {
         let right = (claim.code == "123456").then(|| DeviceId::parse("f4:12:fa:00:00:01").unwrap());
         right.ok_or_else(|| AdminError::new(AdminErrorKind::NotFound, "no board waits with that code"))
+    }
+
+    async fn device_tools(&self, _: DeviceId) -> Result<Vec<ToolRow>, AdminError> {
+        let name = "self.audio_speaker.set_volume".to_owned();
+        Ok(vec![ToolRow { name, description: "Sets the volume".into(), parameters: "{}".into(), user_only: false }])
+    }
+
+    async fn device_call(&self, call: ToolCall) -> Result<String, AdminError> {
+        Ok(format!("{} {}", call.tool, call.arguments))
     }
 
     async fn firmware_upload(&self, part: FirmwarePart) -> Result<(), AdminError> {

@@ -11,7 +11,7 @@ use crate::admin::{
     LifelogTail, ModelRow, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, RuleRow, Said, Secret,
     SessionRow, Status,
 };
-use crate::admin::{Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow};
+use crate::admin::{Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::{Clock, DeviceId};
@@ -124,6 +124,18 @@ impl Admin for Operators {
         let device = boards::claim(&self.enrolment, claim).await?;
         self.door.end_device(&device, "the device was claimed anew");
         Ok(device)
+    }
+
+    async fn device_tools(&self, device: DeviceId) -> Result<Vec<ToolRow>, AdminError> {
+        let tools = self.router.tools(&device).await.map_err(|error| boards::tool_error(&error))?;
+        Ok(tools.iter().map(boards::tool_row).collect())
+    }
+
+    async fn device_call(&self, call: ToolCall) -> Result<String, AdminError> {
+        let arguments = boards::arguments(&call)?;
+        tracing::info!(device = %call.device, tool = call.tool, "an operator calls a tool of a device");
+        let answer = self.router.call_tool(&call.device, call.tool, arguments).await;
+        answer.map_err(|error| boards::tool_error(&error))
     }
 
     async fn firmware_upload(&self, part: FirmwarePart) -> Result<(), AdminError> {

@@ -10,12 +10,14 @@ use crate::domain::{DeviceId, ListenMode};
 use super::context::{Context, block_on};
 use super::{password, table};
 
-/// Add, claim, list and remove devices, change their passwords
+/// Add, claim, list and remove devices, change their passwords, call their tools
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Add(Add),
     Claim(Claim),
     Pending(Pending),
+    Tools(Tools),
+    Call(Call),
     List(List),
     Remove(Remove),
     Password(Password),
@@ -114,6 +116,32 @@ pub(super) struct Pending {
     json: bool,
 }
 
+/// Show what a connected device can do
+#[derive(Debug, clap::Args)]
+pub(super) struct Tools {
+    /// Its id
+    id: DeviceId,
+    /// Print one JSON array of {name, description, parameters, user_only}
+    #[arg(long)]
+    json: bool,
+}
+
+/// Call a tool of a connected device and print its answer
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  voxgate device call 3c:84:27:aa:bb:01 self.get_device_status
+  voxgate device call 3c:84:27:aa:bb:01 self.audio_speaker.set_volume '{\"volume\": 30}'")]
+pub(super) struct Call {
+    /// The device's id
+    id: DeviceId,
+    /// The tool, as `voxgate device tools` shows it
+    tool: String,
+    /// Its arguments, a JSON object
+    #[arg(default_value = "{}")]
+    arguments: String,
+}
+
 /// Show all devices
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
@@ -146,6 +174,8 @@ pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
         let command = match command {
             // codes are in the memory of the gateway that runs
             Command::Claim(args) => return claim(args, &*context.gateway()?, context).await,
+            Command::Tools(args) => return tools(args, &*context.gateway()?, context).await,
+            Command::Call(args) => return call(args, &*context.gateway()?, context).await,
             Command::Pending(args) => return pending(&args, &*context.gateway()?, context).await,
             command => command,
         };
@@ -153,7 +183,7 @@ pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
         match command {
             Command::Add(args) => add(args, &*admin, context).await,
             Command::List(args) => list(&args, &*admin, context).await,
-            Command::Claim(_) | Command::Pending(_) => Ok(()),
+            Command::Claim(_) | Command::Pending(_) | Command::Tools(_) | Command::Call(_) => Ok(()),
             Command::Password(args) => {
                 let (new, json) = args.change.read()?;
                 let credential = admin.device_password(new).await?;
@@ -210,6 +240,27 @@ async fn pending(args: &Pending, admin: &dyn Admin, context: &mut Context<'_>) -
     let rows: Vec<Vec<String>> = waiting.iter().map(row).collect();
     let heading = ["code", "id", "board", "address", "since", "why"];
     Ok(table::write(context.out, &heading, &rows, "no board waits to be claimed")?)
+}
+
+async fn tools(args: Tools, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let tools = admin.device_tools(args.id).await?;
+    if args.json {
+        return context.json(&tools);
+    }
+    let row = |tool: &admin::ToolRow| {
+        let audience = if tool.user_only { "people" } else { "people, models" };
+        // the first line says enough; all of it is in the JSON
+        let what = tool.description.lines().next().unwrap_or_default();
+        vec![tool.name.clone(), audience.to_owned(), what.to_owned()]
+    };
+    let rows: Vec<Vec<String>> = tools.iter().map(row).collect();
+    Ok(table::write(context.out, &["tool", "for", "what it does"], &rows, "the device has no tools")?)
+}
+
+async fn call(args: Call, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let Call { id, tool, arguments } = args;
+    let answer = admin.device_call(admin::ToolCall { device: id, tool, arguments }).await?;
+    Ok(writeln!(context.out, "{answer}")?)
 }
 
 async fn list(args: &List, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
+use serde_json::Value;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use crate::delivery::Delivery;
 use crate::domain::{
     AudioPacket, Body, ControlKind, DeviceId, Downlink, Ingress, Link, LinkId, Message, Origin, Uplink,
 };
-use crate::session::{Handle, Info, Lanes, LanesClosed, Notice, Parts, Starting, start};
+use crate::session::{Asking, Call, CallError, Handle, Info, Lanes, LanesClosed, Notice, Parts, Starting, Tool, start};
 use crate::store::records::{inboxes, outboxes};
 
 /// The name of the session that only the watchdog asks.
@@ -91,6 +92,22 @@ impl Router {
     /// Restarts a device.
     pub fn reboot(&self, device: &DeviceId) -> Result<(), CommandError> {
         self.command(device, Notice::Reboot)
+    }
+
+    /// The tools of a device that is connected.
+    pub async fn tools(&self, device: &DeviceId) -> Result<Arc<[Tool]>, CallError> {
+        let (answer, answered) = oneshot::channel();
+        self.command(device, Notice::Tools(Asking::List(answer))).map_err(|error| call_error(&error))?;
+        answered.await.unwrap_or(Err(CallError::Gone))
+    }
+
+    /// Calls a tool of a device that is connected. Its list is asked for first, if it is not known.
+    pub async fn call_tool(&self, device: &DeviceId, name: String, arguments: Value) -> Result<String, CallError> {
+        self.tools(device).await?;
+        let (answer, answered) = oneshot::channel();
+        let call = Asking::Call(Call { name, arguments, answer });
+        self.command(device, Notice::Tools(call)).map_err(|error| call_error(&error))?;
+        answered.await.unwrap_or(Err(CallError::Gone))
     }
 
     /// Starts a session that belongs to no device, asks it whether it takes what comes, and ends it. It reads the
@@ -251,6 +268,13 @@ impl Inner {
         };
         // a device without a link waits for nothing
         let _ = self.parts.sink.send(device, lost);
+    }
+}
+
+fn call_error(error: &CommandError) -> CallError {
+    match error {
+        CommandError::NotConnected(_) => CallError::NoTools,
+        CommandError::Busy(_) => CallError::Busy,
     }
 }
 

@@ -2,14 +2,17 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 
 use super::records::{credentials_error, store_error};
 use crate::admin::{
     self, AdminError, AdminErrorKind, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow,
+    ToolCall, ToolRow,
 };
 use crate::domain::DeviceId;
 use crate::door::enrolment::{ClaimError, Enrolment, Waiting};
 use crate::door::firmware::{Catalogue, FirmwareError, NewRelease, Release};
+use crate::session::{CallError, Tool};
 use crate::store::records::Transport;
 
 /// Longest name of a device, characters.
@@ -91,6 +94,32 @@ fn failed(error: &FirmwareError) -> AdminError {
         FirmwareError::Unknown(..) => AdminErrorKind::NotFound,
         FirmwareError::File { .. } | FirmwareError::Stopping => AdminErrorKind::Internal,
         _ => AdminErrorKind::Invalid,
+    };
+    AdminError::new(kind, error.to_string())
+}
+
+/// A tool as an operator sees it.
+pub(super) fn tool_row(tool: &Tool) -> ToolRow {
+    let Tool { name, description, parameters, user_only } = tool;
+    let (name, description) = (name.clone(), description.clone());
+    ToolRow { name, description, parameters: parameters.to_string(), user_only: *user_only }
+}
+
+/// The arguments of a call: an object; nothing is an empty one.
+pub(super) fn arguments(call: &ToolCall) -> Result<Value, AdminError> {
+    let text = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
+    let object = serde_json::from_str::<Value>(text).ok().filter(Value::is_object);
+    let invalid =
+        || AdminError::new(AdminErrorKind::Invalid, "the arguments are no JSON object: write '{\"volume\": 30}'");
+    object.ok_or_else(invalid)
+}
+
+/// Why a device's tool did not answer.
+pub(super) fn tool_error(error: &CallError) -> AdminError {
+    let kind = match error {
+        CallError::NoTools | CallError::Unknown | CallError::Gone => AdminErrorKind::NotFound,
+        CallError::Busy | CallError::TimedOut => AdminErrorKind::Internal,
+        CallError::Refused(_) => AdminErrorKind::Invalid,
     };
     AdminError::new(kind, error.to_string())
 }

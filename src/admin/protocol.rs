@@ -203,9 +203,11 @@ impl Request {
             Request::DevicePassword { new } | Request::OperatorPassword { new } => &new.name,
             Request::RuleAdd { rule } => &rule.filter,
             Request::RuleRemove { id } => id,
-            Request::DeviceRemove { device } | Request::Say { device, .. } | Request::Abort { device } => {
-                device.as_str()
-            }
+            Request::DeviceRemove { device }
+            | Request::DeviceTools { device }
+            | Request::Say { device, .. }
+            | Request::Abort { device } => device.as_str(),
+            Request::DeviceCall { call } => call.device.as_str(),
             Request::LifelogList { query } | Request::LifelogTail { query } => {
                 query.device.as_ref().map_or("*", DeviceId::as_str)
             }

@@ -248,8 +248,8 @@ impl Datagrams for Channels {
         let (what, answer) = match sent {
             Ok(Sent::Now) => (Down::Sent, Ok(())),
             Ok(Sent::Later) => return Ok(()),
-            // a way that is gone now may be there for the next one
-            Ok(Sent::Refused) => (Down::Error, Err(SendError::Full)),
+            // lost, as any datagram may be: a way that is gone now may be there for the next one
+            Ok(Sent::Refused) => (Down::Error, Ok(())),
             Err(Unsent::NoAddress) => (Down::NoAddress, Err(SendError::Gone)),
             Err(Unsent::TooLong) => (Down::TooLong, Err(SendError::Full)),
         };

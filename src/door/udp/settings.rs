@@ -4,12 +4,16 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::{ByteSize, Problem, Span};
+
+/// A silent microphone sends each 400 ms: an address that sends must stay known as such in between.
+const SHORTEST_HOLD: Duration = Duration::from_millis(500);
 
 /// Audio of devices with stock xiaozhi firmware that speak MQTT: it goes beside it, as datagrams.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,7 +35,7 @@ pub struct Settings {
     /// A channel ends when nothing went either way for so long (default "3m").
     pub idle: Span,
     /// For so long after its last datagram a device's address keeps others out: it can move only when the old address is
-    /// silent (default "2s"; a device that listens sends at least each 400 ms).
+    /// silent (default "2s", at least "500ms": a device that listens sends each 400 ms).
     pub hold: Span,
     /// Datagrams that may wait for the socket, all devices together; beyond it the oldest go (default 512).
     #[schemars(range(min = 0, max = 65_536))]
@@ -169,6 +173,9 @@ impl Settings {
         if self.idle.0.is_zero() {
             wrong("idle", "is no time at all", "write a time, as in \"3m\"");
         }
+        if self.hold.0 < SHORTEST_HOLD {
+            wrong("hold", "lets any address in while the device sends, each 400 ms", "write 500ms or more");
+        }
         let one = !self.listen.ip().is_unspecified();
         if self.enabled && one && self.listen.ip().to_canonical().is_ipv6() && self.public.is_empty() {
             let remedy = "listen on \"[::]:8884\", which takes IPv4 too, or add [[udp.public]] with a name for it";
@@ -295,10 +302,11 @@ mod tests {
             listen: "[2001:db8::1]:8884".parse().unwrap(),
             channels: 0,
             idle: Span::secs(0),
+            hold: Span::ms(400),
             ..Settings::default()
         };
         let keys: Vec<_> = settings.check("udp").into_iter().map(|problem| problem.key).collect();
-        assert_eq!(keys, ["udp.channels", "udp.idle", "udp.listen"]);
+        assert_eq!(keys, ["udp.channels", "udp.idle", "udp.hold", "udp.listen"]);
         assert_eq!(Settings::default().check("udp"), []);
         let both = Settings { listen: "[::]:8884".parse().unwrap(), ..Settings::default() };
         assert_eq!(both.check("udp"), []);

@@ -1,3 +1,5 @@
+//! The door in front of a simulated device: what each test needs, and the tests by subject.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod doors;

@@ -89,6 +89,40 @@ async fn a_device_that_is_gone_does_not_end_the_door() {
 }
 
 #[tokio::test]
+async fn a_frame_that_the_system_refuses_is_lost_and_counted_and_ends_no_turn() {
+    let world = World::new();
+    let door = world.door(local());
+    let (channels, device) = (door.channels(), id("dev-1"));
+    let mut voice = Voice::new(&channels.open(&device, &control(LINK), DIALECT).unwrap());
+    let (tx, _heard) = mpsc::channel(10);
+    // no socket of IPv4 reaches it
+    let nowhere = Route { peer: "[2001:db8::1]:9".parse().unwrap(), local: None };
+    channels.receive(&voice.next(&[0x58]), nowhere, &Ear(tx), &mut Vec::new());
+    assert_eq!(channels.send(&device, &frame(&[0x58])), Ok(()));
+    assert_eq!(world.metrics.count_down(Down::Error), 1);
+}
+
+#[tokio::test]
+async fn an_interruption_and_the_end_of_a_channel_take_back_what_waits_of_it() {
+    let world = World::new();
+    let door = world.door(local());
+    let (channels, device, other) = (door.channels(), id("dev-1"), id("dev-2"));
+    let (tx, _heard) = mpsc::channel(10);
+    for device in [&device, &other] {
+        let mut voice = Voice::new(&channels.open(device, &control(LINK), DIALECT).unwrap());
+        channels.receive(&voice.next(&[0x58]), route(9), &Ear(tx.clone()), &mut Vec::new());
+    }
+    channels.outbox().pretend_busy();
+    let speak = || [&device, &device, &other].map(|device| channels.send(device, &frame(&[0x58])).unwrap());
+    speak();
+    assert_eq!((channels.clear(&device), channels.clear(&device), channels.outbox().len()), (2, 0, 1));
+    speak();
+    channels.close(&device, None);
+    assert_eq!((channels.clear(&device), channels.outbox().len()), (0, 2));
+    assert_eq!(world.metrics.count_down(Down::Cleared), 4);
+}
+
+#[tokio::test]
 async fn a_new_hello_ends_the_former_channel_with_its_key_and_its_name() {
     let mut talk = Conversation::local().await;
     talk.say(&[0x58]).await;
@@ -134,7 +168,7 @@ async fn a_channel_that_nothing_uses_ends_and_one_in_use_does_not() {
         channels.sweep();
         assert_eq!(channels.len(), if seq == 3 { 1 } else { 2 });
     }
-    world.clock.advance(Duration::from_secs(180));
+    world.clock.advance(Duration::from_mins(3));
     channels.sweep();
     assert_eq!((channels.len(), world.metrics.count_ends("idle")), (0, 2));
 }

@@ -78,7 +78,9 @@ async fn cpu_of_two_hundred_conversations() {
     let mut voices: Vec<_> = (0..DEVICES).map(open).collect();
     let mut said = Vec::new();
     for _ in 0..SECONDS * 1_000 / 60 {
-        voices.iter_mut().for_each(|voice| said.extend_from_slice(&voice.next(&[0x58; LENGTH - 16])));
+        for voice in &mut voices {
+            said.extend_from_slice(&voice.next(&[0x58; LENGTH - 16]));
+        }
     }
     let stop = CancellationToken::new();
     let running = tokio::spawn(door.run(Arc::new(Echo(channels)), stop.clone()));

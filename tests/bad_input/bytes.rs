@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
+use voxgate::config::Config;
 use voxgate::domain::{ControlKind, Downlink, ImageId, Message, Span, Stream};
 use voxgate::wire::native::client;
 
@@ -147,10 +148,13 @@ async fn an_image_whose_parts_do_not_fit_is_refused_and_told_and_the_next_is_kep
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_on_the_ports_ends_its_own_connection_only() {
-    let gateway = Running::start_with(chat(&["Fine."]), |config| config.http.timeout = Span::ms(200)).await;
+    let quick = |config: &mut Config| {
+        (config.http.timeout, config.devices.limits.timeout) = (Span::ms(200), Span::ms(200));
+    };
+    let gateway = Running::start_with(chat(&["Fine."]), quick).await;
     let mut device = gateway.device("cane-1").await;
     let mut noise = Noise(0x8765_4321);
-    let (mqtt, http) = (gateway.addrs().mqtt, gateway.http());
+    let (mqtt, http, devices) = (gateway.addrs().mqtt, gateway.http(), gateway.addrs().devices.unwrap());
     for round in 1..=ROUNDS {
         let mut peer = Peer::open(mqtt).await;
         let bytes = noise.bytes(round * 5);
@@ -166,14 +170,17 @@ async fn garbage_on_the_ports_ends_its_own_connection_only() {
     for bytes in
         [noise.bytes(400), b"GET /metrics".to_vec(), [&b"GET / HTTP/1.1\r\nx: "[..], &b"y".repeat(1 << 20)].concat()]
     {
-        let mut stream = TcpStream::connect(http).await.unwrap();
-        // it may be closed before all is written
-        let _ = stream.write_all(&bytes).await;
-        let mut answer = Vec::new();
-        let closed = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
-        assert!(closed.is_ok(), "a connection that says nothing useful is closed");
+        for port in [http, devices] {
+            let mut stream = TcpStream::connect(port).await.unwrap();
+            // it may be closed before all is written
+            let _ = stream.write_all(&bytes).await;
+            let mut answer = Vec::new();
+            let closed = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+            assert!(closed.is_ok(), "a connection that says nothing useful is closed");
+        }
     }
     assert_eq!(get(http, "/-/healthy").await.0, 200);
+    assert_eq!(get(devices, "/xiaozhi/ota/").await.0, 400, "a board says who it is");
     ask(&mut device, "how are you").await.must_be("Fine.");
     gateway.stop().await;
 }

@@ -41,7 +41,7 @@ pub(super) async fn claim(enrolment: &Enrolment, claim: Claim) -> Result<DeviceI
         admin::Transport::Websocket => Transport::Websocket,
     });
     enrolment.claim(claim.code.trim(), name, transport).await.map_err(|error| match &error {
-        ClaimError::Wrong(_) => AdminError::new(AdminErrorKind::NotFound, error.to_string()),
+        ClaimError::Wrong => AdminError::new(AdminErrorKind::NotFound, error.to_string()),
         ClaimError::Later(_) => AdminError::new(AdminErrorKind::Invalid, error.to_string()),
         ClaimError::Credentials(error) => credentials_error(error),
     })

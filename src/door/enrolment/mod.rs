@@ -100,10 +100,10 @@ pub enum Activation {
 pub enum ClaimError {
     /// Nobody waits with this code.
     #[error(
-        "no board waits with the code {0}; codes count for a while only: look at the board's screen, or at `voxgate \
-         device pending`"
+        "no board waits with this code; codes count for a while only: look at the board's screen, or at `voxgate device \
+         pending`"
     )]
-    Wrong(String),
+    Wrong,
     /// Too many wrong codes.
     #[error("too many wrong codes; try again in {} s", .0.as_secs().max(1))]
     Later(Duration),
@@ -242,7 +242,7 @@ impl Enrolment {
         let waiting = found.map_err(|no| match no {
             NoClaim::Wrong => {
                 metrics.refused("wrong");
-                ClaimError::Wrong(code.to_owned())
+                ClaimError::Wrong
             }
             NoClaim::Later(wait) => {
                 metrics.refused("too_many");

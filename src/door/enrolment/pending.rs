@@ -12,7 +12,7 @@ use crate::door::credentials::Fingerprint;
 /// Codes are of six digits, the first not 0: firmware speaks the digits, people type a number.
 const CODES: (u128, u128) = (100_000, 900_000);
 /// Times that wrong claims are counted over.
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// Why a board that nobody enrolled waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -87,7 +87,7 @@ pub(super) fn credentials(
     if wanted == Transport::Mqtt
         && let Some(endpoint) = endpoint(door, seen)
     {
-        answer.insert("mqtt".into(), mqtt(door, endpoint, device, enrolled));
+        answer.insert("mqtt".into(), mqtt(door, &endpoint, device, enrolled));
     }
     if door.parts.doors.websocket {
         let websocket = json!({
@@ -100,7 +100,7 @@ pub(super) fn credentials(
     (!answer.is_empty()).then_some(answer)
 }
 
-fn mqtt(door: &Door, endpoint: String, device: &DeviceId, enrolled: &Enrolled) -> Value {
+fn mqtt(door: &Door, endpoint: &str, device: &DeviceId, enrolled: &Enrolled) -> Value {
     json!({
         "endpoint": endpoint,
         "client_id": device.as_str(),
@@ -122,7 +122,7 @@ fn endpoint(door: &Door, seen: &Seen) -> Option<String> {
 }
 
 /// What a board gets that waits for an operator.
-pub(super) fn activation(waiting: &Waiting, message: String) -> Value {
+pub(super) fn activation(waiting: &Waiting, message: &str) -> Value {
     json!({
         "message": message,
         "code": waiting.code,

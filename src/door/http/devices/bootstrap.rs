@@ -86,7 +86,7 @@ async fn answer(door: &Door, asked: &Asked, seen: &Seen) -> Result<(&'static str
         }
         Told::Wait(waiting) => {
             let message = door.parts.enrolment.message(&waiting);
-            answer.insert("activation".into(), answer::activation(&waiting, message));
+            answer.insert("activation".into(), answer::activation(&waiting, &message));
             "pending"
         }
         Told::Barred => return Err(BARRED),

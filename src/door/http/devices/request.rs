@@ -132,6 +132,13 @@ mod tests {
             let facts = Facts::of(body, "");
             assert_eq!((facts.board.as_str(), facts.version), ("", None));
         }
+        for body in [r#"{"challenge":"c"}"#, r#"{"Payload":{"challenge":"c"}}"#] {
+            assert_eq!(
+                Facts::of(body.as_bytes(), "").challenge.as_deref(),
+                Some("c"),
+                "firmware's form, and py-xiaozhi's"
+            );
+        }
         assert!(Facts::of(b"{", "").unreadable && !Facts::of(b"{}", "").unreadable);
         assert_eq!(
             Facts::of(format!("{{\"board\":{{\"type\":\"{}\"}}}}", "x".repeat(99)).as_bytes(), "").board.len(),

@@ -22,7 +22,8 @@ pub struct Settings {
     /// Where it listens; port 0 takes any free one (default "0.0.0.0:8003").
     pub listen: SocketAddr,
     /// Speak HTTPS, with the certificate of `[mqtt.tls]`, whose listener (or that of `[mqtt.websocket_tls]`) must be on
-    /// (default false). Stock firmware takes certificates of public authorities only.
+    /// (default false). Stock firmware takes certificates of public authorities only, and has none to show:
+    /// `mqtt.tls.client_certificates = "required"` keeps it out.
     pub tls: bool,
     /// The host that boards are told, a DNS name or an IPv4 address. Not set by default: the one by which the board
     /// reached this door.

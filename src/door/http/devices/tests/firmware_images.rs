@@ -85,7 +85,7 @@ async fn an_address_counts_for_its_board_and_image_until_its_time_is_over() {
         };
         assert_eq!(bench.fetch(&forged, "").await.status, 404, "{forged}");
     }
-    bench.clock.advance(std::time::Duration::from_secs(3_600));
+    bench.clock.advance(std::time::Duration::from_hours(1));
     assert_eq!(bench.fetch(&path, "").await.status, 404);
     let path = bench.offered(MAC).await.unwrap();
     bench.credentials.remove_device(&DeviceId::parse(MAC).unwrap()).await.unwrap();

@@ -120,7 +120,7 @@ async fn a_replayed_activation_gets_nothing_and_one_without_a_question_before_ne
 async fn a_code_whose_time_is_over_claims_nothing_and_the_board_gets_another() {
     let bench = Bench::start(quick()).await;
     let old = bench.board(MAC, NUMBER).await.json()["activation"].clone();
-    bench.clock.advance(std::time::Duration::from_secs(15 * 60));
+    bench.clock.advance(std::time::Duration::from_mins(15));
     assert!(bench.enrolment.claim(old["code"].as_str().unwrap(), None, None).await.is_err());
     assert_eq!(bench.activate(MAC, NUMBER, "{}").await.status, 404);
     let new = bench.board(MAC, NUMBER).await.json()["activation"].clone();
@@ -147,7 +147,7 @@ async fn two_boards_that_ask_at_once_have_two_codes() {
 async fn an_address_that_asks_too_often_waits_and_so_do_boards_when_too_many_do() {
     let limits = Limits { requests_per_minute: 6, ..Limits::default() };
     let activation = enrolment::Settings { pending_per_address: 2, ..enrolment::Settings::default() };
-    let bench = Bench::start(Settings { limits, activation, ..quick() }).await;
+    let bench = Bench::start(Settings { activation, limits, ..quick() }).await;
     let mac = |n: u8| format!("f4:12:fa:00:01:{n:02x}");
     assert_eq!(bench.board(&mac(1), NUMBER).await.status, 200);
     assert_eq!(bench.board(&mac(2), NUMBER).await.status, 200);

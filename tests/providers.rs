@@ -15,7 +15,7 @@ use voxgate::provider::openai::{OpenAiChat, OpenAiEmbedder, OpenAiTranscriber, T
 use voxgate::provider::wyoming::{Address, WyomingSynthesizer, WyomingTranscriber};
 use voxgate::provider::{
     ChatMessage, ChatModel, ChatPiece, ChatRequest, Embedder, ErrorKind, ProviderError, Role, SpeechRequest,
-    Synthesizer, Transcriber, Utterance,
+    Synthesizer, ToolCall, ToolSpec, Transcriber, Utterance,
 };
 use voxgate::wire::wyoming::{Decoder, Event};
 
@@ -103,7 +103,12 @@ fn target(url: &str) -> Target {
 }
 
 fn ask() -> ChatRequest {
-    ChatRequest { messages: vec![ChatMessage::new(Role::User, "hi")], max_tokens: Some(7), temperature: Some(0.5) }
+    ChatRequest {
+        messages: vec![ChatMessage::new(Role::User, "hi")],
+        max_tokens: Some(7),
+        temperature: Some(0.5),
+        tools: Vec::new(),
+    }
 }
 
 /// What came before the error, if there was one.
@@ -115,6 +120,7 @@ async fn chat(script: Vec<Act>) -> (String, Option<ProviderError>) {
         match piece {
             Ok(ChatPiece::Text(piece)) => text.push_str(&piece),
             Ok(ChatPiece::Cut) => text.push('✂'),
+            Ok(ChatPiece::Call(call)) => text.push_str(&format!("[{} {} {}]", call.id, call.name, call.arguments)),
             Err(error) => {
                 assert!(!error.to_string().contains(KEY), "{error}");
                 assert!(stream.next().await.is_none(), "an error is the last item");
@@ -243,6 +249,62 @@ async fn the_request_says_what_was_asked_for() {
         "messages": [{ "role": "user", "content": "hi" }], "stream": true, "model": "m1", "max_tokens": 7, "temperature": 0.5,
     });
     assert_eq!(body, expected);
+}
+
+/// A piece of calls, as servers stream them.
+fn calls(calls: serde_json::Value) -> String {
+    format!("data: {}\n\n", serde_json::json!({"choices": [{"delta": {"tool_calls": calls}, "finish_reason": null}]}))
+}
+
+#[tokio::test]
+async fn calls_of_tools_are_put_together_from_their_pieces_and_half_of_one_is_none() {
+    let pieces = delta("One moment. ")
+        + &calls(
+            serde_json::json!([{"index": 0, "id": "a", "type": "function", "function": {"name": "lamp", "arguments": ""}}]),
+        )
+        + &calls(serde_json::json!([{"index": 0, "function": {"arguments": "{\"on\":"}}]))
+        + &calls(serde_json::json!([{"index": 1, "function": {"name": "fan", "arguments": "{}"}}]))
+        + &calls(serde_json::json!([{"index": 0, "function": {"arguments": "true}"}}]));
+    let end = FINISH.replace("stop", "tool_calls");
+    let whole = "One moment. [a lamp {\"on\":true}][call-1 fan {}]";
+    assert_eq!(chat(vec![send(SSE), send(pieces.clone() + &end)]).await, (whole.into(), None));
+    assert_eq!(chat(vec![send(SSE), send(pieces.clone() + "data: [DONE]\n\n")]).await, (whole.into(), None));
+    let (text, error) = chat(vec![send(SSE), send(pieces)]).await;
+    assert_eq!((text.as_str(), error.unwrap().kind), ("One moment. ", ErrorKind::Unavailable), "it broke off");
+    let at_once = "{\"choices\":[{\"message\":{\"content\":null,\"tool_calls\":[{\"id\":\"x\",\"function\":{\"name\":\"lamp\",\"arguments\":\"{}\"}}]},\"finish_reason\":\"tool_calls\"}]}";
+    assert_eq!(chat(vec![plain("200 OK", "", at_once)]).await, ("[x lamp {}]".into(), None));
+    let many: Vec<_> = (0..40).map(|n| serde_json::json!({"index": n, "function": {"name": "x"}})).collect();
+    let error = chat_error(vec![send(SSE), send(calls(many.into()))]).await;
+    assert_eq!(error.kind, ErrorKind::BadAnswer);
+}
+
+#[tokio::test]
+async fn a_request_tells_of_tools_of_calls_and_of_their_answers() {
+    let (url, mut requests) = serve(vec![send(SSE), send(FINISH)]).await;
+    let call = ToolCall { id: "a".into(), name: "lamp".into(), arguments: "{}".into() };
+    let tool = ToolSpec {
+        name: "lamp".into(),
+        description: "Switches the lamp".into(),
+        parameters: serde_json::json!({"type": "object"}),
+    };
+    let messages = vec![
+        ChatMessage::new(Role::User, "light"),
+        ChatMessage::calling("", vec![call.clone()]),
+        ChatMessage::answering(&call, "done"),
+    ];
+    let request = ChatRequest { messages, tools: vec![tool], ..ChatRequest::default() };
+    let all: Vec<_> = OpenAiChat::new(target(&url)).chat(request).collect().await;
+    assert!(all.is_empty());
+    let request = String::from_utf8(requests.recv().await.unwrap()).unwrap();
+    let body: serde_json::Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let function = serde_json::json!({"name": "lamp", "arguments": "{}"});
+    let expected = serde_json::json!([
+        {"role": "user", "content": "light"},
+        {"role": "assistant", "content": null, "tool_calls": [{"id": "a", "type": "function", "function": function}]},
+        {"role": "tool", "tool_call_id": "a", "content": "done"},
+    ]);
+    assert_eq!(body["messages"], expected);
+    assert_eq!(body["tools"][0]["function"]["parameters"], serde_json::json!({"type": "object"}));
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("hyper", &["door/http"]),
     ("hyper_util", &["door/http"]),
     ("httparse", &["door/mqtt/transport"]),
-    ("ipnet", &["door/udp/settings.rs"]),
+    ("ipnet", &["door/http/devices/settings.rs", "door/udp/settings.rs"]),
     ("jsonschema", &["config", "wire/examples.rs"]),
     ("prost", &["wire"]),
     ("quinn_udp", &["door/udp/socket.rs"]),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::{Value, json};
-use voxgate::admin::{Admin, NewDevice, ToolCall};
+use voxgate::admin::{self, Admin, NewDevice};
 use voxgate::domain::{DeviceId, ListenMode, Span};
 use voxgate::provider::{ChatModel, ChatPiece, ChatRequest, ChatStream, Role, ToolCall};
 use voxgate::sim::device::Login;
@@ -264,7 +264,7 @@ async fn an_operator_calls_tools_of_a_board_that_is_idle() {
     let id = DeviceId::parse(MAC).unwrap();
     let asked = tokio::spawn(async move {
         let listed = operators.device_tools(id.clone()).await.unwrap();
-        let call = |tool: &str, arguments: &str| ToolCall {
+        let call = |tool: &str, arguments: &str| admin::ToolCall {
             device: id.clone(),
             tool: tool.into(),
             arguments: arguments.into(),

@@ -20,14 +20,14 @@ impl Actor {
     /// Somebody wants the list, or calls a tool.
     pub(super) fn asked(&mut self, asking: Asking) {
         match asking {
-            Asking::List(answer) => match self.tools.known() {
-                // one that no longer waits is not told
-                Some(known) => drop(answer.send(Ok(known.clone()))),
-                None => {
-                    self.tools.wait_for_list(answer);
-                    self.ask_for_tools();
+            Asking::List(answer) => {
+                if let Some(known) = self.tools.known() {
+                    // one that no longer waits is not told
+                    return drop(answer.send(Ok(known.clone())));
                 }
-            },
+                self.tools.wait_for_list(answer);
+                self.ask_for_tools();
+            }
             Asking::Call(call) => {
                 self.parts.metrics.tools("call", 1);
                 tracing::info!(device = %self.device, tool = call.name, "a tool of the device is called");

@@ -105,12 +105,11 @@ impl Ears {
         let workers = parts.workers.clone();
         self.away = Some(Box::pin(async move {
             let job = move || -> Back {
-                let mut hearing = match own {
-                    Some(hearing) => hearing,
-                    None => {
-                        let hearing = Hearing::new(&parts.settings, &parts.vad, mode)?;
-                        Box::new(hearing.on_path(&parts.settings, path).counted_by(parts.metrics.clone()))
-                    }
+                let mut hearing = if let Some(hearing) = own {
+                    hearing
+                } else {
+                    let hearing = Hearing::new(&parts.settings, &parts.vad, mode)?;
+                    Box::new(hearing.on_path(&parts.settings, path).counted_by(parts.metrics.clone()))
                 };
                 let heard = hearing.push(packets);
                 Ok((hearing, heard))

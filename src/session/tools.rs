@@ -379,6 +379,7 @@ impl ToolServer {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it becomes a part of the request")]
 fn request(id: i64, method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
 }
@@ -421,6 +422,7 @@ fn cut(text: &str, most: usize) -> &str {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+    #![allow(clippy::needless_pass_by_value, reason = "what is written in place reads better by value")]
 
     use super::*;
 
@@ -485,13 +487,11 @@ mod tests {
             assert!(n < 1_000, "it ends");
             let page = json!({"tools": [tool(&format!("t{}", n % 3))], "nextCursor": format!("c{n}")});
             let taken = server.take(&answer(&ask, page), now);
-            match taken.send {
-                Some(next) => ask = next,
-                None => {
-                    assert_eq!((taken.listed, taken.complaint), (true, Some("endless")));
-                    break;
-                }
-            }
+            let Some(next) = taken.send else {
+                assert_eq!((taken.listed, taken.complaint), (true, Some("endless")));
+                break;
+            };
+            ask = next;
         }
         assert_eq!(server.known().unwrap().len(), 3);
         // one cursor again and again is seen at once

@@ -115,7 +115,7 @@ impl MqttLine {
         // the client id that the bootstrap gave is the device's own
         let mut options = MqttOptions::new(login.id.as_str(), login.host.clone(), login.port);
         options.set_credentials(login.id.as_str(), login.secret.clone());
-        options.set_keep_alive(Duration::from_secs(240));
+        options.set_keep_alive(Duration::from_mins(4));
         options.set_max_packet_size(PACKET, PACKET);
         let (client, mut events) = AsyncClient::new(options, 64);
         let mut network = NetworkOptions::new();

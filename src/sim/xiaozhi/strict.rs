@@ -255,7 +255,7 @@ impl Strict {
             self.complain("mcp without jsonrpc 2.0");
         }
         let notification = payload["method"].as_str().is_some_and(|method| method.starts_with("notifications"));
-        if !notification && !payload["id"].as_i64().is_some_and(|id| i32::try_from(id).is_ok()) {
+        if !notification && payload["id"].as_i64().is_none_or(|id| i32::try_from(id).is_err()) {
             self.complain(format!("mcp with id {}", payload["id"]));
         }
         if !matches!(payload["method"].as_str(), Some("initialize" | "tools/list" | "tools/call")) && !notification {
@@ -303,6 +303,8 @@ impl Strict {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::needless_pass_by_value, reason = "what is written in place reads better by value")]
+
     use serde_json::json;
 
     use super::*;
@@ -362,14 +364,14 @@ mod tests {
             let found = complaint(act);
             assert!(found.contains(what), "{what}: {found}");
         };
-        has(&|s, now| drop(s.audio(now, Some(1), &[1])), "outside of speech");
+        has(&|s, now| assert!(!s.audio(now, Some(1), &[1])), "outside of speech");
         has(&|s, now| drop(s.text(now, b"{}")), "without a type");
         has(&|s, now| drop(s.text(now, b"nonsense")), "no json");
         has(&|s, now| said(s, now, json!({"type": "alert", "status": "x"})), "without message");
         has(&|s, now| said(s, now, json!({"type": "goodbye", "session_id": "other"})), "another session");
         has(
             &|s, now| {
-                said(s, now, json!({"type": "mcp", "payload": {"jsonrpc": "2.0", "id": "1", "method": "initialize"}}))
+                said(s, now, json!({"type": "mcp", "payload": {"jsonrpc": "2.0", "id": "1", "method": "initialize"}}));
             },
             "id",
         );

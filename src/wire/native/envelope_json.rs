@@ -95,7 +95,8 @@ pub(super) fn encode_up(head: Head<'_>, kind: &ControlKind) -> Bytes {
         ControlKind::Heartbeat | ControlKind::ListenStop | ControlKind::Goodbye => json!({}),
         ControlKind::ListenStart { mode, n } => json!({ "mode": mode, "n": n }),
         ControlKind::Abort { reason } => json!({ "reason": reason }),
-        ControlKind::Text(text) => json!({ "text": text }),
+        // that of a wake word is another dialect's, as those below: the gateway refuses them here
+        ControlKind::Text(text) | ControlKind::Wake { text } => json!({ "text": text }),
         ControlKind::Played(turn) => json!({ "turn_id": turn }),
         ControlKind::Ack(seq) => json!({ "seq": seq }),
         ControlKind::Sos { kind, text } => json!({ "kind": kind, "text": text }),
@@ -105,8 +106,6 @@ pub(super) fn encode_up(head: Head<'_>, kind: &ControlKind) -> Bytes {
         ControlKind::ImageNote { image_id, question, keep } => json!({
             "image_id": hex(*image_id), "question": question, "mode": if *keep { "keep" } else { "ask" },
         }),
-        // other dialects' words: the gateway refuses them here
-        ControlKind::Wake { text } => json!({ "text": text }),
         ControlKind::Mcp(payload) | ControlKind::Things(payload) => payload.clone(),
     };
     envelope(head, kind.name(), payload)

@@ -120,7 +120,7 @@ async fn chat(script: Vec<Act>) -> (String, Option<ProviderError>) {
         match piece {
             Ok(ChatPiece::Text(piece)) => text.push_str(&piece),
             Ok(ChatPiece::Cut) => text.push('✂'),
-            Ok(ChatPiece::Call(call)) => text.push_str(&format!("[{} {} {}]", call.id, call.name, call.arguments)),
+            Ok(ChatPiece::Call(call)) => text.extend(["[", &call.id, " ", &call.name, " ", &call.arguments, "]"]),
             Err(error) => {
                 assert!(!error.to_string().contains(KEY), "{error}");
                 assert!(stream.next().await.is_none(), "an error is the last item");
@@ -252,7 +252,7 @@ async fn the_request_says_what_was_asked_for() {
 }
 
 /// A piece of calls, as servers stream them.
-fn calls(calls: serde_json::Value) -> String {
+fn calls(calls: &serde_json::Value) -> String {
     format!("data: {}\n\n", serde_json::json!({"choices": [{"delta": {"tool_calls": calls}, "finish_reason": null}]}))
 }
 
@@ -260,11 +260,11 @@ fn calls(calls: serde_json::Value) -> String {
 async fn calls_of_tools_are_put_together_from_their_pieces_and_half_of_one_is_none() {
     let pieces = delta("One moment. ")
         + &calls(
-            serde_json::json!([{"index": 0, "id": "a", "type": "function", "function": {"name": "lamp", "arguments": ""}}]),
+            &serde_json::json!([{"index": 0, "id": "a", "type": "function", "function": {"name": "lamp", "arguments": ""}}]),
         )
-        + &calls(serde_json::json!([{"index": 0, "function": {"arguments": "{\"on\":"}}]))
-        + &calls(serde_json::json!([{"index": 1, "function": {"name": "fan", "arguments": "{}"}}]))
-        + &calls(serde_json::json!([{"index": 0, "function": {"arguments": "true}"}}]));
+        + &calls(&serde_json::json!([{"index": 0, "function": {"arguments": "{\"on\":"}}]))
+        + &calls(&serde_json::json!([{"index": 1, "function": {"name": "fan", "arguments": "{}"}}]))
+        + &calls(&serde_json::json!([{"index": 0, "function": {"arguments": "true}"}}]));
     let end = FINISH.replace("stop", "tool_calls");
     let whole = "One moment. [a lamp {\"on\":true}][call-1 fan {}]";
     assert_eq!(chat(vec![send(SSE), send(pieces.clone() + &end)]).await, (whole.into(), None));
@@ -274,7 +274,7 @@ async fn calls_of_tools_are_put_together_from_their_pieces_and_half_of_one_is_no
     let at_once = "{\"choices\":[{\"message\":{\"content\":null,\"tool_calls\":[{\"id\":\"x\",\"function\":{\"name\":\"lamp\",\"arguments\":\"{}\"}}]},\"finish_reason\":\"tool_calls\"}]}";
     assert_eq!(chat(vec![plain("200 OK", "", at_once)]).await, ("[x lamp {}]".into(), None));
     let many: Vec<_> = (0..40).map(|n| serde_json::json!({"index": n, "function": {"name": "x"}})).collect();
-    let error = chat_error(vec![send(SSE), send(calls(many.into()))]).await;
+    let error = chat_error(vec![send(SSE), send(calls(&many.into()))]).await;
     assert_eq!(error.kind, ErrorKind::BadAnswer);
 }
 

@@ -29,14 +29,14 @@ pub(super) enum Effect {
 impl Actor {
     pub(super) async fn take(&mut self, next: Next) {
         match next {
-            Next::Audio(origin, packets) => self.take_audio(origin.path, packets),
+            Next::Audio(origin, packets) => self.take_audio(&origin, packets),
             Next::Message(uplink) | Next::Urgent(uplink) => self.take_message(uplink).await,
         }
     }
 
-    fn take_audio(&mut self, path: Path, mut packets: Vec<AudioPacket>) {
+    fn take_audio(&mut self, origin: &Origin, mut packets: Vec<AudioPacket>) {
         // who is proven to send is believed when it restarts its count; a datagram may be an old one, sent again
-        let rule = Rule::Audio { restart: path == Path::Connection };
+        let rule = Rule::Audio { restart: origin.path == Path::Connection };
         for packet in &packets {
             if self.live.windows.accept(Stream::Audio, packet.seq, rule) == Verdict::New {
                 self.live.windows.stream(Stream::Audio).committed(packet.seq);
@@ -44,10 +44,11 @@ impl Actor {
         }
         self.mark_soon();
         self.parts.metrics.audio(packets.len());
-        if path == Path::Datagram {
+        if origin.path == Path::Datagram {
             self.datagram_came();
         }
-        if !self.hears() {
+        // speech of a conversation that is over here is nobody's turn
+        if !self.hears() || !self.live.greeted && self.ceremonious(origin.dialect) {
             self.parts.metrics.ignored(packets.len());
             self.ears.skip(packets);
             return;
@@ -145,7 +146,7 @@ impl Actor {
             Body::Telemetry(telemetry) => self.take_telemetry(telemetry, receipt),
             Body::Image(image) => self.take_image(image, receipt),
             // audio has its own lane; a door that sends it here loses nothing
-            Body::Audio(packet) => self.take_audio(origin.path, vec![packet]),
+            Body::Audio(packet) => self.take_audio(&origin, vec![packet]),
         }
     }
 
@@ -410,7 +411,11 @@ impl Actor {
                 | ControlKind::Abort { .. }
                 | ControlKind::Wake { .. }
         );
-        conversational && !self.live.greeted && Manners::of(dialect, &self.parts.settings.xiaozhi).ceremonious
+        conversational && !self.live.greeted && self.ceremonious(dialect)
+    }
+
+    fn ceremonious(&self, dialect: &str) -> bool {
+        Manners::of(dialect, &self.parts.settings.xiaozhi).ceremonious
     }
 
     /// The device has a connection again.

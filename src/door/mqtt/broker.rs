@@ -81,6 +81,9 @@ pub(super) trait Broker: Bulletins + fmt::Debug {
     /// The memory that clients' messages may take.
     fn memory(&self) -> &Arc<Memory>;
 
+    /// That memory is used up: the session that holds most goes.
+    fn relieve(&self);
+
     /// What is due at `now`: wills, of sessions that live on or not. Forgets what is expired.
     fn due(&self, now: Instant) -> Vec<(Caller, Will)>;
 
@@ -152,6 +155,10 @@ impl Broker for Bus {
 
     fn memory(&self) -> &Arc<Memory> {
         Bus::memory(self)
+    }
+
+    fn relieve(&self) {
+        self.hub().relieve_now();
     }
 
     fn due(&self, now: Instant) -> Vec<(Caller, Will)> {

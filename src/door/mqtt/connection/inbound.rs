@@ -87,7 +87,12 @@ impl<T: Transport> Connection<T> {
         if self.inbox.capacity() - self.inbox.len() >= bytes {
             return Ok(());
         }
-        let memory = self.seat.gate().broker.memory();
+        let broker = &self.seat.gate().broker;
+        let memory = broker.memory();
+        if memory.full() {
+            // who hoards goes before who brings something
+            broker.relieve();
+        }
         if memory.full() {
             self.seat.gate().metrics.dropped("memory");
             return Err(Ending::Broke(reason::QUOTA, "memory"));

@@ -1,7 +1,7 @@
 //! What clients together may take, and the figures that say how much they took.
 
 use super::*;
-use crate::domain::{ByteSize, SendError, Span};
+use crate::domain::{ByteSize, Receipt, SendError, Span};
 use crate::door::mqtt::client::{Client, Room};
 use crate::door::mqtt::hub::QueueLimits;
 use crate::door::mqtt::memory::Memory;
@@ -43,6 +43,30 @@ async fn who_hoards_most_goes_when_memory_is_used_up_and_others_miss_nothing() {
     assert_eq!(fixture.metrics.drops("memory"), 1);
     until("all is given back", || fixture.bus.memory().used() == 0).await;
     drop((hoarder, reader));
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn who_hoards_goes_before_who_begins_a_large_packet() {
+    let fixture = Fixture::with(tight()).await;
+    let mut hoarder = fixture.peer_as(Version::V5, "operator", "hoarder", 60).await;
+    hoarder.subscribe(&["big/#"], 0).await;
+    let mut admin = fixture.peer(Version::V5, "admin").await;
+    // half of the memory waits for the hoarder, whose socket is full as well
+    let memory = fixture.bus.memory();
+    for _ in 0..2_000 {
+        while memory.used() < 1 << 20 {
+            let message = Arc::new(Message::new("big/x", vec![7; 100_000].into(), 0, false).charged(memory));
+            fixture.bus.hub().dispatch(&message, Receipt::none());
+        }
+        tokio::task::yield_now().await;
+    }
+    let others = memory.charge((2 << 20) - memory.used());
+    assert!(memory.full());
+    admin.publish("other", &vec![0; 100_000], 1, 1).await;
+    assert_eq!(admin.packet().await, (0x40, vec![0, 1]), "it is taken");
+    until("the hoarder is gone", || fixture.metrics.endings("too_slow") == 1).await;
+    drop((others, hoarder));
     fixture.stop().await;
 }
 

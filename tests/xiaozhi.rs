@@ -163,15 +163,13 @@ async fn an_abort_is_answered_at_once_and_no_old_speech_follows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_board_that_goes_on_after_a_restart_is_told_that_its_conversation_is_over() {
+async fn a_board_that_goes_on_in_a_conversation_that_is_over_is_told_so_and_begins_anew() {
     let (gateway, login) = start(chat(&["Yes."])).await;
     let mut before = greeted(&login).await;
-    let old = before.strict.session().to_owned();
     before.goodbye().await.unwrap();
     let mut board = board(&login, &Path::Mqtt).await;
     board.listen(Mode::Auto).await.unwrap();
-    let bye = until(&mut board, |text| text["type"] == "goodbye").await;
-    assert_ne!(bye["session_id"], json!(old), "it has no session yet, and named none");
+    until(&mut board, |text| text["type"] == "goodbye").await;
     gateway.counted("voxgate_unknown_sessions_total", &[], 1).await;
     board.hello(PATIENCE).await.unwrap();
     assert!(talk(&mut board, Mode::Auto, 0.0).await.answered());

@@ -76,6 +76,9 @@ pub struct Strict {
     pub lost: u32,
     /// What troubled the device, and what it was doing.
     pub complaints: Vec<String>,
+    /// What came too early, too late or too fast, by the clock of whoever runs this: a machine that stands still for a
+    /// moment is seen here, too.
+    pub timing: Vec<String>,
 }
 
 impl Strict {
@@ -93,6 +96,7 @@ impl Strict {
             last_seq: 0,
             lost: 0,
             complaints: Vec::new(),
+            timing: Vec::new(),
         }
     }
 
@@ -134,6 +138,12 @@ impl Strict {
     fn complain(&mut self, what: impl Into<String>) {
         if self.complaints.len() < MOST {
             self.complaints.push(format!("{} ({:?})", what.into(), self.state));
+        }
+    }
+
+    fn mistimed(&mut self, what: String) {
+        if self.timing.len() < MOST {
+            self.timing.push(what);
         }
     }
 
@@ -235,7 +245,7 @@ impl Strict {
         if let Some(cut) = self.plays_to.and_then(|end| end.checked_duration_since(at)).filter(|cut| *cut > CUT)
             && !self.aborted
         {
-            self.complain(format!("tts stop cuts off {} ms of speech", cut.as_millis()));
+            self.mistimed(format!("tts stop cuts off {} ms of speech", cut.as_millis()));
         }
         // the microphone is on again, but for a device whose button is pressed for it
         self.state = if self.mode == Mode::Manual { State::Idle } else { State::Listening };
@@ -286,7 +296,7 @@ impl Strict {
         if let Some(early) =
             self.began.filter(|_| self.plays_to.is_none()).map(|began| at - began).filter(|e| *e < LEAD)
         {
-            self.complain(format!("a frame {} ms after tts start", early.as_millis()));
+            self.mistimed(format!("a frame {} ms after tts start", early.as_millis()));
         }
         if !std::mem::replace(&mut self.said_sentence, true) {
             self.complain("speech before its sentence");
@@ -295,7 +305,7 @@ impl Strict {
         self.plays_to = Some(from + FRAME);
         let ahead = from + FRAME - at;
         if ahead > AHEAD {
-            self.complain(format!("speech is {} ms ahead", ahead.as_millis()));
+            self.mistimed(format!("speech is {} ms ahead", ahead.as_millis()));
         }
         true
     }
@@ -345,6 +355,7 @@ mod tests {
         }
         said(&mut strict, first + ms(600), json!({"type": "tts", "state": "stop"}));
         assert_eq!((strict.state(), &strict.complaints[..]), (State::Listening, &[][..]));
+        assert_eq!(strict.timing, [""; 0]);
         said(&mut strict, first, json!({"type": "goodbye", "session_id": "s"}));
         assert_eq!((strict.state(), strict.complaints.len()), (State::Idle, 0));
     }
@@ -354,7 +365,7 @@ mod tests {
         let complaint = |act: &dyn Fn(&mut Strict, Instant)| {
             let (mut strict, now) = listening();
             act(&mut strict, now);
-            strict.complaints.join("; ")
+            [strict.complaints, strict.timing].concat().join("; ")
         };
         let speaking = |strict: &mut Strict, now| {
             said(strict, now, json!({"type": "tts", "state": "start"}));

@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Extension;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -124,9 +127,10 @@ where
 {
     let limits = &door.settings.limits;
     let peer = Peer { address, stays: Arc::default() };
-    let service = TowerToHyperService::new(routes.layer(Extension(peer.clone())));
+    let routes = routes.layer(map_response(once)).layer(Extension(peer.clone()));
+    let service = TowerToHyperService::new(routes);
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.timeout.0).keep_alive(false).max_headers(HEADERS);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.timeout.0).max_headers(HEADERS);
     // fewer bytes than these the library does not take
     http.max_buf_size(limits.head.len().max(8 << 10));
     let mut talking = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
@@ -145,6 +149,14 @@ where
             return;
         }
     }
+}
+
+/// Each answer is the connection's last, but for one that makes it a WebSocket.
+async fn once(mut response: Response) -> Response {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Connections of each address.

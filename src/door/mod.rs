@@ -6,5 +6,6 @@ pub mod enrolment;
 pub mod firmware;
 pub mod http;
 pub mod mqtt;
+mod quiet;
 pub mod rights;
 pub mod udp;

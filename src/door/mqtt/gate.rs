@@ -24,6 +24,7 @@ use crate::domain::{
     Settled, Stream, Uplink,
 };
 use crate::door::credentials::Credentials;
+use crate::door::quiet::Quiet;
 use crate::door::rights::{Caller, Destination, Rights};
 use crate::topics::Table;
 use crate::wire;
@@ -48,23 +49,15 @@ pub(super) struct Gate {
     pub metrics: Metrics,
     pub registry: Registry,
     arrivals: Arrivals,
-    quiet: Mutex<Quiet>,
+    quiet: Quiet,
     /// When the accept loop last went round.
     accepted: Mutex<Instant>,
-}
-
-/// Of the lines about bad input.
-#[derive(Debug, Default)]
-struct Quiet {
-    until: Option<Instant>,
-    unsaid: u64,
 }
 
 impl Gate {
     pub fn new(settings: Settings, tls: Option<Arc<Tls>>, parts: Parts) -> Self {
         let Parts { ingress, commands, credentials, table, rights, bus, clock, arrivals, metrics } = parts;
         let registry = Registry::default();
-        let quiet = Mutex::default();
         Self {
             settings,
             tls,
@@ -78,7 +71,7 @@ impl Gate {
             metrics,
             registry,
             arrivals,
-            quiet,
+            quiet: Quiet::default(),
             accepted: Mutex::new(Instant::now()),
         }
     }
@@ -230,13 +223,6 @@ impl Gate {
     /// May a line about bad input be logged now: one a second at most, whoever is to blame. Says how many were not
     /// since the last one.
     pub fn may_log(&self) -> Option<u64> {
-        let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if quiet.until.is_some_and(|until| now < until) {
-            quiet.unsaid += 1;
-            return None;
-        }
-        quiet.until = Some(now + Duration::from_secs(1));
-        Some(std::mem::take(&mut quiet.unsaid))
+        self.quiet.may_log()
     }
 }

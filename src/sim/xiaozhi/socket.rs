@@ -253,10 +253,6 @@ impl WebSocketLine {
 }
 
 fn hex(value: &Value) -> Option<[u8; 16]> {
-    let text = value.as_str().filter(|text| text.len() == 32 && text.is_ascii())?;
-    let mut bytes = [0; 16];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).ok()?;
-    }
-    Some(bytes)
+    let text = value.as_str().filter(|text| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
 }

@@ -72,10 +72,5 @@ fn face(level: &str) -> &'static str {
 }
 
 fn hex(bytes: &[u8; 16]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(32), |mut text, byte| {
-        // writing to a string never fails
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("{:032x}", u128::from_be_bytes(*bytes))
 }

@@ -35,10 +35,10 @@ use crate::door::credentials::Credentials;
 use crate::door::enrolment::Enrolment;
 use crate::door::firmware::Catalogue;
 use crate::door::mqtt::Certificate;
+use crate::door::quiet::Quiet;
 
 use super::Routes;
 use rate::Rates;
-use refusal::Quiet;
 
 pub use listen::Peer;
 pub use metrics::Metrics;

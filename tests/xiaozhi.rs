@@ -12,7 +12,11 @@ use voxgate::admin::{self, Admin, NewDevice};
 use voxgate::domain::{DeviceId, ListenMode, Span};
 use voxgate::provider::{ChatModel, ChatPiece, ChatRequest, ChatStream, Role, ToolCall};
 use voxgate::sim::device::Login;
-use voxgate::sim::xiaozhi::{Board, Exchange, Heard, Mode, Path, State, Weather, exchange};
+use voxgate::sim::interrupt::How;
+use voxgate::sim::load::{self, Load, Until};
+use voxgate::sim::report::Report;
+use voxgate::sim::talker::{Kind, Manner};
+use voxgate::sim::xiaozhi::{Board, Exchange, Heard, Mode, Path, State, Talk, Weather, exchange};
 use voxgate::wire::xiaozhi::frames::Version;
 
 use gateway::{PATIENCE, Running, chat, speech, with_chat};
@@ -48,7 +52,8 @@ async fn greeted(login: &Login) -> Board {
 }
 
 async fn talk(board: &mut Board, mode: Mode, loss: f64) -> Exchange {
-    exchange(board, &speech(), mode, &mut Weather::new(loss, 7)).await.unwrap()
+    board.weather = Weather::new(loss, 0.0, 7);
+    exchange(board, &speech(), &Talk::new(mode)).await.unwrap()
 }
 
 /// The next text that `wanted` likes.
@@ -78,7 +83,7 @@ async fn a_board_over_mqtt_and_datagrams_is_heard_and_answered_in_each_mode() {
     let mut board = greeted(&login).await;
     for mode in [Mode::Auto, Mode::Manual, Mode::Realtime] {
         let heard = talk(&mut board, mode, 0.0).await;
-        assert_eq!(heard.transcript, "why is the sky blue");
+        assert_eq!(heard.turn.transcript, "why is the sky blue");
         assert!(heard.answered(), "{mode:?}: {heard:?}");
         assert_eq!(heard.sentences.concat(), "Because of the air.It scatters blue.");
         assert_eq!(heard.emotion.as_deref(), Some("happy"));
@@ -147,11 +152,11 @@ async fn an_abort_is_answered_at_once_and_no_old_speech_follows() {
     let (gateway, login) = start(chat(&long)).await;
     let mut board = greeted(&login).await;
     board.listen(Mode::Manual).await.unwrap();
-    board.microphone(&speech().frames[0], true).await.unwrap();
+    board.microphone(&speech().frames[0]).await.unwrap();
     board.detect("tell me a long story").await.unwrap();
     let mut frames = 0;
     while frames < 8 {
-        frames += u32::from(matches!(board.next(PATIENCE, "frame").await.unwrap(), Heard::Frame(_)));
+        frames += u32::from(matches!(board.next(PATIENCE, "frame").await.unwrap(), Heard::Frame(..)));
     }
     board.abort(None).await.unwrap();
     until(&mut board, |text| text["state"] == "stop").await;
@@ -177,6 +182,35 @@ async fn a_board_that_goes_on_in_a_conversation_that_is_over_is_told_so_and_begi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_board_that_restarts_without_a_word_is_heard_again_at_once() {
+    let (gateway, login) = start(chat(&["Yes."])).await;
+    let mut before = greeted(&login).await;
+    assert!(talk(&mut before, Mode::Manual, 0.0).await.answered());
+    drop(before);
+    let mut board = greeted(&login).await;
+    assert!(talk(&mut board, Mode::Manual, 0.0).await.answered(), "its datagrams are numbered from 1 again");
+    content(&board);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_ends_although_the_board_sends_nothing_while_it_is_silent() {
+    let (gateway, login) = start_with(chat(&["Yes."]), |config| {
+        config.session.audio_stall = Span::secs(0);
+    })
+    .await;
+    let mut board = greeted(&login).await;
+    board.listen(Mode::Auto).await.unwrap();
+    let speech = speech();
+    for frame in speech.frames.iter().chain(&speech.silence[..4]) {
+        board.microphone(frame).await.unwrap();
+    }
+    until(&mut board, |text| text["state"] == "stop").await;
+    content(&board);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_idle_conversation_is_ended_with_a_farewell() {
     let (gateway, login) = start_with(chat(&["Yes."]), |config| {
         config.session.xiaozhi.idle = Span::ms(300);
@@ -184,7 +218,7 @@ async fn an_idle_conversation_is_ended_with_a_farewell() {
     .await;
     let mut board = greeted(&login).await;
     board.listen(Mode::Auto).await.unwrap();
-    board.microphone(&speech().silence[0], true).await.unwrap();
+    board.microphone(&speech().silence[0]).await.unwrap();
     let word = until(&mut board, |text| text["state"] == "sentence_start").await;
     assert_eq!(word["text"], "Goodbye.");
     let session = board.strict.session().to_owned();
@@ -285,4 +319,86 @@ async fn an_operator_calls_tools_of_a_board_that_is_idle() {
     assert!(bad.unwrap_err().to_string().contains("no JSON object"));
     content(&board);
     gateway.stop().await;
+}
+
+/// A crowd of boards, each with a path of its own, as `voxgate sim` makes them.
+async fn crowd(gateway: &Running, devices: u32) -> Vec<(Login, Kind)> {
+    let mut crowd = Vec::new();
+    let url = format!("ws://{}/xiaozhi/v1/", gateway.addrs().devices.unwrap());
+    for n in 0..devices {
+        let id = DeviceId::parse(&format!("3c:84:27:aa:cc:{n:02x}")).unwrap();
+        let new = NewDevice::anew(id.clone(), ListenMode::Auto);
+        let secret = gateway.operators().device_add(new).await.unwrap().secret.unwrap().0;
+        let addr = gateway.addrs().mqtt;
+        let login = Login { host: addr.ip().to_string(), port: addr.port(), id, secret };
+        let path = if n % 2 == 0 { Path::Mqtt } else { Path::WebSocket(url.clone(), Version::One) };
+        crowd.push((login, Kind::Xiaozhi(path)));
+    }
+    crowd
+}
+
+fn manner() -> Manner {
+    Manner { mode: ListenMode::Auto, interrupt: None, ahead: 5, loss: 0.0, reorder: 0.0, leave: 0.0 }
+}
+
+async fn run(gateway: &Running, devices: u32, turns: usize, manner: Manner) -> Report {
+    let load = Load {
+        devices: crowd(gateway, devices).await,
+        manner,
+        until: Until::Turns(turns),
+        ramp: Duration::from_millis(100),
+        hold: Duration::ZERO,
+    };
+    load::run(&load, Arc::new(speech()), |_, _| {}).await.0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boards_that_leave_and_come_back_over_both_transports_get_every_answer() {
+    let (gateway, _) = start(chat(&["Because of the air."])).await;
+    let report = run(&gateway, 4, 3, Manner { leave: 1.0, ..manner() }).await;
+    assert!(report.clean(), "{report}");
+    assert_eq!((report.answered, report.lost), (12, 0), "{report}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_stop_when_a_button_is_pressed_and_nothing_of_them_follows() {
+    let (gateway, _) =
+        start(chat(&["Because of the air, which scatters blue light the most of all, as you can see."])).await;
+    let report = run(&gateway, 4, 2, Manner { interrupt: Some(How::Abort), ..manner() }).await;
+    let interrupted = report.interrupted.unwrap();
+    assert_eq!((interrupted.count + interrupted.missed, interrupted.after_stop), (8, 0), "{report}");
+    assert!(interrupted.count > 0 && report.complaints.is_empty(), "{report}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_network_costs_sound_and_no_answer() {
+    let (gateway, _) = start(chat(&["Because of the air."])).await;
+    let report = run(&gateway, 2, 2, Manner { loss: 0.1, reorder: 0.1, ..manner() }).await;
+    assert_eq!((report.answered, report.complaints.len()), (4, 0), "{report}");
+    gateway.stop().await;
+}
+
+#[test]
+fn the_bench_answers_its_boards() {
+    let mut bench = std::process::Command::new(env!("CARGO_BIN_EXE_voxgate"));
+    bench.args([
+        "bench",
+        "--dialect",
+        "xiaozhi",
+        "--transport",
+        "both",
+        "--devices",
+        "2",
+        "--turns",
+        "1",
+        "--frame",
+        "20",
+        "--json",
+    ]);
+    let output = bench.env_remove("VOXGATE_CONFIG").output().unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    assert_eq!(found["report"]["answered"], 2, "{found}");
+    assert!(found["report"]["complaints"].is_null(), "{found}");
 }

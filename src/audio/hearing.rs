@@ -6,18 +6,25 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::endpoint::{Endpoint, Endpointer, samples};
 use super::jitter::{Jitter, Path, Slot};
 use super::level::Level;
 use super::metrics::Metrics;
 use super::opus::OpusError;
+use super::packet::PacketInfo;
 use super::utterance::{Ending, Piece, Player, Stats, Utterance};
 use super::vad::{FRAME, FRAME_MS, FRAME_SAMPLES, Gated, Vad as _, VadModel};
 use super::{Settings, jitter};
-use crate::domain::{AudioPacket, ListenMode, UP_RATE};
+use crate::domain::{AudioPacket, Codec, ListenMode, UP_RATE};
 
 /// Packets kept before the pre-roll: a decoder that starts in mid-stream needs them to settle.
 const WARM_UP: usize = 2;
+/// A packet of at most so many bytes says that the device is silent.
+const TINY: usize = 3;
+/// Silence that is heard at once, packets.
+const MOST_QUIET: u32 = 200;
 
 /// What an ear notices.
 #[derive(Debug)]
@@ -61,6 +68,35 @@ pub struct Hearing {
     stale: bool,
     /// Manual mode: the greatest length was reached, and nothing is heard until a reset.
     full: bool,
+    /// What came last.
+    last: Option<Last>,
+}
+
+/// The last packet, when it was Opus.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    /// Its first byte, without the count of its frames.
+    toc: u8,
+    /// Its length, 1 at least.
+    ms: u32,
+    /// It held next to nothing: the device is silent.
+    tiny: bool,
+}
+
+impl Last {
+    fn of(packet: &AudioPacket) -> Option<Self> {
+        let info = PacketInfo::parse(&packet.payload).ok().filter(|_| packet.codec == Codec::Opus)?;
+        let toc = packet.payload.first()? & 0xFC;
+        // one frame of this form: several in a packet are longer together
+        let ms = PacketInfo::parse(&[toc]).map_or_else(|_| info.ms(), |one| one.ms()).max(1);
+        Some(Self { toc, ms, tiny: packet.payload.len() <= TINY })
+    }
+}
+
+/// A packet without sound.
+fn nothing(toc: u8) -> AudioPacket {
+    let payload = Bytes::copy_from_slice(&[toc]);
+    AudioPacket { codec: Codec::Opus, seq: 0, ts_ms: 0, last: false, speech: None, listen: 0, payload }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -103,6 +139,7 @@ impl Hearing {
             counted: jitter::Stats::default(),
             stale: false,
             full: false,
+            last: None,
         })
     }
 
@@ -165,6 +202,21 @@ impl Hearing {
         }
     }
 
+    /// Nothing came for so long from a device that sends nothing while it is silent (DTX): that counts as silence.
+    /// In the middle of speech it does not: then packets are late, or lost.
+    pub fn quiet(&mut self, time: Duration) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        let Some(Last { toc, ms, tiny }) = self.last else { return heard };
+        if !tiny && self.endpointer.last_speech() == Some(self.endpointer.position()) {
+            return heard;
+        }
+        let packets = u32::try_from(time.as_millis()).unwrap_or(u32::MAX) / ms;
+        for _ in 0..packets.min(MOST_QUIET) {
+            self.hear_packet(0, &nothing(toc), &mut heard);
+        }
+        heard
+    }
+
     /// The device says that the utterance is over. None when nothing was heard: nothing came, or (not in manual
     /// mode) nobody had begun to speak.
     pub fn finish(&mut self) -> Option<Utterance> {
@@ -222,6 +274,7 @@ impl Hearing {
         if std::mem::take(&mut self.stale) && self.player.reset().is_err() {
             tracing::warn!("opus decoder could not be reset");
         }
+        self.last = Last::of(packet);
         let piece = self.player.take(lost, packet, &mut self.pending);
         if let Some(metrics) = &self.metrics {
             metrics.decoded(&piece);

@@ -331,3 +331,39 @@ fn the_gate_costs_no_word_in_a_noisy_room() {
         assert!((spoken[0] - spoken[1]).abs() < spoken[0] / 50, "{snr_db} dB: {spoken:?}");
     }
 }
+
+/// A spoken command without what fades out behind it, and silence.
+fn command_and(silence_ms: usize) -> Option<Vec<i16>> {
+    let clip = human()?.pop()?;
+    let end = clip.iter().rposition(|sample| sample.unsigned_abs() > 3_000)?;
+    Some([silence(500), clip[..end].to_vec(), silence(silence_ms)].concat())
+}
+
+#[test]
+fn silence_that_a_device_leaves_out_ends_the_turn_as_if_it_had_been_sent() {
+    let Some(command) = command_and(240) else { return };
+    let mut hearing = ear(ListenMode::Auto);
+    assert_eq!(names(&hearing.push(packets(1, &command))), ["started"]);
+    assert_eq!(names(&hearing.quiet(Duration::from_millis(120))), [""; 0]);
+    let heard = hearing.quiet(Duration::from_millis(240));
+    assert_eq!(names(&heard), ["end"]);
+    let utterance = utterances(heard).remove(0);
+    assert_eq!(utterance.decode().unwrap().len() as u128, utterance.duration().as_micros() * 16 / 1_000);
+}
+
+#[test]
+fn packets_that_are_late_in_the_middle_of_a_word_are_no_silence_and_one_that_says_nothing_is() {
+    let Some(command) = command_and(0) else { return };
+    let mut hearing = ear(ListenMode::Auto);
+    let mut sent = packets(1, &command);
+    // the last may be half empty
+    sent.pop();
+    let next = sent.len() as u32 + 1;
+    assert_eq!(names(&hearing.push(sent)), ["started"]);
+    assert_eq!(names(&hearing.quiet(Duration::from_secs(2))), [""; 0]);
+    // what encoders with DTX send every 400 ms
+    let toc = packets(1, &silence(60))[0].payload[0] & 0xFC;
+    hearing.push(vec![packet(next, vec![toc])]);
+    assert_eq!(names(&hearing.quiet(Duration::from_secs(2))), ["end"]);
+    assert_eq!(names(&ear(ListenMode::Auto).quiet(Duration::from_secs(2))), [""; 0], "nothing was heard before");
+}

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::context::Context;
-use super::sim::{Interrupt, Mode};
+use super::sim::{Dialect, Interrupt, Mode, Transport, frame_ms};
 use crate::admin::{Admin, LifelogQuery};
 use crate::app::{Gateway, Outside, Providers};
 use crate::config::Config;
@@ -42,6 +42,7 @@ Examples:
   voxgate bench mqtt --check
   voxgate bench --devices 50 --mode auto --interrupt
   voxgate bench --devices 200 --ladder --plot ladder.svg
+  voxgate bench --dialect xiaozhi --transport both --devices 10,20,30,40,50,200 --plot boards.svg
   voxgate bench --devices 1,50,200 --turns 3 --json")]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -55,6 +56,15 @@ pub(super) struct Args {
     /// Who ends a turn; with auto the hang-over is in the table as endpoint
     #[arg(long, value_enum, default_value_t = Mode::Manual)]
     pub mode: Mode,
+    /// What sort of devices
+    #[arg(long, value_enum, default_value_t = Dialect::Native)]
+    pub dialect: Dialect,
+    /// How xiaozhi boards talk [default: mqtt]
+    #[arg(long, value_enum)]
+    pub transport: Option<Transport>,
+    /// Length of a frame of xiaozhi boards, ms: 20, 40 or 60
+    #[arg(long, value_name = "MS", default_value_t = 60, value_parser = frame_ms)]
+    pub frame: u32,
     /// Then break into answers, with abort and by voice, and report how soon they stop
     #[arg(long)]
     pub interrupt: bool,
@@ -79,8 +89,10 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     Mqtt(mqtt::Args),
-    /// A gateway with test providers, until SIGTERM: what `bench mqtt` starts where turns shall live
-    #[command(hide = true)]
+    /// Run a gateway with test providers that answer at once, until SIGTERM
+    ///
+    /// As `voxgate serve`, but every question is heard as the same words and answered at once with the same tone: for
+    /// `voxgate sim` where the gateway is to be measured and not the models.
     Gateway,
 }
 
@@ -176,8 +188,7 @@ impl Bench<'_> {
         self.dir.join("data").clone_into(&mut config.gateway.data_dir);
         config.mqtt.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.http.enabled = false;
-        config.devices.enabled = false;
-        config.udp.enabled = false;
+        self.open_to_boards(&mut config);
         config.control.socket = self.dir.join("control.sock");
         config.store.reserve = ByteSize(0);
         let (transcriber, chat, synthesizer) = bench::providers(Delays::default());
@@ -189,12 +200,24 @@ impl Bench<'_> {
         found
     }
 
+    /// The doors of boards, and all of them from one address.
+    fn open_to_boards(&self, config: &mut Config) {
+        let boards = self.args.dialect == Dialect::Xiaozhi;
+        (config.devices.enabled, config.udp.enabled) = (boards, boards);
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        (config.devices.listen, config.udp.listen) = (loopback, loopback);
+        let limits = &mut config.devices.limits;
+        limits.connections = limits.connections.max(self.devices as usize + 16);
+        limits.connections_per_address = limits.connections;
+    }
+
     async fn drive(&self, gateway: &Gateway) -> anyhow::Result<Found> {
         let mut logins = Vec::new();
         for n in 0..self.devices {
             logins.push(gateway.login(&DeviceId::parse(&format!("bench-{n}"))?, self.args.mode.into()).await?);
         }
-        let generator = Generator::new(self.dir, self.config_file, &self.wav()?, &logins)?;
+        let boards = generator::boards(self.args, gateway.addrs().devices);
+        let generator = Generator::new(self.dir, self.config_file, &self.wav()?, &logins, &boards)?;
         // what the start left to do is done: memory before there is any session
         tokio::time::sleep(Duration::from_secs(1)).await;
         let before = cost().resident;

@@ -1,31 +1,41 @@
 //! `voxgate sim`: many simulated devices against a running gateway.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+mod made;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
-use crate::admin::{Admin, NewDevice};
-use crate::domain::{DeviceId, ListenMode};
-use crate::sim::device::Login;
+use crate::admin;
+use crate::config::Config;
+use crate::domain::{ListenMode, Span};
 use crate::sim::interrupt::How;
-use crate::sim::load::{self, Load};
-use crate::sim::plot;
+use crate::sim::load::{self, Load, Until};
 use crate::sim::report::Report;
 use crate::sim::script::Script;
+use crate::sim::talker::Manner;
 use crate::sim::turn::Turn;
+use crate::sim::{plot, soak};
+use made::Made;
 
 /// Play a question on many simulated devices against a running gateway, and report
 ///
 /// Devices `sim-1` … are made over the control socket and removed afterwards, unless --credentials names their passwords.
+/// Boards with stock xiaozhi firmware boot as they do in life: each asks at /xiaozhi/ota/, shows its code, is claimed
+/// over the control socket, and asks again; they complain of all that would trouble firmware.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   voxgate sim --devices 50 --turns 10 --wav question.wav
-  voxgate sim --devices 200 --turns 5 --wav question.wav --json --plot load.svg")]
+  voxgate sim --devices 200 --turns 5 --wav question.wav --json --plot load.svg
+  voxgate sim --dialect xiaozhi --devices 10 --turns 5 --mode auto --loss 2 --wav question.wav
+  voxgate sim --dialect xiaozhi --transport both --devices 20 --for 2h --leave 10 --wav question.wav")]
 pub(super) struct Args {
     /// How many devices
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -33,6 +43,34 @@ pub(super) struct Args {
     /// How many turns each
     #[arg(long, value_name = "M", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub turns: u32,
+    /// Talk for this time, as in 2h, in the place of so many turns; devices that lose the gateway come back, and what
+    /// its process takes is watched
+    #[arg(long = "for", value_name = "SPAN", value_parser = Span::parse, conflicts_with_all = ["turns", "ladder"])]
+    pub time: Option<Span>,
+    /// Where --for reads what the gateway's process takes [default: [http] of the configuration]
+    #[arg(long, value_name = "URL", requires = "time")]
+    pub metrics: Option<String>,
+    /// What sort of devices
+    #[arg(long, value_enum, default_value_t = Dialect::Native)]
+    pub dialect: Dialect,
+    /// How xiaozhi boards talk [default: as the gateway tells them]
+    #[arg(long, value_enum)]
+    pub transport: Option<Transport>,
+    /// Where xiaozhi boards ask first [default: [devices] of the configuration]
+    #[arg(long, value_name = "URL")]
+    pub bootstrap: Option<String>,
+    /// Length of a frame of the devices, ms: 20, 40 or 60
+    #[arg(long, value_name = "MS", default_value_t = 60, value_parser = frame_ms)]
+    pub frame: u32,
+    /// Percent of datagrams that are lost, in each direction; xiaozhi over MQTT
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=90))]
+    pub loss: u8,
+    /// Percent of the devices' datagrams that are overtaken by the next; likewise
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=90))]
+    pub reorder: u8,
+    /// Percent of turns after which a xiaozhi board leaves and comes back: with a goodbye, and the next time without
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=100))]
+    pub leave: u8,
     /// The question: a WAV of any rate
     #[arg(long, value_name = "FILE")]
     pub wav: PathBuf,
@@ -69,6 +107,8 @@ pub(super) enum Mode {
     Auto,
     /// The device says so
     Manual,
+    /// The gateway hears it, and the microphone stays on while it speaks
+    Realtime,
 }
 
 impl From<Mode> for ListenMode {
@@ -76,8 +116,53 @@ impl From<Mode> for ListenMode {
         match mode {
             Mode::Auto => ListenMode::Auto,
             Mode::Manual => ListenMode::Manual,
+            Mode::Realtime => ListenMode::Realtime,
         }
     }
+}
+
+/// What sort of devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Dialect {
+    /// Voxgate's own, over MQTT
+    Native,
+    /// Boards with stock xiaozhi firmware, strict about what they are sent
+    Xiaozhi,
+}
+
+/// How boards talk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Transport {
+    /// MQTT, audio as datagrams
+    Mqtt,
+    /// A WebSocket
+    Websocket,
+    /// One so, the next so
+    Both,
+}
+
+impl Transport {
+    /// That of device `n`.
+    fn of(self, n: usize) -> Self {
+        match self {
+            Self::Both if n.is_multiple_of(2) => Self::Mqtt,
+            Self::Both => Self::Websocket,
+            one => one,
+        }
+    }
+}
+
+impl From<Transport> for admin::Transport {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Websocket => Self::Websocket,
+            Transport::Mqtt | Transport::Both => Self::Mqtt,
+        }
+    }
+}
+
+pub(super) fn frame_ms(text: &str) -> Result<u32, String> {
+    text.parse().ok().filter(|ms| [20, 40, 60].contains(ms)).ok_or_else(|| format!("{text:?} is not 20, 40 or 60"))
 }
 
 /// How an answer is broken into.
@@ -101,27 +186,18 @@ impl From<Interrupt> for How {
 /// Needs a gateway that runs.
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> {
     let config = context.config()?;
-    let script = Arc::new(Script::from_wav(&args.wav)?);
-    let (host, port) = address(args, config.mqtt.listen)?;
+    let script = Arc::new(Script::from_wav_in(&args.wav, args.frame)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let found = runtime.block_on(async {
         let made = match &args.credentials {
-            Some(file) => Made::given(file, args.devices)?,
-            None => Made::make(context.gateway()?, args.devices).await?,
+            Some(file) => Made::given(file, args, &config)?,
+            None => Made::make(context.gateway()?, args, &config).await?,
         };
-        let logins = made.logins(&host, port);
-        let found = climb(args, &logins, &script, config.voice.reply.ahead_frames).await;
+        let found = runs(args, &made, &script, &config).await;
         made.remove().await?;
-        anyhow::Ok(found)
+        found
     })?;
-    if let (Some(path), Some((_, turns))) = (&args.plot, found.last()) {
-        plot::distributions(
-            path,
-            &format!("{} turns of {} devices", turns.len(), turns.len() / (args.turns as usize).max(1)),
-            &distributions(turns),
-        )
-        .map_err(anyhow::Error::msg)?;
-    }
+    draw(args, &found)?;
     if args.json && args.ladder {
         context.json(&found.iter().map(|(report, _)| report).collect::<Vec<_>>())?;
     }
@@ -132,38 +208,77 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
             (false, _) => write!(context.out, "{report}")?,
         }
     }
-    let failed = found.iter().any(|(report, _)| report.answered < report.turns);
-    if failed && !args.ladder {
-        anyhow::bail!("not every turn was answered")
+    if args.ladder {
+        return Ok(());
     }
+    anyhow::ensure!(found.iter().all(|(report, _)| report.answered >= report.turns), "not every turn was answered");
+    anyhow::ensure!(
+        found.iter().all(|(report, _)| report.complaints.is_empty()),
+        "stock firmware would be troubled by what it was sent"
+    );
     Ok(())
 }
 
-/// One run, or with `--ladder` one a step until a frame is late.
-async fn climb(args: &Args, logins: &[Login], script: &Arc<Script>, ahead: u32) -> Vec<(Report, Vec<Turn>)> {
-    let steps: Vec<usize> = if args.ladder {
-        (1..=10).map(|step| (logins.len() * step).div_ceil(10)).collect()
-    } else {
-        vec![logins.len()]
+type Found = Vec<(Report, Vec<Turn>)>;
+
+/// One run, or with `--ladder` one a step until a frame is late; with `--for` the gateway is watched meanwhile.
+async fn runs(args: &Args, made: &Made, script: &Arc<Script>, config: &Config) -> anyhow::Result<Found> {
+    let Some(url) = metrics(args, config) else { return Ok(climb(args, made, script, config).await) };
+    let stop = CancellationToken::new();
+    let guard = stop.clone().drop_guard();
+    let watching = soak::watch(&url, stop);
+    let talking = async {
+        let found = climb(args, made, script, config).await;
+        drop(guard);
+        found
     };
+    let (mut found, taken) = tokio::join!(talking, watching);
+    let taken = taken.with_context(|| format!("{url} cannot be asked"))?;
+    if let Some((report, _)) = found.first_mut() {
+        report.gateway = Some(taken);
+    }
+    Ok(found)
+}
+
+fn metrics(args: &Args, config: &Config) -> Option<String> {
+    args.time?;
+    let own = config.http.enabled.then(|| format!("http://{}/metrics", reachable(config.http.listen)));
+    args.metrics.clone().or(own)
+}
+
+async fn climb(args: &Args, made: &Made, script: &Arc<Script>, config: &Config) -> Found {
+    let all = made.devices.len();
+    let steps: Vec<usize> =
+        if args.ladder { (1..=10).map(|step| (all * step).div_ceil(10)).collect() } else { vec![all] };
+    let share = |percent: u8| f64::from(percent) / 100.0;
     let mut found = Vec::new();
     for devices in steps {
         let load = Load {
-            logins: logins[..devices].to_vec(),
-            turns: args.turns as usize,
-            mode: args.mode.into(),
-            interrupt: args.interrupt.map(How::from),
-            ahead,
+            devices: made.devices[..devices].to_vec(),
+            manner: Manner {
+                mode: args.mode.into(),
+                interrupt: args.interrupt.map(How::from),
+                ahead: config.voice.reply.ahead_frames,
+                loss: share(args.loss),
+                reorder: share(args.reorder),
+                leave: share(args.leave),
+            },
+            until: args.time.map_or(Until::Turns(args.turns as usize), |time| Until::Time(time.0)),
             ramp: Duration::from_millis(10 * devices as u64),
             hold: Duration::from_secs(args.hold),
         };
         let quiet = args.json;
-        let progress = |done: usize, all: usize| {
-            if !quiet && (done == all || done.is_multiple_of((all / 10).max(1))) {
+        let progress = |done: usize, all: Option<usize>| match all {
+            _ if quiet => {}
+            Some(all) if done == all || done.is_multiple_of((all / 10).max(1)) => {
                 eprintln!("{devices} devices: {done} of {all} turns");
             }
+            None if done.is_multiple_of(1_000) => eprintln!("{devices} devices: {done} turns"),
+            _ => {}
         };
-        let (report, turns) = load::run(&load, Arc::clone(script), progress).await;
+        let (mut report, turns) = load::run(&load, Arc::clone(script), progress).await;
+        let told: BTreeMap<_, _> = made.complaints.iter().map(|complaint| (complaint.clone(), 1)).collect();
+        report.complaints.extend(told);
         let late = !report.on_time();
         found.push((report, turns));
         if late && args.ladder {
@@ -171,6 +286,12 @@ async fn climb(args: &Args, logins: &[Login], script: &Arc<Script>, ahead: u32) 
         }
     }
     found
+}
+
+fn draw(args: &Args, found: &Found) -> anyhow::Result<()> {
+    let (Some(path), Some((report, turns))) = (&args.plot, found.last()) else { return Ok(()) };
+    let title = format!("{} turns of {} devices", turns.len(), report.devices);
+    plot::distributions(path, &title, &distributions(turns)).map_err(anyhow::Error::msg)
 }
 
 fn distributions(turns: &[Turn]) -> Vec<(String, Vec<f64>)> {
@@ -181,67 +302,12 @@ fn distributions(turns: &[Turn]) -> Vec<(String, Vec<f64>)> {
     ]
 }
 
-fn address(args: &Args, listen: SocketAddr) -> anyhow::Result<(String, u16)> {
-    let Some(asked) = &args.address else {
-        let host = if listen.ip().is_unspecified() { "127.0.0.1".to_owned() } else { listen.ip().to_string() };
-        return Ok((host, listen.port()));
+/// A listener as it can be reached from here: every address has loopback.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen {
+        SocketAddr::V4(at) if at.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(at) if at.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        at => at.ip(),
     };
-    let parts = asked.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
-    parts.with_context(|| format!("--address {asked:?} is not HOST:PORT"))
-}
-
-/// The devices of a run: made for it, or given.
-struct Made {
-    devices: Vec<(DeviceId, String)>,
-    admin: Option<Arc<dyn Admin>>,
-}
-
-impl Made {
-    fn given(file: &Path, devices: u32) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let pair = |line: &str| {
-            let (user, password) = line.split_once(':').context("a line is not user:password")?;
-            Ok((DeviceId::parse(user)?, password.to_owned()))
-        };
-        let all = lines.take(devices as usize).map(pair).collect::<anyhow::Result<Vec<_>>>();
-        let all = all.with_context(|| file.display().to_string())?;
-        if all.len() < devices as usize {
-            anyhow::bail!("{} names {} devices, {devices} are wanted", file.display(), all.len());
-        }
-        Ok(Self { devices: all, admin: None })
-    }
-
-    async fn make(admin: Arc<dyn Admin>, devices: u32) -> anyhow::Result<Self> {
-        let mut made = Vec::new();
-        for n in 1..=devices {
-            let id = DeviceId::parse(&format!("sim-{n}"))?;
-            let secret = admin
-                .device_add(NewDevice::anew(id.clone(), ListenMode::Manual))
-                .await?
-                .secret
-                .map(|secret| secret.0)
-                .unwrap_or_default();
-            made.push((id, secret));
-        }
-        Ok(Self { devices: made, admin: Some(admin) })
-    }
-
-    fn logins(&self, host: &str, port: u16) -> Vec<Login> {
-        let login = |(id, secret): &(DeviceId, String)| Login {
-            host: host.to_owned(),
-            port,
-            id: id.clone(),
-            secret: secret.clone(),
-        };
-        self.devices.iter().map(login).collect()
-    }
-
-    async fn remove(self) -> anyhow::Result<()> {
-        let Some(admin) = self.admin else { return Ok(()) };
-        for (id, _) in self.devices {
-            admin.device_remove(id).await?;
-        }
-        Ok(())
-    }
+    SocketAddr::new(ip, listen.port())
 }

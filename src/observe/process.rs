@@ -1,4 +1,5 @@
-//! What the process costs, read from `/proc` at each scrape: memory, processor, descriptors, threads.
+//! What the process costs, read from `/proc` and the runtime at each scrape: memory, processor, descriptors, threads,
+//! tasks.
 //!
 //! On a system without `/proc` these metrics are absent, not zero.
 
@@ -47,6 +48,7 @@ struct Reading {
     threads: Option<i64>,
     open_fds: Option<i64>,
     cpu_seconds: Option<f64>,
+    tasks: Option<i64>,
 }
 
 impl Process {
@@ -60,6 +62,9 @@ impl Process {
             threads: status_field(&status, "Threads:"),
             open_fds: fds.and_then(|n| i64::try_from(n).ok()),
             cpu_seconds: cpu_seconds(&stat),
+            tasks: tokio::runtime::Handle::try_current()
+                .ok()
+                .and_then(|runtime| i64::try_from(runtime.metrics().num_alive_tasks()).ok()),
         }
     }
 }
@@ -88,6 +93,7 @@ impl Collector for Process {
             ("process_resident_memory_bytes", "Resident memory of the gateway's process", reading.resident_bytes),
             ("process_threads", "Threads of the gateway's process", reading.threads),
             ("process_open_fds", "Open file descriptors of the gateway's process", reading.open_fds),
+            ("voxgate_tasks", "Asynchronous tasks that are alive", reading.tasks),
         ];
         for (name, help, value) in gauges {
             if let Some(value) = value {
@@ -123,6 +129,7 @@ mod tests {
         let reading = Process::read();
         assert!(reading.resident_bytes > Some(1 << 20), "{reading:?}");
         assert!(reading.threads >= Some(1) && reading.open_fds >= Some(1), "{reading:?}");
+        assert_eq!(reading.tasks, None, "there is no runtime here");
         let cost = cost();
         assert!(cost.cpu_s > 0.0 && cost.resident > 1 << 20, "{cost:?}");
         let same = cost_of(std::process::id());

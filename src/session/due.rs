@@ -7,10 +7,12 @@ use tokio::time::Instant;
 
 use super::actor::Actor;
 use super::turn::Input;
-use crate::domain::{Message, Receipt};
+use crate::domain::{ListenMode, Message, Receipt};
 
 /// An utterance is over at the latest after so many times the wait for one more datagram.
 const LATEST: f64 = 2.5;
+/// Silence is heard in pieces of this length, that of a packet of stock firmware.
+const QUIET_STEP: Duration = Duration::from_millis(60);
 
 /// What is put off, and until when.
 #[derive(Default)]
@@ -18,6 +20,15 @@ pub(super) struct Due {
     stop: Option<Stop>,
     held: Option<Held>,
     idle: Option<Instant>,
+    quiet: Option<Quiet>,
+}
+
+/// A device that listens sends nothing while it is silent.
+struct Quiet {
+    /// Up to here it was heard.
+    from: Instant,
+    /// When the time since then counts as silence.
+    at: Instant,
 }
 
 /// `listen_stop` came, and datagrams may still follow.
@@ -39,12 +50,13 @@ impl Due {
     pub(super) fn next(&self, ears_busy: bool) -> Option<Instant> {
         let stop = self.stop.as_ref().filter(|_| !ears_busy).map(|stop| stop.quiet.min(stop.latest));
         let held = self.held.as_ref().map(|held| held.until);
-        [stop, held, self.idle].into_iter().flatten().min()
+        let quiet = self.quiet.as_ref().filter(|_| !ears_busy).map(|quiet| quiet.at);
+        [stop, held, self.idle, quiet].into_iter().flatten().min()
     }
 
     /// Nothing is put off any more.
     pub(super) fn clear(&mut self) {
-        (self.stop, self.held) = (None, None);
+        (self.stop, self.held, self.quiet) = (None, None, None);
     }
 }
 
@@ -80,6 +92,27 @@ impl Actor {
         }
     }
 
+    /// Audio came: from here on it may be quiet.
+    pub(super) fn heard_up_to_now(&mut self) {
+        let (after, now) = (self.parts.settings.xiaozhi.silent_after.0, Instant::now());
+        let counts = self.live.manners.ceremonious && self.live.mode != ListenMode::Manual && !after.is_zero();
+        self.due.quiet = counts.then(|| Quiet { from: now, at: now + after });
+    }
+
+    /// Nothing comes: the ears hear silence, as long as they listen.
+    fn hear_silence(&mut self, now: Instant) {
+        let Some(quiet) = self.due.quiet.as_mut().filter(|quiet| quiet.at <= now) else { return };
+        let time = now.saturating_duration_since(quiet.from);
+        let time = QUIET_STEP * u32::try_from(time.as_millis() / QUIET_STEP.as_millis()).unwrap_or(u32::MAX);
+        quiet.from += time;
+        quiet.at = quiet.from + QUIET_STEP;
+        if self.hears() {
+            self.ears.hear_nothing(time);
+        } else {
+            self.due.quiet = None;
+        }
+    }
+
     fn release(&mut self) {
         if let Some(Held { input, decided, .. }) = self.due.held.take() {
             self.start_turn(input, decided, None);
@@ -104,6 +137,9 @@ impl Actor {
         }
         if self.due.held.as_ref().is_some_and(|held| held.until <= now) {
             self.release();
+        }
+        if !self.ears.busy() {
+            self.hear_silence(now);
         }
         self.expire_tools(now);
         if self.due.idle.is_some_and(|idle| idle <= now) {

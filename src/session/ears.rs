@@ -1,5 +1,7 @@
 //! The session's ears: they go to a codec thread with a batch of packets and come back with what they heard.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 
 use crate::audio::jitter::Path;
@@ -43,6 +45,8 @@ pub(super) struct Ears {
     away: Option<BoxFuture<'static, Back>>,
     /// What is heard by the batch that is away does not count any more.
     void: bool,
+    /// The ears that are away are not wanted back.
+    lost: bool,
     mode: ListenMode,
     /// In manual mode: between `listen_start` and `listen_stop`.
     open: bool,
@@ -52,16 +56,31 @@ pub(super) struct Ears {
 
 impl Ears {
     pub(super) fn new(parts: EarParts, mode: ListenMode) -> Self {
-        Self { home: None, away: None, void: false, mode, open: mode != ListenMode::Manual, path: Path::Ordered, parts }
+        Self {
+            home: None,
+            away: None,
+            void: false,
+            lost: false,
+            mode,
+            open: mode != ListenMode::Manual,
+            path: Path::Ordered,
+            parts,
+        }
     }
 
     /// Says how packets come from now on: what was heard so far is void.
     pub(super) fn on_path(&mut self, path: Path) {
         if self.path != path {
             self.path = path;
-            self.home = None;
-            self.void |= self.away.is_some();
+            self.forget();
         }
+    }
+
+    /// Packets are numbered anew from now on: a new session. What was heard so far is void.
+    pub(super) fn forget(&mut self) {
+        self.home = None;
+        self.void |= self.away.is_some();
+        self.lost |= self.away.is_some();
     }
 
     pub(super) fn busy(&self) -> bool {
@@ -100,6 +119,15 @@ impl Ears {
 
     /// Sends the ears out with a batch. They must be at home.
     pub(super) fn hear(&mut self, packets: Vec<AudioPacket>) {
+        self.send(move |hearing| hearing.push(packets));
+    }
+
+    /// Lets the ears hear that nothing came for so long. They must be at home.
+    pub(super) fn hear_nothing(&mut self, time: Duration) {
+        self.send(move |hearing| hearing.quiet(time));
+    }
+
+    fn send(&mut self, listen: impl FnOnce(&mut Hearing) -> Vec<Heard> + Send + 'static) {
         let own = self.home.take();
         let (parts, mode, path) = (self.parts.clone(), self.mode, self.path);
         let workers = parts.workers.clone();
@@ -111,7 +139,7 @@ impl Ears {
                     let hearing = Hearing::new(&parts.settings, &parts.vad, mode)?;
                     Box::new(hearing.on_path(&parts.settings, path).counted_by(parts.metrics.clone()))
                 };
-                let heard = hearing.push(packets);
+                let heard = listen(&mut hearing);
                 Ok((hearing, heard))
             };
             workers.run(job).await?
@@ -130,13 +158,13 @@ impl Ears {
         let Some(away) = &mut self.away else { return std::future::pending().await };
         let back = away.await;
         self.away = None;
-        let void = std::mem::take(&mut self.void);
+        let (void, lost) = (std::mem::take(&mut self.void), std::mem::take(&mut self.lost));
         match back {
             Ok((mut hearing, heard)) => {
                 if void {
                     hearing.reset(self.mode);
                 }
-                self.home = Some(hearing).filter(|hearing| hearing.path() == self.path);
+                self.home = Some(hearing).filter(|hearing| !lost && hearing.path() == self.path);
                 Report { heard: if void { Vec::new() } else { heard }, failed: None }
             }
             // the state went down with the job: the next batch begins with fresh ears

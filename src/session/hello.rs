@@ -114,6 +114,8 @@ impl Actor {
         self.unacknowledged.clear();
         self.joined.clear();
         self.info.write(|info| info.opened = self.parts.clock.wall());
+        // its packets are numbered from the start: a window that has seen the former ones would take none of them
+        self.ears.forget();
         self.ears.reset(self.live.mode, self.live.mode != ListenMode::Manual);
         self.parts.metrics.session_opened();
         self.tell(EventKind::Session, json!({"event": "opened", "why": why}));

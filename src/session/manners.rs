@@ -25,6 +25,9 @@ pub struct Settings {
     /// After `listen stop` over MQTT the last datagrams of the utterance may still be on their way: it is over when none
     /// came for this time, or after two and a half times as long. Default "60ms".
     pub late_audio: Span,
+    /// A device that listens and sends nothing for so long is silent, as encoders with DTX are: from then on the time
+    /// that passes is heard as silence, except in the middle of a word. "0s" waits for packets. Default "150ms".
+    pub silent_after: Span,
     /// A conversation in which nobody says anything for so long is ended, with the farewell; "0s" never ends it.
     /// Default "120s".
     pub idle: Span,
@@ -52,6 +55,7 @@ impl Default for Settings {
             tail: Span::ms(120),
             address_wait: Span::secs(1),
             late_audio: Span::ms(60),
+            silent_after: Span::ms(150),
             idle: Span::secs(120),
             away: Span::secs(30),
             tool_timeout: Span::secs(30),
@@ -81,6 +85,7 @@ impl Settings {
             ("tail", self.tail, Duration::from_secs(2)),
             ("address_wait", self.address_wait, Duration::from_secs(10)),
             ("late_audio", self.late_audio, Duration::from_secs(1)),
+            ("silent_after", self.silent_after, Duration::from_secs(5)),
             ("tool_timeout", self.tool_timeout, Duration::from_mins(10)),
         ];
         let mut problems = Vec::new();

@@ -63,11 +63,12 @@ impl Actor {
             self.ears.hear(packets);
             let stall = self.parts.settings.audio_stall.0;
             self.stalls_at = (!stall.is_zero()).then(|| Instant::now() + stall);
+            self.heard_up_to_now();
         }
     }
 
     /// The microphone counts now.
-    fn hears(&self) -> bool {
+    pub(super) fn hears(&self) -> bool {
         self.ears.open() && (self.live.mode == ListenMode::Realtime || self.turn.is_none())
     }
 

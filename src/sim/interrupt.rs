@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::device::{Arrived, Device, DeviceError};
 use super::report::Spread;
-use super::script::{FRAME_MS, Script};
+use super::script::Script;
 use super::turn::Turn;
 use crate::domain::{ControlKind, Downlink, ListenMode, Message, StopReason, TurnId};
 
@@ -99,12 +99,12 @@ pub async fn run(device: &mut Device, script: &Script, how: How, into: Duration)
     let mut ear = Ear::default();
     let (start, question) = (Instant::now(), script.frames.len());
     // not moved on by what the device says: an answer that never comes is noticed
-    let asked = start + Duration::from_millis(u64::try_from(question).unwrap_or(0) * u64::from(FRAME_MS));
+    let asked = start + Duration::from_millis(u64::try_from(question).unwrap_or(0) * u64::from(script.frame_ms));
     let mut sent = 0;
     // the frame with which the intruding speech begins
     let mut intrusion = None;
     loop {
-        let due = start + Duration::from_millis(u64::try_from(sent).unwrap_or(0) * u64::from(FRAME_MS));
+        let due = start + Duration::from_millis(u64::try_from(sent).unwrap_or(0) * u64::from(script.frame_ms));
         let speaking = sent < question || (how == How::Voice && ear.stopped.is_none());
         let breaks = ear.first.map(|at| at + into).filter(|_| ear.broken.is_none() && intrusion.is_none());
         let over = ear.stopped.map(|at| at + WATCH);

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::interrupt::Interrupted;
+use super::outage::Outage;
+use super::soak::Soak;
 use super::turn::Turn;
 
 /// A frame that is later than this against its slot is late, ms; 99 of 100 must not be.
@@ -77,6 +79,18 @@ pub struct Report {
     pub stale: u64,
     /// Errors by text.
     pub errors: BTreeMap<String, usize>,
+    /// What would trouble stock firmware, by text; xiaozhi devices only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub complaints: BTreeMap<String, usize>,
+    /// What came too early, too late or too fast for it by this machine's clock, by text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mistimed: BTreeMap<String, usize>,
+    /// Times at which devices were without the gateway that they had not left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outages: Vec<Outage>,
+    /// What the gateway's process took, in a run that was given a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Soak>,
     /// What interruptions came to, when answers were interrupted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interrupted: Option<Interrupted>,
@@ -134,10 +148,11 @@ impl Report {
         self.clean() && self.late_ms.p99 <= LATE_MS
     }
 
-    /// Every turn was answered, no frame was lost, none of a dead turn was heard.
+    /// Every turn was answered, no frame was lost, none of a dead turn was heard, no device complained.
     pub fn clean(&self) -> bool {
+        let quiet = self.errors.is_empty() && self.complaints.is_empty();
         let dead = self.interrupted.as_ref().map_or(0, |interrupted| interrupted.after_stop);
-        self.answered == self.turns && self.lost == 0 && dead == 0 && self.stale == 0 && self.errors.is_empty()
+        self.answered == self.turns && self.lost == 0 && dead == 0 && self.stale == 0 && quiet
     }
 }
 
@@ -159,8 +174,20 @@ impl fmt::Display for Report {
         }
         let mb = self.generator_rss as f64 / 1e6;
         writeln!(f, "  load generator: {:.1} CPU s, {mb:.0} MB", self.generator_cpu_s)?;
+        for outage in &self.outages {
+            writeln!(f, "  {outage}")?;
+        }
+        if let Some(gateway) = &self.gateway {
+            write!(f, "{gateway}")?;
+        }
         for (error, count) in &self.errors {
             writeln!(f, "  {count} x {error}")?;
+        }
+        for (complaint, count) in &self.complaints {
+            writeln!(f, "  {count} x firmware would complain: {complaint}")?;
+        }
+        for (what, count) in &self.mistimed {
+            writeln!(f, "  {count} x mistimed: {what}")?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::device::{Arrived, Device, DeviceError};
 use super::interrupt::Interruption;
-use super::script::{FRAME_MS, Script};
+use super::script::Script;
 use crate::domain::{ControlKind, DOWN_FRAME_MS, Downlink, ListenMode, Message};
 
 /// How long the device waits for the next piece of an answer.
@@ -73,7 +73,7 @@ pub async fn run(
     let mut spoken_at = None;
     let mut heard_at = None;
     loop {
-        let due = start + Duration::from_millis(u64::try_from(sent).unwrap_or(0) * u64::from(FRAME_MS));
+        let due = start + Duration::from_millis(u64::try_from(sent).unwrap_or(0) * u64::from(script.frame_ms));
         let speaking = sent < script.frames.len();
         let sending = speaking || (mode == ListenMode::Auto && !answer.begun);
         let patience = heard_at.or(spoken_at).unwrap_or(due) + PATIENCE;

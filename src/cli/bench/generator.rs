@@ -3,17 +3,19 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use clap::ValueEnum as _;
 use tokio::process::Command;
 use tokio::time::Instant;
 
 use super::figures::Found;
-use super::{Args, Interrupt, Login, Mode};
+use super::{Args, Dialect, Interrupt, Login, Mode};
 use crate::observe::cost;
 use crate::sim::report::Report;
 
@@ -48,8 +50,14 @@ pub(super) struct Watched {
 
 impl Generator {
     /// Devices that connect as `logins` and ask what is in `wav`. Their passwords go by a file in `dir`, which is
-    /// the owner's alone.
-    pub fn new(dir: &Path, config: Option<&Path>, wav: &Path, logins: &[Login]) -> anyhow::Result<Self> {
+    /// the owner's alone. `boards` is what else is said of them.
+    pub fn new(
+        dir: &Path,
+        config: Option<&Path>,
+        wav: &Path,
+        logins: &[Login],
+        boards: &[OsString],
+    ) -> anyhow::Result<Self> {
         let credentials = dir.join("credentials");
         let mut file =
             std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&credentials)?;
@@ -66,6 +74,7 @@ impl Generator {
         if let Some(config) = config {
             add("--config", config.into());
         }
+        args.extend_from_slice(boards);
         Ok(Self { program: std::env::current_exe()?, args })
     }
 
@@ -106,6 +115,7 @@ pub(super) fn bench(args: &Args, devices: u32, config: Option<&Path>) -> anyhow:
     let mut command = std::process::Command::new(std::env::current_exe()?);
     command.args(["bench", "--json", "--devices", &devices.to_string(), "--turns", &args.turns.to_string()]);
     command.args(["--mode", mode(args.mode)]);
+    command.args(boards(args, None));
     if args.interrupt {
         command.arg("--interrupt");
     }
@@ -117,10 +127,27 @@ pub(super) fn bench(args: &Args, devices: u32, config: Option<&Path>) -> anyhow:
     serde_json::from_slice(&output.stdout).with_context(|| format!("the bench ended with {}", output.status))
 }
 
+/// What is said of xiaozhi boards: to the bench of one run, and with the address of the devices' HTTP to its devices.
+pub(super) fn boards(args: &Args, devices: Option<SocketAddr>) -> Vec<OsString> {
+    if args.dialect == Dialect::Native {
+        return Vec::new();
+    }
+    let mut words: Vec<OsString> = vec!["--dialect".into(), "xiaozhi".into()];
+    if let Some(value) = args.transport.and_then(|transport| transport.to_possible_value()) {
+        words.extend(["--transport".into(), value.get_name().to_owned().into()]);
+    }
+    words.extend(["--frame".into(), args.frame.to_string().into()]);
+    if let Some(devices) = devices {
+        words.extend(["--bootstrap".into(), format!("http://{devices}/xiaozhi/ota/").into()]);
+    }
+    words
+}
+
 fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Auto => "auto",
         Mode::Manual => "manual",
+        Mode::Realtime => "realtime",
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::socket::{Arrived, Line, MqttLine, WebSocketLine};
 use super::strict::{Mode, Strict};
+use super::weather::Weather;
 use crate::sim::device::Login;
 use crate::wire::xiaozhi::frames::Version;
 
@@ -39,8 +40,8 @@ pub enum BoardError {
 pub enum Heard {
     /// A text.
     Text(Value),
-    /// A frame of speech that it plays.
-    Frame(Bytes),
+    /// A frame of speech that it plays, and when it came.
+    Frame(Instant, Bytes),
     /// Something that it makes nothing of; the complaint is with the others.
     Noise,
 }
@@ -50,6 +51,8 @@ pub struct Board {
     line: Line,
     /// What it makes of what comes.
     pub strict: Strict,
+    /// What happens to its datagrams.
+    pub weather: Weather,
     frame_ms: u32,
     /// Names of the tools that it has, each with what it answers.
     tools: Vec<(String, Value)>,
@@ -67,7 +70,7 @@ impl Board {
             }
         };
         let strict = Strict::new(matches!(path, Path::Mqtt));
-        Ok(Self { line, strict, frame_ms, tools: Vec::new(), called: Vec::new() })
+        Ok(Self { line, strict, weather: Weather::fine(), frame_ms, tools: Vec::new(), called: Vec::new() })
     }
 
     /// It has these tools: names, and the text that each answers.
@@ -76,6 +79,11 @@ impl Board {
         let answer = |text: &str| json!({"content": [{"type": "text", "text": text}], "isError": false});
         self.tools = tools.iter().map(|(name, text)| ((*name).to_owned(), answer(text))).collect();
         self
+    }
+
+    /// Its audio comes and goes as datagrams.
+    pub fn has_datagrams(&self) -> bool {
+        self.line.datagrams()
     }
 
     /// Says hello, waits for the gateway's, and opens its way for audio.
@@ -138,14 +146,24 @@ impl Board {
         bye
     }
 
-    /// Sends a frame of its microphone; `false` loses it on the way.
-    pub async fn microphone(&mut self, packet: &Bytes, arrives: bool) -> Result<(), BoardError> {
-        self.line.audio(packet, arrives).await
+    /// Sends a frame of its microphone.
+    pub async fn microphone(&mut self, packet: &Bytes) -> Result<(), BoardError> {
+        self.line.audio(packet, &mut self.weather).await
     }
 
     /// The next thing that it hears. What is asked of its tools is answered on the way.
     pub async fn next(&mut self, patience: Duration, what: &'static str) -> Result<Heard, BoardError> {
-        let arrived = self.line.next(patience, what).await?;
+        let arrived = self.arrival(patience, what).await?;
+        self.hears(arrived).await
+    }
+
+    /// What comes next. Nothing is lost when this is dropped before it is done.
+    pub(super) async fn arrival(&mut self, patience: Duration, what: &'static str) -> Result<Arrived, BoardError> {
+        self.line.next(patience, what).await
+    }
+
+    /// Makes of it what firmware does.
+    pub(super) async fn hears(&mut self, arrived: Arrived) -> Result<Heard, BoardError> {
         Ok(match arrived {
             Arrived::Text(at, text) => {
                 let Some(message) = self.strict.text(at, &text) else { return Ok(Heard::Noise) };
@@ -154,9 +172,10 @@ impl Board {
                 }
                 Heard::Text(message)
             }
+            Arrived::Audio(_, Some(_), _) if !self.weather.down() => Heard::Noise,
             Arrived::Audio(at, seq, packet) => {
                 if self.strict.audio(at, seq, &packet) {
-                    Heard::Frame(packet)
+                    Heard::Frame(at, packet)
                 } else {
                     Heard::Noise
                 }

@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::board::BoardError;
+use super::weather::{Fate, Weather};
 use crate::sim::device::Login;
 use crate::wire::xiaozhi::datagram::{Cipher, Header};
 use crate::wire::xiaozhi::frames::{self, Frame, Version};
@@ -65,9 +66,9 @@ impl Line {
         }
     }
 
-    pub(super) async fn audio(&mut self, packet: &Bytes, arrives: bool) -> Result<(), BoardError> {
+    pub(super) async fn audio(&mut self, packet: &Bytes, weather: &mut Weather) -> Result<(), BoardError> {
         match self {
-            Line::Mqtt(line) => line.audio(packet, arrives).await,
+            Line::Mqtt(line) => line.audio(packet, weather.up()).await,
             // nothing is lost on a stream
             Line::WebSocket(line) => {
                 let frame = frames::write(line.version, 0, packet);
@@ -107,6 +108,8 @@ struct Channel {
     cipher: Cipher,
     ssrc: u32,
     seq: u32,
+    /// A datagram that the next one overtakes.
+    behind: Option<Bytes>,
     _receiving: JoinSet<()>,
 }
 
@@ -145,19 +148,35 @@ impl MqttLine {
         let mut receiving = JoinSet::new();
         receiving.spawn(receive(socket.clone(), Cipher::new(&key), self.sender.clone()));
         let ssrc = u32::from_be_bytes([nonce[4], nonce[5], nonce[6], nonce[7]]);
-        self.channel = Some(Channel { socket, cipher: Cipher::new(&key), ssrc, seq: 0, _receiving: receiving });
+        self.channel =
+            Some(Channel { socket, cipher: Cipher::new(&key), ssrc, seq: 0, behind: None, _receiving: receiving });
         Ok(())
     }
 
-    async fn audio(&mut self, packet: &Bytes, arrives: bool) -> Result<(), BoardError> {
+    async fn audio(&mut self, packet: &Bytes, fate: Fate) -> Result<(), BoardError> {
         let Some(channel) = &mut self.channel else { return Ok(()) };
         channel.seq += 1;
-        if !arrives {
-            return Ok(());
-        }
         let header = Header { ssrc: channel.ssrc, ts_ms: 0, seq: channel.seq };
         let Some(datagram) = channel.cipher.seal(header, packet) else { return Ok(()) };
-        channel.socket.send(&datagram).await.map(drop).map_err(gone)
+        match fate {
+            Fate::Lost => return Ok(()),
+            Fate::Overtaken if channel.behind.is_none() => {
+                channel.behind = Some(datagram);
+                return Ok(());
+            }
+            Fate::Overtaken | Fate::Arrives => channel.send(&datagram).await,
+        }
+        if let Some(behind) = channel.behind.take() {
+            channel.send(&behind).await;
+        }
+        Ok(())
+    }
+}
+
+impl Channel {
+    /// As firmware does: a datagram that cannot be sent is lost, and MQTT tells when the gateway is gone.
+    async fn send(&self, datagram: &[u8]) {
+        let _ = self.socket.send(datagram).await;
     }
 }
 
@@ -165,6 +184,7 @@ impl MqttLine {
 async fn receive(socket: std::sync::Arc<UdpSocket>, cipher: Cipher, sender: mpsc::Sender<Result<Arrived, BoardError>>) {
     let mut buffer = [0; 2048];
     loop {
+        // a port that is closed for the moment is told as an error, once for each datagram that was sent
         let Ok(length) = socket.recv(&mut buffer).await else { continue };
         let at = Instant::now();
         let datagram = &buffer[..length];

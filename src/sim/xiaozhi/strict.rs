@@ -125,9 +125,14 @@ impl Strict {
         self.state = State::Idle;
     }
 
-    /// It wants silence.
+    /// It wants silence: a button was pressed, or somebody speaks into what it plays.
     pub fn aborts(&mut self) {
         self.aborted = self.state == State::Speaking;
+    }
+
+    /// Speech that would still be played, at this moment.
+    pub fn unplayed(&self, at: Instant) -> Duration {
+        self.plays_to.map_or(Duration::ZERO, |end| end.saturating_duration_since(at))
     }
 
     /// It ended the conversation.

@@ -99,7 +99,7 @@ impl Talk {
             })
         };
         let logins = logins.iter().map(login).collect::<anyhow::Result<Vec<_>>>()?;
-        let generator = Generator::new(bench.dir, Some(&gateway.config), &wav, &logins)?;
+        let generator = Generator::new(bench.dir, Some(&gateway.config), &wav, &logins, &[])?;
         Ok(Self { generator, turns: bench.size.turns })
     }
 

@@ -13,8 +13,7 @@ use crate::domain::{DeviceId, ListenMode};
 use crate::provider::http::HttpError;
 use crate::sim::device::Login;
 use crate::sim::talker::Kind;
-use crate::sim::xiaozhi::{Bootstrap, BootstrapError, Path, Told};
-use crate::wire::xiaozhi::frames::Version;
+use crate::sim::xiaozhi::{Bootstrap, BootstrapError, Path, Told, Version};
 
 /// Longest wait for a door that lets in so many a minute.
 const PATIENCE: Duration = Duration::from_mins(5);

@@ -12,3 +12,5 @@ pub use bootstrap::{Bootstrap, BootstrapError, Told};
 pub use strict::{Mode, State, Strict};
 pub use talk::{Exchange, Talk, exchange};
 pub use weather::{Fate, Weather};
+
+pub use crate::wire::xiaozhi::frames::Version;

@@ -19,15 +19,16 @@ use crate::audio::{VadModel, Workers};
 use crate::bridge::Bridges;
 use crate::config::Config;
 use crate::delivery::Delivery;
-use crate::domain::{Arrivals, Datagrams, Ingress};
+use crate::domain::{Arrivals, Datagrams, Ingress, Photos};
 use crate::door::credentials::{self, Credentials};
-use crate::door::http::{conversation, operators as http};
+use crate::door::http::{Routes, conversation, operators as http, vision as photos};
 use crate::door::mqtt::{Bus, BusParts, Door};
 use crate::door::rights::Rights;
 use crate::door::{mqtt, udp};
 use crate::engine::supervisor::View;
 use crate::lifelog::Lifelog;
 use crate::pipeline::images::Images;
+use crate::pipeline::vision::{self, Vision};
 use crate::pipeline::voice::{self, Absent, Phrases, Voice};
 use crate::provider;
 use crate::router::Router;
@@ -119,6 +120,9 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     };
     let channels = udp.as_ref().map(|door| door.channels() as Arc<dyn Datagrams>);
     let delivery = Arc::new(Delivery::new(Arc::clone(&table), channels, metrics.delivery));
+    let counters = (metrics.enrolment, metrics.devices, metrics.photos.clone());
+    let board_random = Arc::clone(&random);
+    let boards = Boards::open(&config, (&shared, &credentials), &clock, bus.clone(), board_random, counters).await?;
     let intake = Images::new(Arc::clone(&lifelog), Arc::clone(&clock));
     let parts = session::Parts {
         settings: config.session.clone(),
@@ -136,6 +140,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         clock: Arc::clone(&clock),
         runner: Arc::new(runner),
         intake: Arc::new(intake),
+        photos: boards.passes().map(|passes| passes as Arc<dyn Photos>),
         random: Arc::clone(&random),
         boot: report.boot,
         limits: Limits {
@@ -165,10 +170,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         },
     )?;
     let (name, running) = (&config.gateway.name, (&bridge_tasks, &stop_bridges));
-    let board_random = Arc::clone(&random);
     let bridges = Bridges::start(&config.bridges, name, &door.control(), &metrics.bridge, random, running).await?;
-    let counters = (metrics.enrolment, metrics.devices);
-    let boards = Boards::open(&config, (&shared, &credentials), &clock, bus.clone(), board_random, counters).await?;
     let health = Arc::new(HealthParts {
         config: Arc::clone(&config),
         store: Arc::clone(&store),
@@ -216,7 +218,31 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         tasks: tasks.clone(),
         stop: stop.clone(),
     };
-    boards.run(&door, conversation::routes(config.websocket.clone(), conversations), (&tasks, &stop));
+    let talk = conversation::routes(config.websocket.clone(), conversations);
+    let photos = match boards.passes() {
+        None => Routes::new(),
+        Some(passes) => {
+            let sight = Vision::new(vision::Parts {
+                model: config.vision.service().vision(&provider::http::Client::new(&config.http_client)?)?,
+                settings: config.vision.clone(),
+                lifelog: Arc::clone(&lifelog),
+                store: Arc::clone(&shared),
+                bulletins: bus.clone(),
+                clock: Arc::clone(&clock),
+                metrics: metrics.vision,
+            });
+            let parts = photos::Parts {
+                passes,
+                sight: Arc::new(sight),
+                clock: Arc::clone(&clock),
+                metrics: metrics.photos,
+                tasks: tasks.clone(),
+                limits: config.devices.limits.clone(),
+            };
+            photos::routes(config.devices.vision.clone(), parts)
+        }
+    };
+    boards.run(&door, (talk, photos), (&tasks, &stop));
     tasks.spawn(log_end("mqtt", door.run(stop.clone())));
     if let Some(udp) = udp {
         tasks.spawn(udp.run(ingress, stop.clone()));

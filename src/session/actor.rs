@@ -22,7 +22,7 @@ use super::settle::Commits;
 use super::tools::{Asking, ToolServer};
 use super::turn::{SharedReport, TurnRunner};
 use super::{Metrics, Settings};
-use crate::domain::{Bulletins, Clock, DeviceId, DownlinkSink, LinkId, Receipt, Stream, TurnId};
+use crate::domain::{Bulletins, Clock, DeviceId, DownlinkSink, LinkId, PhotoPass, Photos, Receipt, Stream, TurnId};
 use crate::lifelog::Lifelog;
 use crate::store::Store;
 use crate::store::records::Numbers;
@@ -49,6 +49,8 @@ pub struct Parts {
     pub runner: Arc<dyn TurnRunner>,
     /// Takes telemetry and images.
     pub intake: Arc<dyn super::Intake>,
+    /// Takes photos that devices send beside their connection; none where nobody does.
+    pub photos: Option<Arc<dyn Photos>>,
     /// Random bits for session ids.
     pub random: Arc<dyn Fn() -> u128 + Send + Sync>,
     /// The gateway's boot epoch.
@@ -133,6 +135,8 @@ pub(super) struct Actor {
     /// The device's tools, and what is asked of them.
     pub(super) tools: ToolServer,
     pub(super) asking: (mpsc::Sender<Asking>, mpsc::Receiver<Asking>),
+    /// The device may send photos.
+    pub(super) photos: Option<PhotoPass>,
     /// What is put off.
     pub(super) due: super::due::Due,
     /// Since when the device has no link.

@@ -9,11 +9,23 @@ use super::tools::{Asking, Tools};
 use crate::domain::Message;
 
 impl Actor {
-    /// Asks for the list, unless that is being done.
+    /// Asks for the list, and tells the device's camera where to send its photos in this session.
     pub(super) fn ask_for_tools(&mut self) {
-        if !self.tools.asking() {
-            let request = self.tools.begin(Instant::now(), None);
-            self.send_to_tools(request);
+        let addresses = self.parts.sink.addresses(&self.device);
+        let session = Some(&self.live.id).filter(|_| self.live.is_open());
+        self.photos = self.parts.photos.as_ref().and_then(|door| door.open(&self.device, session, addresses));
+        if let (Some(pass), Some(running)) = (&self.photos, &self.turn) {
+            pass.in_turn(Some(running.id));
+        }
+        let vision = self.photos.as_ref().map(|pass| (pass.url(), pass.token()));
+        let request = self.tools.begin(Instant::now(), vision);
+        self.send_to_tools(request);
+    }
+
+    /// The camera's token of the session before is void: it is told another, unless that is being done.
+    fn renew_photos(&mut self) {
+        if self.photos.is_none() && self.parts.photos.is_some() && !self.tools.asking() {
+            self.ask_for_tools();
         }
     }
 
@@ -26,11 +38,15 @@ impl Actor {
                     return drop(answer.send(Ok(known.clone())));
                 }
                 self.tools.wait_for_list(answer);
-                self.ask_for_tools();
+                if !self.tools.asking() {
+                    self.ask_for_tools();
+                }
             }
             Asking::Call(call) => {
                 self.parts.metrics.tools("call", 1);
                 tracing::info!(device = %self.device, tool = call.name, "a tool of the device is called");
+                // what is asked of a device is done in order
+                self.renew_photos();
                 if let Some(request) = self.tools.call(call, Instant::now()) {
                     self.send_to_tools(request);
                 }

@@ -124,6 +124,7 @@ impl Actor {
 
     pub(super) fn close_session(&mut self, why: &str) {
         self.live.close();
+        self.photos = None;
         self.tell(EventKind::Session, json!({"event": "closed", "why": why, "turns": self.live.turns}));
         let body = json!({"event": "closed", "why": why, "turns": self.live.turns});
         let mut batch = self.book.entry(Kind::Session, &self.live, body);

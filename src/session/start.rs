@@ -126,6 +126,7 @@ impl Starting {
             stopping: false,
             tools,
             asking: mpsc::channel(ASKING),
+            photos: None,
             due: super::due::Due::default(),
             away_since: None,
             telemetry: TelemetryMemory::default(),

@@ -346,6 +346,10 @@ impl Actor {
                 self.rest_at = Some(Instant::now() + self.parts.settings.rest_after.0);
                 self.away_since = Some(Instant::now());
                 self.tools.gone();
+                if !self.live.greeted {
+                    // it may have started anew when it is back, and have forgotten its token
+                    self.photos = None;
+                }
                 if self.live.manners.ceremonious {
                     if self.live.greeted && !self.live.datagrams {
                         self.over("connection closed");

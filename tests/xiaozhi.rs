@@ -62,12 +62,6 @@ async fn until(board: &mut Board, wanted: impl Fn(&Value) -> bool) -> Value {
     }
 }
 
-/// Waits until a gauge says that nothing is left.
-async fn falls_to_zero(gateway: &Running, name: &str) {
-    let falling = async { while gateway.metric(name, &[]).await > 0 {} };
-    assert!(tokio::time::timeout(PATIENCE, falling).await.is_ok(), "{name} stays");
-}
-
 fn content(board: &Board) {
     assert_eq!(board.strict.complaints, [""; 0], "what would trouble firmware");
 }
@@ -85,7 +79,7 @@ async fn a_board_over_mqtt_and_datagrams_is_heard_and_answered_in_each_mode() {
         content(&board);
     }
     board.goodbye().await.unwrap();
-    falls_to_zero(&gateway, "voxgate_udp_channels").await;
+    gateway.until_zero("voxgate_udp_channels").await;
     gateway.stop().await;
 }
 
@@ -102,7 +96,7 @@ async fn a_board_over_websocket_is_heard_and_answered_with_frames_of_each_versio
         content(&board);
         drop(board);
         // its end is the conversation's
-        falls_to_zero(&gateway, "voxgate_websocket_open").await;
+        gateway.until_zero("voxgate_websocket_open").await;
     }
     let wrong = Login { secret: "guessed".into(), ..login.clone() };
     let refused = Board::connect(&wrong, &Path::WebSocket(url, Version::One), 60, PATIENCE).await.err().unwrap();

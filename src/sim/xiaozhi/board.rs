@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::camera::{self, Camera};
 use super::socket::{Arrived, Line, MqttLine, WebSocketLine};
 use super::strict::{Mode, Strict};
 use crate::sim::device::Login;
@@ -55,6 +56,9 @@ pub struct Board {
     tools: Vec<(String, Value)>,
     /// Calls that it answered: the tool, and its arguments.
     pub called: Vec<(String, Value)>,
+    /// Its camera.
+    pub camera: Option<Camera>,
+    id: String,
 }
 
 impl Board {
@@ -67,7 +71,15 @@ impl Board {
             }
         };
         let strict = Strict::new(matches!(path, Path::Mqtt));
-        Ok(Self { line, strict, frame_ms, tools: Vec::new(), called: Vec::new() })
+        Ok(Self {
+            line,
+            strict,
+            frame_ms,
+            tools: Vec::new(),
+            called: Vec::new(),
+            camera: None,
+            id: login.id.to_string(),
+        })
     }
 
     /// It has these tools: names, and the text that each answers.
@@ -75,6 +87,14 @@ impl Board {
     pub fn with_tools(mut self, tools: &[(&str, &str)]) -> Self {
         let answer = |text: &str| json!({"content": [{"type": "text", "text": text}], "isError": false});
         self.tools = tools.iter().map(|(name, text)| ((*name).to_owned(), answer(text))).collect();
+        self
+    }
+
+    /// It has a camera, which takes this photo.
+    #[must_use]
+    pub fn with_camera(mut self, photo: &[u8]) -> Self {
+        self.tools.push((camera::TOOL.to_owned(), Value::Null));
+        self.camera = Some(Camera::new(photo, &self.id));
         self
     }
 
@@ -168,17 +188,32 @@ impl Board {
     async fn answer(&mut self, request: &Value) -> Result<(), BoardError> {
         let id = request["id"].clone();
         let answer = match request["method"].as_str() {
-            Some("initialize") => json!({"result": {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}},
-                "serverInfo": {"name": "simulated board", "version": "2.4.2"}}}),
+            Some("initialize") => {
+                if let Some(camera) = &mut self.camera {
+                    camera.hear(&request["params"]);
+                }
+                json!({"result": {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}},
+                    "serverInfo": {"name": "simulated board", "version": "2.4.2"}}})
+            }
             Some("tools/list") => self.page(request["params"]["cursor"].as_str().unwrap_or_default()),
             Some("tools/call") => {
                 let name = request["params"]["name"].as_str().unwrap_or_default().to_owned();
+                let arguments = &request["params"]["arguments"];
+                if let Some(camera) = self.camera.as_ref().filter(|_| name == camera::TOOL) {
+                    self.called.push((name, arguments.clone()));
+                    let told = camera.take_photo(arguments["question"].as_str().unwrap_or_default()).await;
+                    return self.reply(&id, told.map_or_else(|error| json!({"error": {"message": error}}), text)).await;
+                }
                 let found = self.tools.iter().find(|(tool, _)| *tool == name).map(|(_, answer)| answer.clone());
-                self.called.push((name, request["params"]["arguments"].clone()));
+                self.called.push((name, arguments.clone()));
                 found.map_or_else(|| json!({"error": {"message": "unknown tool"}}), |result| json!({"result": result}))
             }
             _ => return Ok(()),
         };
+        self.reply(&id, answer).await
+    }
+
+    async fn reply(&mut self, id: &Value, answer: Value) -> Result<(), BoardError> {
         let mut payload = json!({"jsonrpc": "2.0", "id": id});
         if let (Value::Object(payload), Value::Object(answer)) = (&mut payload, answer) {
             payload.extend(answer);
@@ -200,4 +235,9 @@ impl Board {
         }
         json!({ "result": result })
     }
+}
+
+/// A text, as a tool answers it.
+fn text(text: String) -> Value {
+    json!({"result": {"content": [{"type": "text", "text": text}], "isError": false}})
 }

@@ -21,14 +21,13 @@ use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::{Arrivals, Datagrams, Ingress, Photos};
 use crate::door::credentials::{self, Credentials};
-use crate::door::http::{Routes, conversation, operators as http, vision as photos};
+use crate::door::http::{conversation, operators as http};
 use crate::door::mqtt::{Bus, BusParts, Door};
 use crate::door::rights::Rights;
 use crate::door::{mqtt, udp};
 use crate::engine::supervisor::View;
 use crate::lifelog::Lifelog;
 use crate::pipeline::images::Images;
-use crate::pipeline::vision::{self, Vision};
 use crate::pipeline::voice::{self, Absent, Phrases, Voice};
 use crate::provider;
 use crate::router::Router;
@@ -219,29 +218,16 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         stop: stop.clone(),
     };
     let talk = conversation::routes(config.websocket.clone(), conversations);
-    let photos = match boards.passes() {
-        None => Routes::new(),
-        Some(passes) => {
-            let sight = Vision::new(vision::Parts {
-                model: config.vision.service().vision(&provider::http::Client::new(&config.http_client)?)?,
-                settings: config.vision.clone(),
-                lifelog: Arc::clone(&lifelog),
-                store: Arc::clone(&shared),
-                bulletins: bus.clone(),
-                clock: Arc::clone(&clock),
-                metrics: metrics.vision,
-            });
-            let parts = photos::Parts {
-                passes,
-                sight: Arc::new(sight),
-                clock: Arc::clone(&clock),
-                metrics: metrics.photos,
-                tasks: tasks.clone(),
-                limits: config.devices.limits.clone(),
-            };
-            photos::routes(config.devices.vision.clone(), parts)
-        }
+    let looking = super::photos::Parts {
+        passes: boards.passes(),
+        lifelog: &lifelog,
+        store: &shared,
+        bulletins: bus.clone(),
+        clock: &clock,
+        metrics: (metrics.photos, metrics.vision),
+        tasks: &tasks,
     };
+    let photos = super::photos::routes(&config, looking)?;
     boards.run(&door, (talk, photos), (&tasks, &stop));
     tasks.spawn(log_end("mqtt", door.run(stop.clone())));
     if let Some(udp) = udp {

@@ -280,3 +280,88 @@ async fn an_operator_calls_tools_of_a_board_that_is_idle() {
     content(&board);
     gateway.stop().await;
 }
+
+/// Asks a thing for its state in its first answer, sets it in its second, and says in its third what came of it.
+struct OldHand(Mutex<Vec<ChatRequest>>);
+
+impl ChatModel for OldHand {
+    fn chat(&self, request: ChatRequest) -> ChatStream {
+        let told: Vec<String> =
+            request.messages.iter().filter(|m| m.role == Role::Tool).map(|m| m.content.clone()).collect();
+        self.0.lock().unwrap().push(request);
+        let call = |id: &str, name: &str, arguments: &str| {
+            ChatPiece::Call(ToolCall { id: id.into(), name: name.into(), arguments: arguments.into() })
+        };
+        let piece = match told.len() {
+            0 => call("1", "Speaker_get_state", ""),
+            1 => call("2", "Speaker_SetVolume", "{\"volume\": 30}"),
+            2 => call("3", "Speaker_SetVolume", "{\"volume\": \"loud\"}"),
+            _ => ChatPiece::Text(told.join("; ")),
+        };
+        futures::stream::iter([Ok(piece)]).boxed()
+    }
+}
+
+fn speaker() -> Value {
+    json!({
+        "name": "Speaker", "description": "loudspeaker",
+        "properties": {"volume": {"description": "how loud", "type": "number"}},
+        "methods": {"SetVolume": {"description": "sets it", "parameters": {
+            "volume": {"description": "0 to 100", "type": "number"}}}},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_things_of_older_firmware_are_tools_and_their_states_can_be_asked_for() {
+    let model = Arc::new(OldHand(Mutex::default()));
+    let (gateway, login) = start(with_chat(model.clone())).await;
+    let mut board = board(&login, &Path::Mqtt).await.with_things(&[speaker()]);
+    board.hello(PATIENCE).await.unwrap();
+    board
+        .say(json!({"type": "iot", "update": true, "states": [{"name": "Speaker", "state": {"volume": 70}}]}))
+        .await
+        .unwrap();
+    // what makes no sense is counted, and harms nothing
+    for garbage in
+        [json!({"descriptors": [{"name": 7}]}), json!({"states": [{"name": "Lamp", "state": {}}]}), json!({})]
+    {
+        let mut text = garbage;
+        text["type"] = "iot".into();
+        board.say(text).await.unwrap();
+    }
+    let heard = talk(&mut board, Mode::Auto, 0.0).await;
+    let said = heard.sentences.concat();
+    assert!(said.contains("\"volume\":70") && said.contains("the device was told to"), "{said}");
+    assert!(said.contains("volume is no integer"), "{said}");
+    assert_eq!(board.commanded, [json!({"name": "Speaker", "method": "SetVolume", "parameters": {"volume": 30}})]);
+    let offered: Vec<String> = model.0.lock().unwrap()[0].tools.iter().map(|tool| tool.name.clone()).collect();
+    assert_eq!(offered, ["Speaker_SetVolume", "Speaker_get_state"]);
+    for why in ["thing", "state", "no_things"] {
+        assert_eq!(gateway.metric("voxgate_device_tools_total", &[("why", why)]).await, 1, "{why}");
+    }
+    // an operator does the same by hand
+    let operators = gateway.operators();
+    let id = DeviceId::parse(MAC).unwrap();
+    assert_eq!(operators.device_tools(id.clone()).await.unwrap().len(), 2);
+    let tool = "Speaker.SetVolume".to_owned();
+    let call = admin::ToolCall { device: id, tool, arguments: "{\"volume\": 5}".into() };
+    operators.device_call(call).await.unwrap();
+    until(&mut board, |text| text["type"] == "iot").await;
+    assert_eq!(board.commanded.len(), 2);
+    content(&board);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_that_has_tools_keeps_them_whatever_it_tells_of_things() {
+    let (gateway, login) = start(chat(&["Yes."])).await;
+    let tools = [("self.get_device_status", "fine")];
+    let mut board = board(&login, &Path::Mqtt).await.with_tools(&tools).with_things(&[speaker()]);
+    board.hello(PATIENCE).await.unwrap();
+    until(&mut board, |text| text["payload"]["method"] == "tools/list").await;
+    gateway.counted("voxgate_device_tools_total", &[("why", "beside_mcp")], 1).await;
+    gateway.counted("voxgate_device_tools_total", &[("why", "listed")], 1).await;
+    let listed = gateway.operators().device_tools(DeviceId::parse(MAC).unwrap()).await.unwrap();
+    assert_eq!(listed.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(), ["self.get_device_status"]);
+    gateway.stop().await;
+}

@@ -229,6 +229,15 @@ pub enum Message {
     },
     /// A JSON-RPC message to the device's tool server (MCP), for dialects that have one: an object.
     Mcp(Value),
+    /// A command to a thing of older firmware, for dialects that have such.
+    ThingCommand {
+        /// The thing.
+        thing: String,
+        /// Which of its methods.
+        method: String,
+        /// With what: an object.
+        parameters: Value,
+    },
 }
 
 impl Message {
@@ -254,6 +263,7 @@ impl Message {
             Message::Error { .. } => "error",
             Message::Close { .. } => "close",
             Message::Mcp(_) => "mcp",
+            Message::ThingCommand { .. } => "thing_command",
         }
     }
 }

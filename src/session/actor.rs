@@ -135,6 +135,10 @@ pub(super) struct Actor {
     /// The device's tools, and what is asked of them.
     pub(super) tools: ToolServer,
     pub(super) asking: (mpsc::Sender<Asking>, mpsc::Receiver<Asking>),
+    /// The device has said that it has tools.
+    pub(super) has_mcp: bool,
+    /// What older firmware has instead of tools.
+    pub(super) things: super::things::Things,
     /// The device may send photos.
     pub(super) photos: Option<PhotoPass>,
     /// What is put off.

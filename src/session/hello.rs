@@ -51,7 +51,10 @@ impl Actor {
         if resumes && let Some(seq) = hello.last_recv_seq {
             self.forget_acknowledged(seq);
         }
-        if hello.has_tools() {
+        self.has_mcp = hello.has_tools();
+        // what it has instead it tells next
+        self.things = super::things::Things::default();
+        if self.has_mcp {
             self.ask_for_tools();
         }
         self.send_outbox().await;

@@ -126,6 +126,8 @@ impl Starting {
             stopping: false,
             tools,
             asking: mpsc::channel(ASKING),
+            has_mcp: false,
+            things: super::things::Things::default(),
             photos: None,
             due: super::due::Due::default(),
             away_since: None,

@@ -188,6 +188,10 @@ impl Actor {
                 let entry = self.book.entry(Kind::Image, &self.live, body);
                 self.commit(entry, Some(owed));
             }
+            ControlKind::Things(told) => {
+                self.things_told(&told);
+                owed.receipt.settle(Settled::Taken);
+            }
             ControlKind::Mcp(payload) => {
                 self.tool_message(&payload);
                 owed.receipt.settle(Settled::Taken);

@@ -56,6 +56,10 @@ pub struct Board {
     tools: Vec<(String, Value)>,
     /// Calls that it answered: the tool, and its arguments.
     pub called: Vec<(String, Value)>,
+    /// What older firmware has instead of tools, as it tells of it.
+    things: Vec<Value>,
+    /// Commands to its things.
+    pub commanded: Vec<Value>,
     /// Its camera.
     pub camera: Option<Camera>,
     id: String,
@@ -77,6 +81,8 @@ impl Board {
             frame_ms,
             tools: Vec::new(),
             called: Vec::new(),
+            things: Vec::new(),
+            commanded: Vec::new(),
             camera: None,
             id: login.id.to_string(),
         })
@@ -87,6 +93,14 @@ impl Board {
     pub fn with_tools(mut self, tools: &[(&str, &str)]) -> Self {
         let answer = |text: &str| json!({"content": [{"type": "text", "text": text}], "isError": false});
         self.tools = tools.iter().map(|(name, text)| ((*name).to_owned(), answer(text))).collect();
+        self
+    }
+
+    /// It has older firmware: these things (their descriptors) instead of tools.
+    #[must_use]
+    pub fn with_things(mut self, descriptors: &[Value]) -> Self {
+        self.things = descriptors.to_vec();
+        self.strict.has_things();
         self
     }
 
@@ -113,9 +127,18 @@ impl Board {
             let left = deadline.saturating_duration_since(Instant::now());
             let Heard::Text(text) = self.next(left, "hello").await? else { continue };
             if text["type"] == "hello" {
-                return self.line.opened(&text).await;
+                self.line.opened(&text).await?;
+                return self.tell_things().await;
             }
         }
+    }
+
+    /// Older firmware tells of its things when a conversation begins, one by one.
+    async fn tell_things(&mut self) -> Result<(), BoardError> {
+        for thing in self.things.clone() {
+            self.say(json!({"type": "iot", "update": true, "descriptors": [thing]})).await?;
+        }
+        Ok(())
     }
 
     /// Says something, with its session.
@@ -169,6 +192,9 @@ impl Board {
         Ok(match arrived {
             Arrived::Text(at, text) => {
                 let Some(message) = self.strict.text(at, &text) else { return Ok(Heard::Noise) };
+                if message["type"] == "iot" {
+                    self.commanded.extend(message["commands"].as_array().into_iter().flatten().cloned());
+                }
                 if message["type"] == "mcp" {
                     self.answer(&message["payload"]).await?;
                 }

@@ -140,7 +140,7 @@ fn down(message: &Message) -> Option<Value> {
         Message::Alert { level, text } => json!({ "level": level, "text": text }),
         Message::Error { code, message } => json!({ "code": code, "message": message }),
         Message::Close { reason } => json!({ "reason": reason }),
-        Message::Mcp(_) => return None,
+        Message::Mcp(_) | Message::ThingCommand { .. } => return None,
     })
 }
 

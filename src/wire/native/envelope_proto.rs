@@ -181,7 +181,7 @@ fn down(message: &Message) -> Option<Payload> {
         Message::Alert { level, text } => Payload::Alert(pb::Alert { level: level.clone(), text: text.clone() }),
         Message::Error { code, message } => Payload::Error(pb::Error { code: code.clone(), message: message.clone() }),
         Message::Close { reason } => Payload::Close(pb::Close { reason: reason.clone() }),
-        Message::Mcp(_) => return None,
+        Message::Mcp(_) | Message::ThingCommand { .. } => return None,
     })
 }
 

@@ -23,6 +23,9 @@ fn body(message: &Message) -> Option<Value> {
         // firmware shows the face; what is in `text` it does not read
         Message::Emotion { name } => json!({"type": "llm", "emotion": name, "text": ""}),
         Message::Mcp(payload) => json!({"type": "mcp", "payload": payload}),
+        Message::ThingCommand { thing, method, parameters } => {
+            json!({"type": "iot", "commands": [{"name": thing, "method": method, "parameters": parameters}]})
+        }
         Message::Reboot => json!({"type": "system", "command": "reboot"}),
         // all three are required
         Message::Alert { level, text } => {

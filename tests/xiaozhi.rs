@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use voxgate::admin::{self, Admin, NewDevice};
-use voxgate::domain::{DeviceId, ListenMode, Span};
+use voxgate::domain::{DeviceId, Downlink, ListenMode, Message, Span};
 use voxgate::provider::{ChatModel, ChatPiece, ChatRequest, ChatStream, Role, ToolCall};
 use voxgate::sim::device::Login;
 use voxgate::sim::xiaozhi::{Board, Exchange, Heard, Mode, Path, State, Weather, exchange};
@@ -363,5 +363,74 @@ async fn a_board_that_has_tools_keeps_them_whatever_it_tells_of_things() {
     gateway.counted("voxgate_device_tools_total", &[("why", "listed")], 1).await;
     let listed = gateway.operators().device_tools(DeviceId::parse(MAC).unwrap()).await.unwrap();
     assert_eq!(listed.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(), ["self.get_device_status"]);
+    gateway.stop().await;
+}
+
+fn alert(text: &str, status: Option<&str>, emotion: Option<&str>) -> admin::Alert {
+    admin::Alert {
+        device: DeviceId::parse(MAC).unwrap(),
+        text: text.into(),
+        level: admin::Level::Warning,
+        status: status.map(str::to_owned),
+        emotion: emotion.map(str::to_owned),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_reaches_a_board_over_mqtt_idle_or_not_and_one_over_websocket_in_a_conversation_only() {
+    let (gateway, login) = start(chat(&["Yes."])).await;
+    let operators = gateway.operators();
+    let nobody = operators.device_alert(alert("Dinner", None, None)).await.unwrap_err();
+    assert_eq!(nobody.kind, admin::AdminErrorKind::NotFound, "{nobody}");
+    let mut mqtt = board(&login, &Path::Mqtt).await;
+    // which dialect it speaks is known from the first thing that it says
+    mqtt.say(json!({"type": "ping"})).await.unwrap();
+    gateway.counted("voxgate_control_messages_total", &[("kind", "heartbeat")], 1).await;
+    operators.device_alert(alert("Dinner is ready", None, None)).await.unwrap();
+    let told = until(&mut mqtt, |text| text["type"] == "alert").await;
+    assert_eq!(
+        (&told["message"], &told["status"], &told["emotion"]),
+        (&json!("Dinner is ready"), &json!("Warning"), &json!("thinking"))
+    );
+    mqtt.hello(PATIENCE).await.unwrap();
+    operators.device_alert(alert("The door is open", Some("Door"), Some("surprised"))).await.unwrap();
+    let told = until(&mut mqtt, |text| text["type"] == "alert").await;
+    assert_eq!((&told["status"], &told["emotion"]), (&json!("Door"), &json!("surprised")));
+    content(&mqtt);
+    for bad in [
+        alert(" ", None, None),
+        alert("x", Some(""), None),
+        alert("x", None, Some("a\nb")),
+        alert(&"x".repeat(2_000), None, None),
+    ] {
+        assert_eq!(operators.device_alert(bad).await.unwrap_err().kind, admin::AdminErrorKind::Invalid);
+    }
+    drop(mqtt);
+    gateway.until_zero("voxgate_mqtt_connections").await;
+
+    let url = format!("ws://{}/xiaozhi/v1/", gateway.addrs().devices.unwrap());
+    let mut websocket = board(&login, &Path::WebSocket(url, Version::One)).await;
+    websocket.hello(PATIENCE).await.unwrap();
+    operators.device_alert(alert("Hello", None, None)).await.unwrap();
+    until(&mut websocket, |text| text["type"] == "alert").await;
+    drop(websocket);
+    gateway.until_zero("voxgate_websocket_open").await;
+    let gone = operators.device_alert(alert("Hello", None, None)).await.unwrap_err();
+    assert!(gone.to_string().contains("not connected"), "{gone}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_native_device_gets_an_alert_as_its_contract_has_it() {
+    let gateway = Running::start(chat(&["Yes."])).await;
+    let mut device = gateway.device("cane-1").await;
+    let alert = admin::Alert { device: DeviceId::parse("cane-1").unwrap(), ..alert("Low battery", Some("x"), None) };
+    gateway.operators().device_alert(alert).await.unwrap();
+    let told = gateway::until(&mut device, |downlink| {
+        matches!(downlink, Downlink::Control { message: Message::Alert { .. }, .. })
+    })
+    .await;
+    let Downlink::Control { message: Message::Alert { level, text, .. }, .. } = told else { unreachable!("an alert") };
+    assert_eq!((level.as_str(), text.as_str()), ("warning", "Low battery"));
     gateway.stop().await;
 }

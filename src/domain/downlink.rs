@@ -214,6 +214,10 @@ pub enum Message {
         level: String,
         /// What.
         text: String,
+        /// A word over it, where the dialect has such; none: by the level.
+        status: Option<String>,
+        /// The face beside it, likewise.
+        emotion: Option<String>,
     },
     /// Something went wrong that the device should know.
     Error {

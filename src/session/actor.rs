@@ -22,7 +22,9 @@ use super::settle::Commits;
 use super::tools::{Asking, ToolServer};
 use super::turn::{SharedReport, TurnRunner};
 use super::{Metrics, Settings};
-use crate::domain::{Bulletins, Clock, DeviceId, DownlinkSink, LinkId, PhotoPass, Photos, Receipt, Stream, TurnId};
+use crate::domain::{
+    Bulletins, Clock, DeviceId, DownlinkSink, LinkId, Message, PhotoPass, Photos, Receipt, Stream, TurnId,
+};
 use crate::lifelog::Lifelog;
 use crate::store::Store;
 use crate::store::records::Numbers;
@@ -89,6 +91,9 @@ pub enum Notice {
     Reboot,
     /// Somebody asks for the device's tools, or calls one.
     Tools(Asking),
+    /// An operator wants this shown, a [`Message::Alert`], whether there is a conversation or not; and be told whether a
+    /// link took it.
+    Alert(Message, oneshot::Sender<bool>),
     /// The watchdog asks whether a session still takes what comes.
     Canary(oneshot::Sender<()>),
 }

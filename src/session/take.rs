@@ -375,6 +375,8 @@ impl Actor {
             }
             Notice::Say(text) => self.say(text),
             Notice::Tools(asking) => self.asked(asking),
+            // one that no longer waits is not told
+            Notice::Alert(alert, sent) => drop(sent.send(self.out.control(alert, Asked::default()).is_ok())),
             Notice::Hush => self.interrupt(StopReason::Abort),
             Notice::Reboot => self.send_once(Message::Reboot).await,
             // one that no longer waits has given up: the watchdog's time is over
@@ -387,7 +389,8 @@ impl Actor {
         if self.live.manners.ceremonious && !self.live.greeted {
             let level = "info".to_owned();
             // a device without a link cannot be told, as the operator has been
-            let _ = self.out.control(Message::Alert { level, text }, Asked::default());
+            let alert = Message::Alert { level, text, status: None, emotion: None };
+            let _ = self.out.control(alert, Asked::default());
             return;
         }
         self.begin(Input::Say(text), Instant::now());

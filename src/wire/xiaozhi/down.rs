@@ -28,8 +28,9 @@ fn body(message: &Message) -> Option<Value> {
         }
         Message::Reboot => json!({"type": "system", "command": "reboot"}),
         // all three are required
-        Message::Alert { level, text } => {
-            json!({"type": "alert", "status": status(level), "message": text, "emotion": face(level)})
+        Message::Alert { level, text, status: word, emotion } => {
+            let (status, face) = (word.as_deref().unwrap_or(status(level)), emotion.as_deref().unwrap_or(face(level)));
+            json!({"type": "alert", "status": status, "message": text, "emotion": face})
         }
         Message::Close { .. } => json!({"type": "goodbye"}),
         Message::Ack { .. }

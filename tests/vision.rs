@@ -340,6 +340,9 @@ async fn only_the_token_of_a_session_that_lives_lets_a_photo_in_and_only_for_its
     let next = board.camera.as_ref().unwrap().told.clone().unwrap().1;
     assert_eq!(post(&gateway, &token, MAC, &usual()).await.0, 401);
     assert_eq!(post(&gateway, &next, MAC, &usual()).await.0, 200);
+    // a device that was removed sends nothing any more, whatever its session still holds
+    gateway.operators().device_remove(DeviceId::parse(MAC).unwrap()).await.unwrap();
+    assert_eq!(post(&gateway, &next, MAC, &usual()).await.0, 401);
     gateway.stop().await;
 }
 
@@ -360,7 +363,7 @@ async fn what_is_no_photo_too_large_or_broken_off_is_refused_with_its_cause() {
     uploads(&gateway, "too_large").await;
     assert_eq!(post(&gateway, &token, MAC, &form(&[("file", &photo(90_000))])).await.0, 413, "all of it");
     assert_eq!(send(&gateway, &chunked(&large)).await.0, 413, "without a length");
-    assert_eq!(send(&gateway, &chunked(&form(&[("other", &[b'x'; 40_000])]))).await.0, 413, "what nobody wants");
+    assert_eq!(send(&gateway, &chunked(&form(&[("other", &vec![b'x'; 40_000])]))).await.0, 413, "what nobody wants");
 
     for (file, what) in
         [(&b"GIF89a..."[..], "a GIF"), (b"", "nothing"), (b"<html>", "text"), (&photo(20)[..8], "half a head")]

@@ -53,7 +53,7 @@ impl Boards {
         let passes = server
             .as_ref()
             .filter(|_| settings.vision.enabled)
-            .map(|server| vision::Passes::new(server.whereabouts(), random, photos));
+            .map(|server| vision::Passes::new(Arc::clone(&credentials), server.whereabouts(), random, photos));
         Ok(Self { enrolment, firmware, credentials, clock, metrics, server, passes, tls: settings.tls })
     }
 

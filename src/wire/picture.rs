@@ -110,7 +110,7 @@ mod tests {
         file
     }
 
-    fn webp_of(chunk: &[u8; 4], data: [u8; 10]) -> Vec<u8> {
+    fn webp_of(chunk: [u8; 4], data: [u8; 10]) -> Vec<u8> {
         [b"RIFF\x1a\0\0\0WEBP", &chunk[..], &[10, 0, 0, 0], &data].concat()
     }
 
@@ -120,13 +120,13 @@ mod tests {
         assert_eq!(size(&camera(640, 480)), Some(("image/jpeg", 640, 480)));
         let png = [b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", &[0, 0, 2, 128, 0, 0, 1, 224, 8, 2, 0, 0, 0][..]].concat();
         assert_eq!(size(&png), Some(("image/png", 640, 480)));
-        let lossy = webp_of(b"VP8 ", [0, 0, 0, 0x9D, 0x01, 0x2A, 0x80, 0x02, 0xE0, 0x01]);
+        let lossy = webp_of(*b"VP8 ", [0, 0, 0, 0x9D, 0x01, 0x2A, 0x80, 0x02, 0xE0, 0x01]);
         assert_eq!(size(&lossy), Some(("image/webp", 640, 480)));
         // 639 and 479 in 14 bits each
-        let bits = (639_u32 | 479 << 14).to_le_bytes();
-        let lossless = webp_of(b"VP8L", [0x2F, bits[0], bits[1], bits[2], bits[3], 0, 0, 0, 0, 0]);
+        let bits = (0x27F_u32 | 0x1DF << 14).to_le_bytes();
+        let lossless = webp_of(*b"VP8L", [0x2F, bits[0], bits[1], bits[2], bits[3], 0, 0, 0, 0, 0]);
         assert_eq!(size(&lossless), Some(("image/webp", 640, 480)));
-        let extended = webp_of(b"VP8X", [0, 0, 0, 0, 0x7F, 0x02, 0, 0xDF, 0x01, 0]);
+        let extended = webp_of(*b"VP8X", [0, 0, 0, 0, 0x7F, 0x02, 0, 0xDF, 0x01, 0]);
         assert_eq!(size(&extended), Some(("image/webp", 640, 480)));
     }
 
@@ -149,9 +149,9 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_a_picture_or_none(mut bytes: Vec<u8>, form in 0..4) {
+        fn any_bytes_are_a_picture_or_none(mut bytes: Vec<u8>, form in 0..4_usize) {
             let heads: [&[u8]; 4] = [&[], &[0xFF, 0xD8, 0xFF], b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBPVP8 "];
-            bytes.splice(0..0, heads[form as usize].iter().copied());
+            bytes.splice(0..0, heads[form].iter().copied());
             let _ = read(&bytes);
         }
     }

@@ -228,7 +228,12 @@ impl Board {
                 if let Some(camera) = self.camera.as_ref().filter(|_| name == camera::TOOL) {
                     self.called.push((name, arguments.clone()));
                     let told = camera.take_photo(arguments["question"].as_str().unwrap_or_default()).await;
-                    return self.reply(&id, told.map_or_else(|error| json!({"error": {"message": error}}), text)).await;
+                    return self
+                        .reply(
+                            &id,
+                            told.map_or_else(|error| json!({"error": {"message": error}}), |text| answered(&text)),
+                        )
+                        .await;
                 }
                 let found = self.tools.iter().find(|(tool, _)| *tool == name).map(|(_, answer)| answer.clone());
                 self.called.push((name, arguments.clone()));
@@ -264,6 +269,6 @@ impl Board {
 }
 
 /// A text, as a tool answers it.
-fn text(text: String) -> Value {
+fn answered(text: &str) -> Value {
     json!({"result": {"content": [{"type": "text", "text": text}], "isError": false}})
 }

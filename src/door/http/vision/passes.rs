@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::super::devices::Whereabouts;
 use super::{Metrics, PATH};
 use crate::domain::{DeviceId, PhotoPass, Photos, SessionId, TurnId};
+use crate::door::credentials::Credentials;
 use crate::door::quiet::Quiet;
+use crate::topics::Who;
 
 /// Most passes at once.
 const MOST: usize = 16_384;
@@ -27,6 +29,8 @@ pub(super) struct Grant {
     pub(super) device: DeviceId,
     pub(super) session: Option<SessionId>,
     turn: Arc<AtomicU32>,
+    /// The device had a record: without one it is somebody who was removed since.
+    known: bool,
     digest: [u8; 32],
     /// Photos of this session: one at a time.
     pub(super) place: Arc<Semaphore>,
@@ -44,6 +48,7 @@ impl Grant {
 /// The passes that are held.
 pub struct Passes {
     own: Weak<Self>,
+    credentials: Arc<Credentials>,
     whereabouts: Arc<Whereabouts>,
     random: Arc<dyn Fn() -> u128 + Send + Sync>,
     metrics: Metrics,
@@ -60,12 +65,14 @@ impl fmt::Debug for Passes {
 impl Passes {
     /// None is held. `random` gives bits that nobody can guess.
     pub fn new(
+        credentials: Arc<Credentials>,
         whereabouts: Arc<Whereabouts>,
         random: Arc<dyn Fn() -> u128 + Send + Sync>,
         metrics: Metrics,
     ) -> Arc<Self> {
         Arc::new_cyclic(|own| Self {
             own: Weak::clone(own),
+            credentials,
             whereabouts,
             random,
             metrics,
@@ -79,7 +86,12 @@ impl Passes {
         let (name, secret) = token.split_once('.')?;
         let name = u64::from_str_radix(name, 16).ok()?;
         let grant = self.held.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned()?;
-        bool::from(digest(secret).ct_eq(&grant.digest)).then_some(grant)
+        let fits = bool::from(digest(secret).ct_eq(&grant.digest));
+        (fits && (!grant.known || self.knows(&grant.device))).then_some(grant)
+    }
+
+    fn knows(&self, device: &DeviceId) -> bool {
+        self.credentials.who(device.as_str()) == Some(Who::Device(device.clone()))
     }
 
     fn grant(&self, device: &DeviceId, session: Option<&SessionId>) -> Option<(String, Arc<AtomicU32>, Held)> {
@@ -89,6 +101,7 @@ impl Passes {
             device: device.clone(),
             session: session.cloned(),
             turn: Arc::clone(&turn),
+            known: self.knows(device),
             digest: digest(&secret),
             place: Arc::new(Semaphore::new(1)),
             over: CancellationToken::new(),

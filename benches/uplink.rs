@@ -160,6 +160,7 @@ impl Rig {
             clock: Arc::clone(&shared_clock),
             runner: Arc::new(Nobody),
             intake: Arc::new(Images::new(lifelog, shared_clock)),
+            photos: None,
             random: Arc::new(rand::random::<u128>),
             boot: report.boot,
             limits: Limits { packet: 262_144, image: 4 << 20, in_flight: 32 },

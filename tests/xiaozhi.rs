@@ -9,13 +9,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use voxgate::admin::{self, Admin, NewDevice};
-use voxgate::domain::{DeviceId, ListenMode, Span};
+use voxgate::domain::{DeviceId, Downlink, ListenMode, Message, Span};
 use voxgate::provider::{ChatModel, ChatPiece, ChatRequest, ChatStream, Role, ToolCall};
 use voxgate::sim::device::Login;
-use voxgate::sim::interrupt::How;
-use voxgate::sim::load::{self, Load, Until};
-use voxgate::sim::report::Report;
-use voxgate::sim::talker::{Kind, Manner};
 use voxgate::sim::xiaozhi::{Board, Exchange, Heard, Mode, Path, State, Talk, Weather, exchange};
 use voxgate::wire::xiaozhi::frames::Version;
 
@@ -67,12 +63,6 @@ async fn until(board: &mut Board, wanted: impl Fn(&Value) -> bool) -> Value {
     }
 }
 
-/// Waits until a gauge says that nothing is left.
-async fn falls_to_zero(gateway: &Running, name: &str) {
-    let falling = async { while gateway.metric(name, &[]).await > 0 {} };
-    assert!(tokio::time::timeout(PATIENCE, falling).await.is_ok(), "{name} stays");
-}
-
 fn content(board: &Board) {
     assert_eq!(board.strict.complaints, [""; 0], "what would trouble firmware");
 }
@@ -90,7 +80,7 @@ async fn a_board_over_mqtt_and_datagrams_is_heard_and_answered_in_each_mode() {
         content(&board);
     }
     board.goodbye().await.unwrap();
-    falls_to_zero(&gateway, "voxgate_udp_channels").await;
+    gateway.until_zero("voxgate_udp_channels").await;
     gateway.stop().await;
 }
 
@@ -107,7 +97,7 @@ async fn a_board_over_websocket_is_heard_and_answered_with_frames_of_each_versio
         content(&board);
         drop(board);
         // its end is the conversation's
-        falls_to_zero(&gateway, "voxgate_websocket_open").await;
+        gateway.until_zero("voxgate_websocket_open").await;
     }
     let wrong = Login { secret: "guessed".into(), ..login.clone() };
     let refused = Board::connect(&wrong, &Path::WebSocket(url, Version::One), 60, PATIENCE).await.err().unwrap();
@@ -321,84 +311,156 @@ async fn an_operator_calls_tools_of_a_board_that_is_idle() {
     gateway.stop().await;
 }
 
-/// A crowd of boards, each with a path of its own, as `voxgate sim` makes them.
-async fn crowd(gateway: &Running, devices: u32) -> Vec<(Login, Kind)> {
-    let mut crowd = Vec::new();
-    let url = format!("ws://{}/xiaozhi/v1/", gateway.addrs().devices.unwrap());
-    for n in 0..devices {
-        let id = DeviceId::parse(&format!("3c:84:27:aa:cc:{n:02x}")).unwrap();
-        let new = NewDevice::anew(id.clone(), ListenMode::Auto);
-        let secret = gateway.operators().device_add(new).await.unwrap().secret.unwrap().0;
-        let addr = gateway.addrs().mqtt;
-        let login = Login { host: addr.ip().to_string(), port: addr.port(), id, secret };
-        let path = if n % 2 == 0 { Path::Mqtt } else { Path::WebSocket(url.clone(), Version::One) };
-        crowd.push((login, Kind::Xiaozhi(path)));
+/// Asks a thing for its state in its first answer, sets it in its second, and says in its third what came of it.
+struct OldHand(Mutex<Vec<ChatRequest>>);
+
+impl ChatModel for OldHand {
+    fn chat(&self, request: ChatRequest) -> ChatStream {
+        let told: Vec<String> =
+            request.messages.iter().filter(|m| m.role == Role::Tool).map(|m| m.content.clone()).collect();
+        self.0.lock().unwrap().push(request);
+        let call = |id: &str, name: &str, arguments: &str| {
+            ChatPiece::Call(ToolCall { id: id.into(), name: name.into(), arguments: arguments.into() })
+        };
+        let piece = match told.len() {
+            0 => call("1", "Speaker_get_state", ""),
+            1 => call("2", "Speaker_SetVolume", "{\"volume\": 30}"),
+            2 => call("3", "Speaker_SetVolume", "{\"volume\": \"loud\"}"),
+            _ => ChatPiece::Text(told.join("; ")),
+        };
+        futures::stream::iter([Ok(piece)]).boxed()
     }
-    crowd
 }
 
-fn manner() -> Manner {
-    Manner { mode: ListenMode::Auto, interrupt: None, ahead: 5, loss: 0.0, reorder: 0.0, leave: 0.0 }
-}
-
-async fn run(gateway: &Running, devices: u32, turns: usize, manner: Manner) -> Report {
-    let load = Load {
-        devices: crowd(gateway, devices).await,
-        manner,
-        until: Until::Turns(turns),
-        ramp: Duration::from_millis(100),
-        hold: Duration::ZERO,
-    };
-    load::run(&load, Arc::new(speech()), |_, _| {}).await.0
+fn speaker() -> Value {
+    json!({
+        "name": "Speaker", "description": "loudspeaker",
+        "properties": {"volume": {"description": "how loud", "type": "number"}},
+        "methods": {"SetVolume": {"description": "sets it", "parameters": {
+            "volume": {"description": "0 to 100", "type": "number"}}}},
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn boards_that_leave_and_come_back_over_both_transports_get_every_answer() {
-    let (gateway, _) = start(chat(&["Because of the air."])).await;
-    let report = run(&gateway, 4, 3, Manner { leave: 1.0, ..manner() }).await;
-    assert!(report.clean(), "{report}");
-    assert_eq!((report.answered, report.lost), (12, 0), "{report}");
+async fn the_things_of_older_firmware_are_tools_and_their_states_can_be_asked_for() {
+    let model = Arc::new(OldHand(Mutex::default()));
+    let (gateway, login) = start(with_chat(model.clone())).await;
+    let mut board = board(&login, &Path::Mqtt).await.with_things(&[speaker()]);
+    board.hello(PATIENCE).await.unwrap();
+    board
+        .say(json!({"type": "iot", "update": true, "states": [{"name": "Speaker", "state": {"volume": 70}}]}))
+        .await
+        .unwrap();
+    // what makes no sense is counted, and harms nothing
+    for garbage in
+        [json!({"descriptors": [{"name": 7}]}), json!({"states": [{"name": "Lamp", "state": {}}]}), json!({})]
+    {
+        let mut text = garbage;
+        text["type"] = "iot".into();
+        board.say(text).await.unwrap();
+    }
+    let heard = talk(&mut board, Mode::Auto, 0.0).await;
+    let said = heard.sentences.concat();
+    assert!(said.contains("\"volume\":70") && said.contains("the device was told to"), "{said}");
+    assert!(said.contains("volume is no integer"), "{said}");
+    assert_eq!(board.commanded, [json!({"name": "Speaker", "method": "SetVolume", "parameters": {"volume": 30}})]);
+    let offered: Vec<String> = model.0.lock().unwrap()[0].tools.iter().map(|tool| tool.name.clone()).collect();
+    assert_eq!(offered, ["Speaker_SetVolume", "Speaker_get_state"]);
+    for why in ["thing", "state", "no_things"] {
+        assert_eq!(gateway.metric("voxgate_device_tools_total", &[("why", why)]).await, 1, "{why}");
+    }
+    // an operator does the same by hand
+    let operators = gateway.operators();
+    let id = DeviceId::parse(MAC).unwrap();
+    assert_eq!(operators.device_tools(id.clone()).await.unwrap().len(), 2);
+    let tool = "Speaker.SetVolume".to_owned();
+    let call = admin::ToolCall { device: id, tool, arguments: "{\"volume\": 5}".into() };
+    operators.device_call(call).await.unwrap();
+    until(&mut board, |text| text["type"] == "iot").await;
+    assert_eq!(board.commanded.len(), 2);
+    content(&board);
     gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_stop_when_a_button_is_pressed_and_nothing_of_them_follows() {
-    let (gateway, _) =
-        start(chat(&["Because of the air, which scatters blue light the most of all, as you can see."])).await;
-    let report = run(&gateway, 4, 2, Manner { interrupt: Some(How::Abort), ..manner() }).await;
-    let interrupted = report.interrupted.unwrap();
-    assert_eq!((interrupted.count + interrupted.missed, interrupted.after_stop), (8, 0), "{report}");
-    assert!(interrupted.count > 0 && report.complaints.is_empty(), "{report}");
+async fn a_board_that_has_tools_keeps_them_whatever_it_tells_of_things() {
+    let (gateway, login) = start(chat(&["Yes."])).await;
+    let tools = [("self.get_device_status", "fine")];
+    let mut board = board(&login, &Path::Mqtt).await.with_tools(&tools).with_things(&[speaker()]);
+    board.hello(PATIENCE).await.unwrap();
+    until(&mut board, |text| text["payload"]["method"] == "tools/list").await;
+    gateway.counted("voxgate_device_tools_total", &[("why", "beside_mcp")], 1).await;
+    gateway.counted("voxgate_device_tools_total", &[("why", "listed")], 1).await;
+    let listed = gateway.operators().device_tools(DeviceId::parse(MAC).unwrap()).await.unwrap();
+    assert_eq!(listed.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(), ["self.get_device_status"]);
+    gateway.stop().await;
+}
+
+fn alert(text: &str, status: Option<&str>, emotion: Option<&str>) -> admin::Alert {
+    admin::Alert {
+        device: DeviceId::parse(MAC).unwrap(),
+        text: text.into(),
+        level: admin::Level::Warning,
+        status: status.map(str::to_owned),
+        emotion: emotion.map(str::to_owned),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_reaches_a_board_over_mqtt_idle_or_not_and_one_over_websocket_in_a_conversation_only() {
+    let (gateway, login) = start(chat(&["Yes."])).await;
+    let operators = gateway.operators();
+    let nobody = operators.device_alert(alert("Dinner", None, None)).await.unwrap_err();
+    assert_eq!(nobody.kind, admin::AdminErrorKind::NotFound, "{nobody}");
+    let mut mqtt = board(&login, &Path::Mqtt).await;
+    // which dialect it speaks is known from the first thing that it says
+    mqtt.say(json!({"type": "ping"})).await.unwrap();
+    gateway.counted("voxgate_control_messages_total", &[("kind", "heartbeat")], 1).await;
+    operators.device_alert(alert("Dinner is ready", None, None)).await.unwrap();
+    let told = until(&mut mqtt, |text| text["type"] == "alert").await;
+    assert_eq!(
+        (&told["message"], &told["status"], &told["emotion"]),
+        (&json!("Dinner is ready"), &json!("Warning"), &json!("thinking"))
+    );
+    mqtt.hello(PATIENCE).await.unwrap();
+    operators.device_alert(alert("The door is open", Some("Door"), Some("surprised"))).await.unwrap();
+    let told = until(&mut mqtt, |text| text["type"] == "alert").await;
+    assert_eq!((&told["status"], &told["emotion"]), (&json!("Door"), &json!("surprised")));
+    content(&mqtt);
+    for bad in [
+        alert(" ", None, None),
+        alert("x", Some(""), None),
+        alert("x", None, Some("a\nb")),
+        alert(&"x".repeat(2_000), None, None),
+    ] {
+        assert_eq!(operators.device_alert(bad).await.unwrap_err().kind, admin::AdminErrorKind::Invalid);
+    }
+    drop(mqtt);
+    gateway.until_zero("voxgate_mqtt_connections").await;
+
+    let url = format!("ws://{}/xiaozhi/v1/", gateway.addrs().devices.unwrap());
+    let mut websocket = board(&login, &Path::WebSocket(url, Version::One)).await;
+    websocket.hello(PATIENCE).await.unwrap();
+    operators.device_alert(alert("Hello", None, None)).await.unwrap();
+    until(&mut websocket, |text| text["type"] == "alert").await;
+    drop(websocket);
+    gateway.until_zero("voxgate_websocket_open").await;
+    let gone = operators.device_alert(alert("Hello", None, None)).await.unwrap_err();
+    assert!(gone.to_string().contains("not connected"), "{gone}");
     gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_network_costs_sound_and_no_answer() {
-    let (gateway, _) = start(chat(&["Because of the air."])).await;
-    let report = run(&gateway, 2, 2, Manner { loss: 0.1, reorder: 0.1, ..manner() }).await;
-    assert_eq!((report.answered, report.complaints.len()), (4, 0), "{report}");
+async fn a_native_device_gets_an_alert_as_its_contract_has_it() {
+    let gateway = Running::start(chat(&["Yes."])).await;
+    let mut device = gateway.device("cane-1").await;
+    let alert = admin::Alert { device: DeviceId::parse("cane-1").unwrap(), ..alert("Low battery", Some("x"), None) };
+    gateway.operators().device_alert(alert).await.unwrap();
+    let told = gateway::until(&mut device, |downlink| {
+        matches!(downlink, Downlink::Control { message: Message::Alert { .. }, .. })
+    })
+    .await;
+    let Downlink::Control { message: Message::Alert { level, text, .. }, .. } = told else { unreachable!("an alert") };
+    assert_eq!((level.as_str(), text.as_str()), ("warning", "Low battery"));
     gateway.stop().await;
-}
-
-#[test]
-fn the_bench_answers_its_boards() {
-    let mut bench = std::process::Command::new(env!("CARGO_BIN_EXE_voxgate"));
-    bench.args([
-        "bench",
-        "--dialect",
-        "xiaozhi",
-        "--transport",
-        "both",
-        "--devices",
-        "2",
-        "--turns",
-        "1",
-        "--frame",
-        "20",
-        "--json",
-    ]);
-    let output = bench.env_remove("VOXGATE_CONFIG").output().unwrap();
-    let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
-    assert_eq!(found["report"]["answered"], 2, "{found}");
-    assert!(found["report"]["complaints"].is_null(), "{found}");
 }

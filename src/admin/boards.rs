@@ -119,6 +119,47 @@ pub struct ToolRow {
     pub user_only: bool,
 }
 
+/// Something to show on a device at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    /// On which.
+    pub device: DeviceId,
+    /// What.
+    pub text: String,
+    /// How much it matters.
+    pub level: Level,
+    /// A word over it, for boards with stock firmware; none: by the level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The face beside it, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emotion: Option<String>,
+}
+
+/// How much an alert matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// News.
+    #[default]
+    Info,
+    /// Somebody should look.
+    Warning,
+    /// Somebody must look.
+    Critical,
+}
+
+impl Level {
+    /// The word that devices are told.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Info => "info",
+            Level::Warning => "warning",
+            Level::Critical => "critical",
+        }
+    }
+}
+
 /// A call of a device's tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCall {

@@ -22,7 +22,7 @@ use super::{
     LifelogTail, MAX_ANSWER, ModelRow, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, Request, RuleRow,
     Said, SessionRow, Status,
 };
-use super::{Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow};
+use super::{Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow};
 
 /// Speaks to the gateway behind a control socket.
 #[derive(Debug, Clone)]
@@ -150,6 +150,10 @@ impl Admin for Client {
 
     async fn device_call(&self, call: ToolCall) -> Result<String, AdminError> {
         self.one(Request::DeviceCall { call }).await
+    }
+
+    async fn device_alert(&self, alert: Alert) -> Result<(), AdminError> {
+        self.one(Request::DeviceAlert { alert }).await
     }
 
     async fn firmware_upload(&self, part: FirmwarePart) -> Result<(), AdminError> {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::DeviceId;
 
 pub use boards::{
-    Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow, Transport,
+    Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, Level, NewFirmware, PendingRow, ToolCall, ToolRow, Transport,
 };
 pub use client::Client;
 pub use protocol::{MAX_ANSWER, MAX_REQUEST, Request};
@@ -92,6 +92,9 @@ pub trait Admin: Send + Sync {
 
     /// Calls a tool of a device that is connected; its answer as text.
     async fn device_call(&self, call: ToolCall) -> Result<String, AdminError>;
+
+    /// Shows something on a device that is connected, in a conversation or not.
+    async fn device_alert(&self, alert: Alert) -> Result<(), AdminError>;
 
     /// Takes a part of a firmware file.
     async fn firmware_upload(&self, part: FirmwarePart) -> Result<(), AdminError>;

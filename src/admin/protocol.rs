@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWr
 use crate::domain::DeviceId;
 
 use super::{AdminError, ImportUser, LifelogQuery, NewDevice, NewOperator, NewPassword, NewRule};
-use super::{Claim, FirmwareName, FirmwarePart, NewFirmware, ToolCall};
+use super::{Alert, Claim, FirmwareName, FirmwarePart, NewFirmware, ToolCall};
 
 /// Longest request in bytes, its newline included.
 pub const MAX_REQUEST: usize = 64 << 10;
@@ -60,6 +60,11 @@ pub enum Request {
     FirmwareAdd {
         /// Which.
         new: NewFirmware,
+    },
+    /// Answered by nothing.
+    DeviceAlert {
+        /// What, and where.
+        alert: Alert,
     },
     /// Answered by firmware.
     FirmwareList {},
@@ -164,6 +169,7 @@ impl Request {
             Request::DeviceClaim { .. } => "device_claim",
             Request::DeviceTools { .. } => "device_tools",
             Request::DeviceCall { .. } => "device_call",
+            Request::DeviceAlert { .. } => "device_alert",
             Request::FirmwareUpload { .. } => "firmware_upload",
             Request::FirmwareAdd { .. } => "firmware_add",
             Request::FirmwareList {} => "firmware_list",
@@ -208,6 +214,7 @@ impl Request {
             | Request::Say { device, .. }
             | Request::Abort { device } => device.as_str(),
             Request::DeviceCall { call } => call.device.as_str(),
+            Request::DeviceAlert { alert } => alert.device.as_str(),
             Request::LifelogList { query } | Request::LifelogTail { query } => {
                 query.device.as_ref().map_or("*", DeviceId::as_str)
             }

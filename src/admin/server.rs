@@ -213,6 +213,7 @@ async fn dispatch(admin: &dyn Admin, request: Request) -> Result<Done, AdminErro
         Request::DeviceClaim { claim } => one(admin.device_claim(claim).await?),
         Request::DeviceTools { device } => many(admin.device_tools(device).await?),
         Request::DeviceCall { call } => one(admin.device_call(call).await?),
+        Request::DeviceAlert { alert } => one(admin.device_alert(alert).await?),
         Request::FirmwareUpload { part } => one(admin.firmware_upload(part).await?),
         Request::FirmwareAdd { new } => one(admin.firmware_add(new).await?),
         Request::FirmwareList {} => many(admin.firmware_list().await?),

@@ -17,7 +17,7 @@ use super::{
     LifelogTail, ModelRow, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, RuleRow, Said, Secret,
     SessionRow, Status,
 };
-use super::{Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow};
+use super::{Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow};
 
 /// Keeps devices in memory; tails what the test sends.
 #[derive(Default)]
@@ -99,6 +99,11 @@ impl Admin for InMemory {
 
     async fn device_call(&self, call: ToolCall) -> Result<String, AdminError> {
         Ok(format!("{} {}", call.tool, call.arguments))
+    }
+
+    async fn device_alert(&self, alert: Alert) -> Result<(), AdminError> {
+        let there = alert.device.as_str() == "cane-1";
+        there.then_some(()).ok_or_else(|| AdminError::new(AdminErrorKind::NotFound, "it is not connected"))
     }
 
     async fn firmware_upload(&self, part: FirmwarePart) -> Result<(), AdminError> {

@@ -12,7 +12,7 @@ use crate::domain::{Bulletins, Clock};
 use crate::door::credentials::Credentials;
 use crate::door::enrolment::{self, Enrolment};
 use crate::door::firmware::Catalogue;
-use crate::door::http::{Routes, devices};
+use crate::door::http::{Routes, devices, vision};
 use crate::door::mqtt::{Door, Listener};
 use crate::store::Store;
 
@@ -24,6 +24,7 @@ pub(super) struct Boards {
     clock: Arc<dyn Clock>,
     metrics: devices::Metrics,
     server: Option<devices::Server>,
+    passes: Option<Arc<vision::Passes>>,
     tls: bool,
 }
 
@@ -35,7 +36,7 @@ impl Boards {
         clock: &Arc<dyn Clock>,
         bulletins: Arc<dyn Bulletins>,
         random: Arc<dyn Fn() -> u128 + Send + Sync>,
-        (enrolled, metrics): (enrolment::Metrics, devices::Metrics),
+        (enrolled, metrics, photos): (enrolment::Metrics, devices::Metrics, vision::Metrics),
     ) -> Result<Self, StartError> {
         let (settings, data) = (&config.devices, &config.gateway.data_dir);
         let firmware = Catalogue::open(Arc::clone(store), data, Arc::clone(clock), &settings.firmware).await?;
@@ -44,12 +45,21 @@ impl Boards {
             credentials: Arc::clone(&credentials),
             bulletins,
             clock: Arc::clone(&clock),
-            random,
+            random: Arc::clone(&random),
             metrics: enrolled,
         };
         let enrolment = Arc::new(Enrolment::new(settings.activation.clone(), settings.welcome(), parts));
         let server = if settings.enabled { Some(devices::Server::bind(settings).await?) } else { None };
-        Ok(Self { enrolment, firmware, credentials, clock, metrics, server, tls: settings.tls })
+        let passes = server
+            .as_ref()
+            .filter(|_| settings.vision.enabled)
+            .map(|server| vision::Passes::new(Arc::clone(&credentials), server.whereabouts(), random, photos));
+        Ok(Self { enrolment, firmware, credentials, clock, metrics, server, passes, tls: settings.tls })
+    }
+
+    /// Who may send photos, where they are taken.
+    pub fn passes(&self) -> Option<Arc<vision::Passes>> {
+        self.passes.clone()
     }
 
     /// Where the door listens, when it does.
@@ -72,12 +82,13 @@ impl Boards {
         Arc::clone(&self.firmware)
     }
 
-    /// Opens the door, beside the MQTT door that it sends boards to; `more` are the routes of their conversations.
-    pub fn run(self, mqtt: &Door, more: Routes, (tasks, stop): (&TaskTracker, &CancellationToken)) {
+    /// Opens the door, beside the MQTT door that it sends boards to; `talk` are the routes of their conversations,
+    /// `more` those of other things.
+    pub fn run(self, mqtt: &Door, (talk, more): (Routes, Routes), (tasks, stop): (&TaskTracker, &CancellationToken)) {
         let Some(server) = self.server else { return };
         let port = |listener| mqtt.addr_of(listener).map(|addr| addr.port());
         let doors =
-            devices::Doors { mqtt: port(Listener::Tcp), mqtts: port(Listener::Tls), websocket: more.has_routes() };
+            devices::Doors { mqtt: port(Listener::Tcp), mqtts: port(Listener::Tls), websocket: talk.has_routes() };
         let parts = devices::Parts {
             enrolment: self.enrolment,
             credentials: self.credentials,
@@ -87,6 +98,6 @@ impl Boards {
             doors,
             certificate: mqtt.control().certificate().filter(|_| self.tls),
         };
-        tasks.spawn(server.run(parts, more, stop.clone()));
+        tasks.spawn(server.run(parts, talk.merge(more), stop.clone()));
     }
 }

@@ -4,10 +4,10 @@ use std::fmt;
 
 use prometheus_client::registry::Registry;
 
-use crate::door::http::{conversation, devices};
+use crate::door::http::{conversation, devices, vision as photos};
 use crate::door::{credentials, enrolment, mqtt, udp};
 use crate::engine::supervisor;
-use crate::pipeline::voice;
+use crate::pipeline::{vision, voice};
 use crate::{audio, bridge, delivery, lifelog, observe, session, store};
 
 /// Each room's metrics, registered. The engine supervisor's are apart: it runs only where local engines are wanted.
@@ -19,11 +19,13 @@ pub(super) struct Metrics {
     pub enrolment: enrolment::Metrics,
     pub devices: devices::Metrics,
     pub websocket: conversation::Metrics,
+    pub photos: photos::Metrics,
     pub udp: udp::Metrics,
     pub bridge: bridge::Metrics,
     pub workers: audio::workers::Metrics,
     pub audio: audio::Metrics,
     pub voice: voice::Metrics,
+    pub vision: vision::Metrics,
     pub delivery: delivery::Metrics,
     pub session: session::Metrics,
 }
@@ -39,11 +41,13 @@ impl Metrics {
             enrolment: enrolment::Metrics::register(registry),
             devices: devices::Metrics::register(registry),
             websocket: conversation::Metrics::register(registry),
+            photos: photos::Metrics::register(registry),
             udp: udp::Metrics::register(registry),
             bridge: bridge::Metrics::register(registry),
             workers: audio::workers::Metrics::register(registry),
             audio: audio::Metrics::register(registry),
             voice: voice::Metrics::register(registry),
+            vision: vision::Metrics::register(registry),
             delivery: delivery::Metrics::register(registry),
             session: session::Metrics::register(registry),
         }
@@ -61,9 +65,11 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.enrolment.show_labels();
     metrics.devices.show_labels();
     metrics.websocket.show_labels();
+    metrics.photos.show_labels();
     metrics.udp.show_labels();
     metrics.bridge.show_labels();
     metrics.voice.show_labels();
+    metrics.vision.show_labels();
     metrics.delivery.show_labels();
     metrics.session.show_labels();
     engine.show_labels();

@@ -6,6 +6,7 @@ mod health;
 mod housekeeping;
 mod metrics;
 mod operators;
+mod photos;
 mod start;
 mod watchdog;
 

@@ -11,7 +11,7 @@ use crate::admin::{
     LifelogTail, ModelRow, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, RuleRow, Said, Secret,
     SessionRow, Status,
 };
-use crate::admin::{Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow};
+use crate::admin::{Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::{Clock, DeviceId};
@@ -136,6 +136,12 @@ impl Admin for Operators {
         tracing::info!(device = %call.device, tool = call.tool, "an operator calls a tool of a device");
         let answer = self.router.call_tool(&call.device, call.tool, arguments).await;
         answer.map_err(|error| boards::tool_error(&error))
+    }
+
+    async fn device_alert(&self, alert: Alert) -> Result<(), AdminError> {
+        let device = alert.device.clone();
+        let message = boards::alert(alert)?;
+        self.router.alert(&device, message).await.map_err(|error| command(&error))
     }
 
     async fn firmware_upload(&self, part: FirmwarePart) -> Result<(), AdminError> {

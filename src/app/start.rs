@@ -19,7 +19,7 @@ use crate::audio::{VadModel, Workers};
 use crate::bridge::Bridges;
 use crate::config::Config;
 use crate::delivery::Delivery;
-use crate::domain::{Arrivals, Datagrams, Ingress};
+use crate::domain::{Arrivals, Datagrams, Ingress, Photos};
 use crate::door::credentials::{self, Credentials};
 use crate::door::http::{conversation, operators as http};
 use crate::door::mqtt::{Bus, BusParts, Door};
@@ -119,6 +119,9 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     };
     let channels = udp.as_ref().map(|door| door.channels() as Arc<dyn Datagrams>);
     let delivery = Arc::new(Delivery::new(Arc::clone(&table), channels, metrics.delivery));
+    let counters = (metrics.enrolment, metrics.devices, metrics.photos.clone());
+    let board_random = Arc::clone(&random);
+    let boards = Boards::open(&config, (&shared, &credentials), &clock, bus.clone(), board_random, counters).await?;
     let intake = Images::new(Arc::clone(&lifelog), Arc::clone(&clock));
     let parts = session::Parts {
         settings: config.session.clone(),
@@ -136,6 +139,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         clock: Arc::clone(&clock),
         runner: Arc::new(runner),
         intake: Arc::new(intake),
+        photos: boards.passes().map(|passes| passes as Arc<dyn Photos>),
         random: Arc::clone(&random),
         boot: report.boot,
         limits: Limits {
@@ -165,10 +169,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         },
     )?;
     let (name, running) = (&config.gateway.name, (&bridge_tasks, &stop_bridges));
-    let board_random = Arc::clone(&random);
     let bridges = Bridges::start(&config.bridges, name, &door.control(), &metrics.bridge, random, running).await?;
-    let counters = (metrics.enrolment, metrics.devices);
-    let boards = Boards::open(&config, (&shared, &credentials), &clock, bus.clone(), board_random, counters).await?;
     let health = Arc::new(HealthParts {
         config: Arc::clone(&config),
         store: Arc::clone(&store),
@@ -216,7 +217,18 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         tasks: tasks.clone(),
         stop: stop.clone(),
     };
-    boards.run(&door, conversation::routes(config.websocket.clone(), conversations), (&tasks, &stop));
+    let talk = conversation::routes(config.websocket.clone(), conversations);
+    let looking = super::photos::Parts {
+        passes: boards.passes(),
+        lifelog: &lifelog,
+        store: &shared,
+        bulletins: bus.clone(),
+        clock: &clock,
+        metrics: (metrics.photos, metrics.vision),
+        tasks: &tasks,
+    };
+    let photos = super::photos::routes(&config, looking)?;
+    boards.run(&door, (talk, photos), (&tasks, &stop));
     tasks.spawn(log_end("mqtt", door.run(stop.clone())));
     if let Some(udp) = udp {
         tasks.spawn(udp.run(ingress, stop.clone()));

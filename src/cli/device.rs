@@ -10,7 +10,7 @@ use crate::domain::{DeviceId, ListenMode};
 use super::context::{Context, block_on};
 use super::{password, table};
 
-/// Add, claim, list and remove devices, change their passwords, call their tools
+/// Add, claim, list and remove devices, change their passwords, call their tools, alert them
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Add(Add),
@@ -18,6 +18,7 @@ pub(super) enum Command {
     Pending(Pending),
     Tools(Tools),
     Call(Call),
+    Alert(Alert),
     List(List),
     Remove(Remove),
     Password(Password),
@@ -142,6 +143,42 @@ pub(super) struct Call {
     arguments: String,
 }
 
+/// Show something on a connected device, in a conversation or not
+///
+/// A board over MQTT is always connected; one over WebSocket only in a conversation. A board with stock firmware shows the
+/// text with a status and a face, and makes a sound.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  voxgate device alert 3c:84:27:aa:bb:01 'Dinner is ready'
+  voxgate device alert 3c:84:27:aa:bb:01 'The door is open' --level warning --status Door --emotion surprised")]
+pub(super) struct Alert {
+    /// The device's id
+    id: DeviceId,
+    /// What to show
+    #[arg(required = true)]
+    text: Vec<String>,
+    /// How much it matters
+    #[arg(long, value_enum, default_value_t = Level::Info)]
+    level: Level,
+    /// The word over it, on boards with stock firmware [default: by the level]
+    #[arg(long)]
+    status: Option<String>,
+    /// The face beside it, on boards with stock firmware: happy, sad, surprised, … [default: by the level]
+    #[arg(long)]
+    emotion: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Level {
+    /// News
+    Info,
+    /// Somebody should look
+    Warning,
+    /// Somebody must look
+    Critical,
+}
+
 /// Show all devices
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
@@ -176,6 +213,7 @@ pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
             Command::Claim(args) => return claim(args, &*context.gateway()?, context).await,
             Command::Tools(args) => return tools(args, &*context.gateway()?, context).await,
             Command::Call(args) => return call(args, &*context.gateway()?, context).await,
+            Command::Alert(args) => return alert(args, &*context.gateway()?).await,
             Command::Pending(args) => return pending(&args, &*context.gateway()?, context).await,
             command => command,
         };
@@ -183,7 +221,9 @@ pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
         match command {
             Command::Add(args) => add(args, &*admin, context).await,
             Command::List(args) => list(&args, &*admin, context).await,
-            Command::Claim(_) | Command::Pending(_) | Command::Tools(_) | Command::Call(_) => Ok(()),
+            Command::Claim(_) | Command::Pending(_) | Command::Tools(_) | Command::Call(_) | Command::Alert(_) => {
+                Ok(())
+            }
             Command::Password(args) => {
                 let (new, json) = args.change.read()?;
                 let credential = admin.device_password(new).await?;
@@ -261,6 +301,19 @@ async fn call(args: Call, admin: &dyn Admin, context: &mut Context<'_>) -> anyho
     let Call { id, tool, arguments } = args;
     let answer = admin.device_call(admin::ToolCall { device: id, tool, arguments }).await?;
     Ok(writeln!(context.out, "{answer}")?)
+}
+
+async fn alert(args: Alert, admin: &dyn Admin) -> anyhow::Result<()> {
+    let Alert { id, text, level, status, emotion } = args;
+    let level = match level {
+        Level::Info => admin::Level::Info,
+        Level::Warning => admin::Level::Warning,
+        Level::Critical => admin::Level::Critical,
+    };
+    let alert = admin::Alert { device: id.clone(), text: text.join(" "), level, status, emotion };
+    admin.device_alert(alert).await?;
+    eprintln!("device {id} was told");
+    Ok(())
 }
 
 async fn list(args: &List, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow::Result<()> {

@@ -102,19 +102,27 @@ async fn tail(args: Tail, context: &mut Context<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One entry on one line: a turn as what was said, anything else as its details.
+/// One entry on one line: a turn as what was said, a photo as what was asked and told about it, anything else as its details.
 fn line(entry: &LifelogRow, context: &Context<'_>) -> String {
     let device = entry.device.as_ref().map_or("-", DeviceId::as_str);
     let text = |key: &str| entry.detail.get(key).and_then(Value::as_str);
-    let detail = match (text("transcript"), text("reply")) {
-        (Some(transcript), reply) => {
+    let detail = match (text("transcript"), text("reply"), text("question")) {
+        (Some(transcript), reply, _) => {
             let outcome = text("outcome").filter(|outcome| *outcome != "done").unwrap_or_default();
             format!("{transcript:?} → {:?} {outcome}", reply.unwrap_or_default())
+        }
+        (None, _, Some(question)) if text("path").is_some() => {
+            let answer = text("answer").map_or_else(|| text("unanswered").unwrap_or_default().to_owned(), quoted);
+            format!("{question:?} → {answer} {}", text("path").unwrap_or_default())
         }
         _ => details(&entry.detail),
     };
     let time = table::time(entry.at, &context.zone);
     format!("{time}  {device}  {}  {detail}", entry.kind).trim_end().to_owned()
+}
+
+fn quoted(text: &str) -> String {
+    format!("{text:?}")
 }
 
 fn details(detail: &Value) -> String {

@@ -71,6 +71,10 @@ fn a_password_is_no_argument() {
 fn a_device_id_that_is_none_is_refused_before_anything_happens() {
     assert!(parses("voxgate device add a/b").is_err());
     assert!(parses("voxgate say a+b hello").is_err());
+    assert!(parses("voxgate device alert a+b hello").is_err());
+    assert!(parses("voxgate device alert cane hello there --level critical --emotion sad").is_ok());
+    assert!(parses("voxgate device alert cane hello --level loud").is_err());
+    assert!(parses("voxgate device alert cane").is_err(), "there is nothing to show");
 }
 
 #[test]

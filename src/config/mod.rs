@@ -62,6 +62,8 @@ parts! {
         voice: Voice,
         /// Which service transcribes, answers, speaks, embeds.
         providers: crate::provider::Settings,
+        /// Which service looks at photos.
+        vision: crate::pipeline::vision::Settings,
         /// Calls to services over HTTP.
         http_client: crate::provider::http::Settings,
         /// The local engines.

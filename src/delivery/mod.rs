@@ -9,6 +9,7 @@
 mod metrics;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use metrics::Metrics;
@@ -204,6 +205,10 @@ impl DownlinkSink for Delivery {
         if let Some(datagrams) = &self.datagrams {
             datagrams.close(device, None);
         }
+    }
+
+    fn addresses(&self, device: &DeviceId) -> Option<(IpAddr, IpAddr)> {
+        self.route(device)?.link.addresses()
     }
 
     fn clear_audio(&self, device: &DeviceId) -> usize {

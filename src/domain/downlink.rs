@@ -214,6 +214,10 @@ pub enum Message {
         level: String,
         /// What.
         text: String,
+        /// A word over it, where the dialect has such; none: by the level.
+        status: Option<String>,
+        /// The face beside it, likewise.
+        emotion: Option<String>,
     },
     /// Something went wrong that the device should know.
     Error {
@@ -229,6 +233,15 @@ pub enum Message {
     },
     /// A JSON-RPC message to the device's tool server (MCP), for dialects that have one: an object.
     Mcp(Value),
+    /// A command to a thing of older firmware, for dialects that have such.
+    ThingCommand {
+        /// The thing.
+        thing: String,
+        /// Which of its methods.
+        method: String,
+        /// With what: an object.
+        parameters: Value,
+    },
 }
 
 impl Message {
@@ -254,6 +267,7 @@ impl Message {
             Message::Error { .. } => "error",
             Message::Close { .. } => "close",
             Message::Mcp(_) => "mcp",
+            Message::ThingCommand { .. } => "thing_command",
         }
     }
 }

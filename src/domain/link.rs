@@ -205,6 +205,11 @@ pub trait DownlinkSink: Send + Sync {
 
     /// The conversation is over: what was opened for its audio is closed.
     fn hang_up(&self, _device: &DeviceId) {}
+
+    /// The address of ours that the device is connected to, and its own, where its link knows them.
+    fn addresses(&self, _device: &DeviceId) -> Option<(IpAddr, IpAddr)> {
+        None
+    }
 }
 
 /// Where anybody puts what operators may watch. Implemented by the door's bus; never waits,

@@ -14,6 +14,7 @@ mod id;
 mod link;
 mod units;
 mod uplink;
+mod vision;
 
 pub use audio::{AudioPacket, Codec, DOWN_FRAME_MS, DOWN_RATE, OpusFrame, UP_RATE};
 pub use clock::{Clock, ManualClock, SystemClock, Wall};
@@ -29,3 +30,4 @@ pub use units::{ByteSize, Problem, Span};
 pub use uplink::{
     Body, Control, ControlKind, Hello, ImagePart, ImageUpload, ListenMode, Origin, Path, Stream, Telemetry, Uplink,
 };
+pub use vision::{Photo, PhotoPass, Photos, Sight, Unseen};

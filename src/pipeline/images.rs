@@ -84,7 +84,8 @@ impl Intake for Images {
     }
 }
 
-fn described(id: Option<ImageId>, image: ImageRef) -> Stored {
+/// An image as its entry tells of it.
+pub(super) fn described(id: Option<ImageId>, image: ImageRef) -> Stored {
     // an image that came bare is named by the first eight bytes of its hash
     let by_content = image.sha256.get(..16).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or_default();
     Stored {

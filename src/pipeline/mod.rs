@@ -1,4 +1,5 @@
-//! What is done with what devices say: voice turns and images.
+//! What is done with what devices say: voice turns, images, and questions about photos.
 
 pub mod images;
+pub mod vision;
 pub mod voice;

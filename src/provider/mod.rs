@@ -8,6 +8,7 @@ pub mod openai;
 mod settings;
 pub mod wyoming;
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -119,6 +120,21 @@ pub enum Role {
     Tool,
 }
 
+/// A picture, as its file is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// `image/jpeg`, `image/png`, `image/webp`.
+    pub mime: &'static str,
+    /// The file.
+    pub bytes: bytes::Bytes,
+}
+
+impl fmt::Debug for Picture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} bytes", self.mime, self.bytes.len())
+    }
+}
+
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatMessage {
@@ -130,12 +146,19 @@ pub struct ChatMessage {
     pub calls: Vec<ToolCall>,
     /// The call that it answers.
     pub answers: Option<String>,
+    /// What is shown with it, to a model that sees.
+    pub picture: Option<Picture>,
 }
 
 impl ChatMessage {
     /// Somebody says something.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Self { role, content: content.into(), calls: Vec::new(), answers: None }
+        Self { role, content: content.into(), calls: Vec::new(), answers: None, picture: None }
+    }
+
+    /// Somebody shows a picture, and says something about it.
+    pub fn showing(content: impl Into<String>, picture: Picture) -> Self {
+        Self { picture: Some(picture), ..Self::new(Role::User, content) }
     }
 
     /// The model calls tools, with what it said before.

@@ -109,6 +109,25 @@ impl Settings {
 }
 
 impl Service {
+    /// What is wrong with one that answers questions about pictures: nothing that comes with Voxgate does.
+    pub fn check_vision(&self, path: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        match self.kind {
+            Kind::Off | Kind::Openai => self.check(path, false, &mut problems),
+            Kind::Local | Kind::Wyoming => {
+                let what = "nothing of this type looks at pictures";
+                problems.push(Problem::new(format!("{path}.type"), what, "write \"openai\", or leave it out"));
+            }
+        }
+        problems
+    }
+
+    /// The model that it names, for questions about pictures; none when it is off. Opens no connection yet.
+    pub fn vision(&self, client: &http::Client) -> Result<Option<Arc<dyn ChatModel>>, SetupError> {
+        let Some(url) = self.url.as_deref().filter(|_| self.kind == Kind::Openai) else { return Ok(None) };
+        Ok(Some(Arc::new(OpenAiChat::new(self.target("vision", url, client)?))))
+    }
+
     fn check(&self, path: &str, speech: bool, problems: &mut Vec<Problem>) {
         let mut add = |key: &str, what: String, remedy: &str| {
             problems.push(Problem::new(format!("{path}.{key}"), what, remedy));

@@ -94,6 +94,15 @@ impl Router {
         self.command(device, Notice::Reboot)
     }
 
+    /// Shows a [`Message::Alert`] on a device that is connected, in a conversation or not.
+    pub async fn alert(&self, device: &DeviceId, alert: Message) -> Result<(), CommandError> {
+        let (sent, told) = oneshot::channel();
+        self.command(device, Notice::Alert(alert, sent))?;
+        // its connection may have gone, or may not take it, in this moment
+        let sent = told.await.unwrap_or(false);
+        sent.then_some(()).ok_or_else(|| CommandError::NotConnected(device.clone()))
+    }
+
     /// The tools of a device that is connected.
     pub async fn tools(&self, device: &DeviceId) -> Result<Arc<[Tool]>, CallError> {
         let (answer, answered) = oneshot::channel();

@@ -135,6 +135,7 @@ impl Rig {
             clock,
             runner: Arc::new(Nobody),
             intake: Arc::new(Nobody),
+            photos: None,
             random: Arc::new(|| 7),
             boot: 2,
             limits: Limits { packet: 0, image: 0, in_flight: 0 },

@@ -22,7 +22,9 @@ use super::settle::Commits;
 use super::tools::{Asking, ToolServer};
 use super::turn::{SharedReport, TurnRunner};
 use super::{Metrics, Settings};
-use crate::domain::{Bulletins, Clock, DeviceId, DownlinkSink, LinkId, Receipt, Stream, TurnId};
+use crate::domain::{
+    Bulletins, Clock, DeviceId, DownlinkSink, LinkId, Message, PhotoPass, Photos, Receipt, Stream, TurnId,
+};
 use crate::lifelog::Lifelog;
 use crate::store::Store;
 use crate::store::records::Numbers;
@@ -49,6 +51,8 @@ pub struct Parts {
     pub runner: Arc<dyn TurnRunner>,
     /// Takes telemetry and images.
     pub intake: Arc<dyn super::Intake>,
+    /// Takes photos that devices send beside their connection; none where nobody does.
+    pub photos: Option<Arc<dyn Photos>>,
     /// Random bits for session ids.
     pub random: Arc<dyn Fn() -> u128 + Send + Sync>,
     /// The gateway's boot epoch.
@@ -87,6 +91,9 @@ pub enum Notice {
     Reboot,
     /// Somebody asks for the device's tools, or calls one.
     Tools(Asking),
+    /// An operator wants this shown, a [`Message::Alert`], whether there is a conversation or not; and be told whether a
+    /// link took it.
+    Alert(Message, oneshot::Sender<bool>),
     /// The watchdog asks whether a session still takes what comes.
     Canary(oneshot::Sender<()>),
 }
@@ -133,6 +140,12 @@ pub(super) struct Actor {
     /// The device's tools, and what is asked of them.
     pub(super) tools: ToolServer,
     pub(super) asking: (mpsc::Sender<Asking>, mpsc::Receiver<Asking>),
+    /// The device has said that it has tools.
+    pub(super) has_mcp: bool,
+    /// What older firmware has instead of tools.
+    pub(super) things: super::things::Things,
+    /// The device may send photos.
+    pub(super) photos: Option<PhotoPass>,
     /// What is put off.
     pub(super) due: super::due::Due,
     /// Since when the device has no link.

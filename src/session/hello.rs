@@ -51,7 +51,10 @@ impl Actor {
         if resumes && let Some(seq) = hello.last_recv_seq {
             self.forget_acknowledged(seq);
         }
-        if hello.has_tools() {
+        self.has_mcp = hello.has_tools();
+        // what it has instead it tells next
+        self.things = super::things::Things::default();
+        if self.has_mcp {
             self.ask_for_tools();
         }
         self.send_outbox().await;
@@ -126,6 +129,7 @@ impl Actor {
 
     pub(super) fn close_session(&mut self, why: &str) {
         self.live.close();
+        self.photos = None;
         self.tell(EventKind::Session, json!({"event": "closed", "why": why, "turns": self.live.turns}));
         let body = json!({"event": "closed", "why": why, "turns": self.live.turns});
         let mut batch = self.book.entry(Kind::Session, &self.live, body);

@@ -76,8 +76,9 @@ pub struct Metrics {
     tools: Family<Why, Counter>,
 }
 
-/// What becomes of questions to a device's tools: answers of lists and calls, and what was wrong with them.
-const TOOLS: [&str; 12] = [
+/// What becomes of questions to a device's tools: answers of lists and calls, and what was wrong with them, or with what
+/// older firmware tells of its things.
+const TOOLS: [&str; 16] = [
     "listed",
     "call",
     "timed_out",
@@ -90,6 +91,10 @@ const TOOLS: [&str; 12] = [
     "twice",
     "too_many",
     "endless",
+    "thing",
+    "state",
+    "no_things",
+    "beside_mcp",
 ];
 
 impl Metrics {

@@ -19,6 +19,7 @@ mod settle;
 mod start;
 mod take;
 mod telemetry;
+mod things;
 mod tools;
 mod turn;
 mod turns;

@@ -189,6 +189,10 @@ impl Actor {
                 let entry = self.book.entry(Kind::Image, &self.live, body);
                 self.commit(entry, Some(owed));
             }
+            ControlKind::Things(told) => {
+                self.things_told(&told);
+                owed.receipt.settle(Settled::Taken);
+            }
             ControlKind::Mcp(payload) => {
                 self.tool_message(&payload);
                 owed.receipt.settle(Settled::Taken);
@@ -347,6 +351,10 @@ impl Actor {
                 self.rest_at = Some(Instant::now() + self.parts.settings.rest_after.0);
                 self.away_since = Some(Instant::now());
                 self.tools.gone();
+                if !self.live.greeted {
+                    // it may have started anew when it is back, and have forgotten its token
+                    self.photos = None;
+                }
                 if self.live.manners.ceremonious {
                     if self.live.greeted && !self.live.datagrams {
                         self.over("connection closed");
@@ -368,6 +376,8 @@ impl Actor {
             }
             Notice::Say(text) => self.say(text),
             Notice::Tools(asking) => self.asked(asking),
+            // one that no longer waits is not told
+            Notice::Alert(alert, sent) => drop(sent.send(self.out.control(alert, Asked::default()).is_ok())),
             Notice::Hush => self.interrupt(StopReason::Abort),
             Notice::Reboot => self.send_once(Message::Reboot).await,
             // one that no longer waits has given up: the watchdog's time is over
@@ -380,7 +390,8 @@ impl Actor {
         if self.live.manners.ceremonious && !self.live.greeted {
             let level = "info".to_owned();
             // a device without a link cannot be told, as the operator has been
-            let _ = self.out.control(Message::Alert { level, text }, Asked::default());
+            let alert = Message::Alert { level, text, status: None, emotion: None };
+            let _ = self.out.control(alert, Asked::default());
             return;
         }
         self.begin(Input::Say(text), Instant::now());

@@ -414,7 +414,7 @@ fn answer_of(payload: &Value) -> Result<String, CallError> {
 }
 
 /// At most so many bytes, whole characters.
-fn cut(text: &str, most: usize) -> &str {
+pub(super) fn cut(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     &text[..end]
 }

@@ -20,6 +20,9 @@ impl Actor {
         let id = TurnId(self.live.turns);
         let report = SharedReport::new(input.name());
         self.out.begin(id);
+        if let Some(pass) = &self.photos {
+            pass.in_turn(Some(id));
+        }
         let turn = Turn {
             id,
             device: self.device.clone(),
@@ -66,6 +69,9 @@ impl Actor {
     fn record(&mut self, running: Running, interrupted: Option<StopReason>) {
         let Running { id, future, report, inbox, counted } = running;
         drop((future, counted));
+        if let Some(pass) = &self.photos {
+            pass.in_turn(None);
+        }
         self.out.end(StopReason::Done);
         let mut report = report.read();
         if let Some(reason) = interrupted {

@@ -5,6 +5,7 @@
 //!
 //! - [`native`]: the native dialect's envelopes, audio packets, images and telemetry.
 //! - [`ogg`]: Ogg Opus, written.
+//! - [`picture`]: what a picture's file is, by its content.
 //! - [`xiaozhi`]: the dialect of stock xiaozhi firmware: JSON, binary frames.
 //! - [`wyoming`]: the protocol of speech services, Voxgate's own engine process included.
 
@@ -14,6 +15,7 @@ mod examples;
 mod fields;
 pub mod native;
 pub mod ogg;
+pub mod picture;
 pub mod wyoming;
 pub mod xiaozhi;
 

@@ -54,6 +54,12 @@ impl Running {
         assert!(tokio::time::timeout(PATIENCE, counting).await.is_ok(), "{name}{labels:?} is {last}, not {least}");
     }
 
+    /// Waits until a gauge says that nothing is left.
+    pub async fn until_zero(&self, name: &str) {
+        let falling = async { while self.metric(name, &[]).await > 0 {} };
+        assert!(tokio::time::timeout(PATIENCE, falling).await.is_ok(), "{name} stays");
+    }
+
     /// What `/-/ready` says: the status and the component of this name.
     pub async fn ready(&self, component: &str) -> (u16, Value) {
         let (status, body) = get(self.http(), "/-/ready").await;

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::records::{credentials_error, store_error};
 use crate::admin::{
-    self, AdminError, AdminErrorKind, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow,
+    self, AdminError, AdminErrorKind, Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow,
     ToolCall, ToolRow,
 };
-use crate::domain::DeviceId;
+use crate::domain::{DeviceId, Message};
 use crate::door::enrolment::{ClaimError, Enrolment, Waiting};
 use crate::door::firmware::{Catalogue, FirmwareError, NewRelease, Release};
 use crate::session::{CallError, Tool};
@@ -17,6 +17,10 @@ use crate::store::records::Transport;
 
 /// Longest name of a device, characters.
 const NAME: usize = 64;
+/// Longest text of an alert, bytes: screens of boards are small.
+const ALERT: usize = 1 << 10;
+/// Longest status and name of a face, characters.
+const WORD: usize = 32;
 
 pub(super) fn pending(enrolment: &Enrolment) -> Vec<PendingRow> {
     let row = |waiting: Waiting| PendingRow {
@@ -112,6 +116,21 @@ pub(super) fn arguments(call: &ToolCall) -> Result<Value, AdminError> {
     let invalid =
         || AdminError::new(AdminErrorKind::Invalid, "the arguments are no JSON object: write '{\"volume\": 30}'");
     object.ok_or_else(invalid)
+}
+
+/// What a device is told of an alert.
+pub(super) fn alert(alert: Alert) -> Result<Message, AdminError> {
+    let Alert { text, level, status, emotion, .. } = alert;
+    let word = |text: &str| (1..=WORD).contains(&text.chars().count()) && !text.contains(char::is_control);
+    let fits = |text: &Option<String>| text.as_deref().is_none_or(word);
+    if text.trim().is_empty() || text.len() > ALERT {
+        return Err(AdminError::new(AdminErrorKind::Invalid, "an alert has a text, of at most 1 KB"));
+    }
+    if !fits(&status) || !fits(&emotion) {
+        let text = format!("status and emotion are a word or two, of at most {WORD} characters");
+        return Err(AdminError::new(AdminErrorKind::Invalid, text));
+    }
+    Ok(Message::Alert { level: level.name().to_owned(), text, status, emotion })
 }
 
 /// Why a device's tool did not answer.

@@ -16,7 +16,7 @@ use crate::admin::{
     LifelogTail, ModelRow, ModelState, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, Role, RuleRow, Said,
     SessionRow, Status,
 };
-use crate::admin::{Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow};
+use crate::admin::{Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow};
 use crate::config::Config;
 use crate::domain::{Clock, DeviceId, Wall};
 use crate::door::credentials::{Credentials, CredentialsError, Dropped, Options, reset_key};
@@ -304,6 +304,10 @@ impl Admin for Offline {
     }
 
     async fn device_call(&self, _: ToolCall) -> Result<String, AdminError> {
+        Err(not_running())
+    }
+
+    async fn device_alert(&self, _: Alert) -> Result<(), AdminError> {
         Err(not_running())
     }
 

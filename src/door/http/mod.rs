@@ -3,6 +3,7 @@
 pub mod conversation;
 pub mod devices;
 pub mod operators;
+pub mod vision;
 
 /// Routes, for who mounts some of its own at the devices' door.
 pub use axum::Router as Routes;

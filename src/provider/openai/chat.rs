@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt;
 use serde_json::{Value, json};
 
@@ -9,7 +11,8 @@ use super::sse::Events;
 use super::{Target, kind_of, problem};
 use crate::provider::http::ByteStream;
 use crate::provider::{
-    ChatMessage, ChatModel, ChatPiece, ChatRequest, ChatStream, ErrorKind, ProviderError, Role, ToolCall, ToolSpec,
+    ChatMessage, ChatModel, ChatPiece, ChatRequest, ChatStream, ErrorKind, Picture, ProviderError, Role, ToolCall,
+    ToolSpec,
 };
 
 /// The largest answer in one piece, from servers that do not stream.
@@ -260,7 +263,12 @@ fn body(target: &Target, request: &ChatRequest) -> Value {
 }
 
 fn message(message: &ChatMessage) -> Value {
-    let ChatMessage { role, content, calls, answers } = message;
+    let ChatMessage { role, content, calls, answers, picture } = message;
+    if let Some(Picture { mime, bytes }) = picture {
+        let url = format!("data:{mime};base64,{}", STANDARD.encode(bytes));
+        let parts = json!([{ "type": "text", "text": content }, { "type": "image_url", "image_url": { "url": url } }]);
+        return json!({ "role": role, "content": parts });
+    }
     match role {
         Role::Tool => json!({ "role": "tool", "tool_call_id": answers, "content": content }),
         Role::Assistant if !calls.is_empty() => {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::camera::{self, Camera};
 use super::socket::{Arrived, Line, MqttLine, WebSocketLine};
 use super::strict::{Mode, Strict};
 use super::weather::Weather;
@@ -58,6 +59,13 @@ pub struct Board {
     tools: Vec<(String, Value)>,
     /// Calls that it answered: the tool, and its arguments.
     pub called: Vec<(String, Value)>,
+    /// What older firmware has instead of tools, as it tells of it.
+    things: Vec<Value>,
+    /// Commands to its things.
+    pub commanded: Vec<Value>,
+    /// Its camera.
+    pub camera: Option<Camera>,
+    id: String,
 }
 
 impl Board {
@@ -70,7 +78,18 @@ impl Board {
             }
         };
         let strict = Strict::new(matches!(path, Path::Mqtt));
-        Ok(Self { line, strict, weather: Weather::fine(), frame_ms, tools: Vec::new(), called: Vec::new() })
+        Ok(Self {
+            line,
+            strict,
+            weather: Weather::fine(),
+            frame_ms,
+            tools: Vec::new(),
+            called: Vec::new(),
+            things: Vec::new(),
+            commanded: Vec::new(),
+            camera: None,
+            id: login.id.to_string(),
+        })
     }
 
     /// It has these tools: names, and the text that each answers.
@@ -84,6 +103,22 @@ impl Board {
     /// Its audio comes and goes as datagrams.
     pub fn has_datagrams(&self) -> bool {
         self.line.datagrams()
+    }
+
+    /// It has older firmware: these things (their descriptors) instead of tools.
+    #[must_use]
+    pub fn with_things(mut self, descriptors: &[Value]) -> Self {
+        self.things = descriptors.to_vec();
+        self.strict.has_things();
+        self
+    }
+
+    /// It has a camera, which takes this photo.
+    #[must_use]
+    pub fn with_camera(mut self, photo: &[u8]) -> Self {
+        self.tools.push((camera::TOOL.to_owned(), Value::Null));
+        self.camera = Some(Camera::new(photo, &self.id));
+        self
     }
 
     /// Says hello, waits for the gateway's, and opens its way for audio.
@@ -101,9 +136,18 @@ impl Board {
             let left = deadline.saturating_duration_since(Instant::now());
             let Heard::Text(text) = self.next(left, "hello").await? else { continue };
             if text["type"] == "hello" {
-                return self.line.opened(&text).await;
+                self.line.opened(&text).await?;
+                return self.tell_things().await;
             }
         }
+    }
+
+    /// Older firmware tells of its things when a conversation begins, one by one.
+    async fn tell_things(&mut self) -> Result<(), BoardError> {
+        for thing in self.things.clone() {
+            self.say(json!({"type": "iot", "update": true, "descriptors": [thing]})).await?;
+        }
+        Ok(())
     }
 
     /// Says something, with its session.
@@ -167,6 +211,9 @@ impl Board {
         Ok(match arrived {
             Arrived::Text(at, text) => {
                 let Some(message) = self.strict.text(at, &text) else { return Ok(Heard::Noise) };
+                if message["type"] == "iot" {
+                    self.commanded.extend(message["commands"].as_array().into_iter().flatten().cloned());
+                }
                 if message["type"] == "mcp" {
                     self.answer(&message["payload"]).await?;
                 }
@@ -187,17 +234,37 @@ impl Board {
     async fn answer(&mut self, request: &Value) -> Result<(), BoardError> {
         let id = request["id"].clone();
         let answer = match request["method"].as_str() {
-            Some("initialize") => json!({"result": {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}},
-                "serverInfo": {"name": "simulated board", "version": "2.4.2"}}}),
+            Some("initialize") => {
+                if let Some(camera) = &mut self.camera {
+                    camera.hear(&request["params"]);
+                }
+                json!({"result": {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}},
+                    "serverInfo": {"name": "simulated board", "version": "2.4.2"}}})
+            }
             Some("tools/list") => self.page(request["params"]["cursor"].as_str().unwrap_or_default()),
             Some("tools/call") => {
                 let name = request["params"]["name"].as_str().unwrap_or_default().to_owned();
+                let arguments = &request["params"]["arguments"];
+                if let Some(camera) = self.camera.as_ref().filter(|_| name == camera::TOOL) {
+                    self.called.push((name, arguments.clone()));
+                    let told = camera.take_photo(arguments["question"].as_str().unwrap_or_default()).await;
+                    return self
+                        .reply(
+                            &id,
+                            told.map_or_else(|error| json!({"error": {"message": error}}), |text| answered(&text)),
+                        )
+                        .await;
+                }
                 let found = self.tools.iter().find(|(tool, _)| *tool == name).map(|(_, answer)| answer.clone());
-                self.called.push((name, request["params"]["arguments"].clone()));
+                self.called.push((name, arguments.clone()));
                 found.map_or_else(|| json!({"error": {"message": "unknown tool"}}), |result| json!({"result": result}))
             }
             _ => return Ok(()),
         };
+        self.reply(&id, answer).await
+    }
+
+    async fn reply(&mut self, id: &Value, answer: Value) -> Result<(), BoardError> {
         let mut payload = json!({"jsonrpc": "2.0", "id": id});
         if let (Value::Object(payload), Value::Object(answer)) = (&mut payload, answer) {
             payload.extend(answer);
@@ -219,4 +286,9 @@ impl Board {
         }
         json!({ "result": result })
     }
+}
+
+/// A text, as a tool answers it.
+fn answered(text: &str) -> Value {
+    json!({"result": {"content": [{"type": "text", "text": text}], "isError": false}})
 }

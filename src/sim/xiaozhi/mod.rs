@@ -2,6 +2,7 @@
 
 mod board;
 mod bootstrap;
+mod camera;
 mod socket;
 mod strict;
 mod talk;
@@ -9,6 +10,7 @@ mod weather;
 
 pub use board::{Board, BoardError, Heard, Path};
 pub use bootstrap::{Bootstrap, BootstrapError, Told};
+pub use camera::Camera;
 pub use strict::{Mode, State, Strict};
 pub use talk::{Exchange, Talk, exchange};
 pub use weather::{Fate, Weather};

@@ -66,6 +66,8 @@ pub struct Strict {
     session: Option<String>,
     /// Datagrams carry the audio.
     datagrams: bool,
+    /// It is older firmware, with things.
+    things: bool,
     began: Option<Instant>,
     /// When what has come so far will have been played.
     plays_to: Option<Instant>,
@@ -89,6 +91,7 @@ impl Strict {
             mode: Mode::Auto,
             session: None,
             datagrams,
+            things: false,
             began: None,
             plays_to: None,
             said_sentence: false,
@@ -98,6 +101,11 @@ impl Strict {
             complaints: Vec::new(),
             timing: Vec::new(),
         }
+    }
+
+    /// It is older firmware, with things.
+    pub fn has_things(&mut self) {
+        self.things = true;
     }
 
     /// Where it is.
@@ -174,9 +182,20 @@ impl Strict {
             "goodbye" => self.goodbye(&message),
             "mcp" => self.mcp(&message["payload"]),
             "system" if message["command"] == "reboot" => {}
+            "iot" if self.things => self.commands(&message),
             other => self.complain(format!("a text of type {other}")),
         }
         Some(message)
+    }
+
+    /// Older firmware looks for all three in each command.
+    fn commands(&mut self, message: &Value) {
+        let whole = |command: &Value| {
+            command["name"].is_string() && command["method"].is_string() && command["parameters"].is_object()
+        };
+        if !message["commands"].as_array().is_some_and(|commands| commands.iter().all(whole)) {
+            self.complain("a command without name, method or parameters");
+        }
     }
 
     fn needs(&mut self, message: &Value, fields: &[&str]) {

@@ -137,10 +137,10 @@ fn down(message: &Message) -> Option<Value> {
         Message::SetConfig { config } => json!({ "config": config }),
         Message::OtaPlan { plan } => json!({ "plan": plan }),
         Message::TaskUpdate { task } => json!({ "task": task }),
-        Message::Alert { level, text } => json!({ "level": level, "text": text }),
+        Message::Alert { level, text, .. } => json!({ "level": level, "text": text }),
         Message::Error { code, message } => json!({ "code": code, "message": message }),
         Message::Close { reason } => json!({ "reason": reason }),
-        Message::Mcp(_) => return None,
+        Message::Mcp(_) | Message::ThingCommand { .. } => return None,
     })
 }
 
@@ -217,7 +217,7 @@ fn message(name: &str, mut p: Fields) -> Result<Message, WireError> {
         "set_config" => Message::SetConfig { config: p.value("config") },
         "ota_plan" => Message::OtaPlan { plan: p.value("plan") },
         "task_update" => Message::TaskUpdate { task: p.value("task") },
-        "alert" => Message::Alert { level: p.need("level")?, text: p.need("text")? },
+        "alert" => Message::Alert { level: p.need("level")?, text: p.need("text")?, status: None, emotion: None },
         "error" => Message::Error { code: p.need("code")?, message: p.need("message")? },
         "close" => Message::Close { reason: p.need("reason")? },
         _ => return Err(WireError::unknown_type()),

@@ -178,10 +178,10 @@ fn down(message: &Message) -> Option<Payload> {
         Message::SetConfig { config } => Payload::SetConfig(pb::SetConfig { config: text(config) }),
         Message::OtaPlan { plan } => Payload::OtaPlan(pb::OtaPlan { plan: text(plan) }),
         Message::TaskUpdate { task } => Payload::TaskUpdate(pb::TaskUpdate { task: text(task) }),
-        Message::Alert { level, text } => Payload::Alert(pb::Alert { level: level.clone(), text: text.clone() }),
+        Message::Alert { level, text, .. } => Payload::Alert(pb::Alert { level: level.clone(), text: text.clone() }),
         Message::Error { code, message } => Payload::Error(pb::Error { code: code.clone(), message: message.clone() }),
         Message::Close { reason } => Payload::Close(pb::Close { reason: reason.clone() }),
-        Message::Mcp(_) => return None,
+        Message::Mcp(_) | Message::ThingCommand { .. } => return None,
     })
 }
 
@@ -258,7 +258,7 @@ fn message(payload: Payload) -> Result<Message, WireError> {
         Payload::SetConfig(set) => Message::SetConfig { config: free(&set.config, "config")? },
         Payload::OtaPlan(ota) => Message::OtaPlan { plan: free(&ota.plan, "plan")? },
         Payload::TaskUpdate(update) => Message::TaskUpdate { task: free(&update.task, "task")? },
-        Payload::Alert(alert) => Message::Alert { level: alert.level, text: alert.text },
+        Payload::Alert(alert) => Message::Alert { level: alert.level, text: alert.text, status: None, emotion: None },
         Payload::Error(error) => Message::Error { code: error.code, message: error.message },
         Payload::Close(close) => Message::Close { reason: close.reason },
         _ => return Err(WireError::unknown_type()),

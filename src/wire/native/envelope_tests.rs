@@ -230,7 +230,7 @@ fn message() -> impl Strategy<Value = Message> {
         free().prop_map(|config| Message::SetConfig { config }),
         free().prop_map(|plan| Message::OtaPlan { plan }),
         free().prop_map(|task| Message::TaskUpdate { task }),
-        (text(), text()).prop_map(|(level, text)| Message::Alert { level, text }),
+        (text(), text()).prop_map(|(level, text)| Message::Alert { level, text, status: None, emotion: None }),
         (text(), text()).prop_map(|(code, message)| Message::Error { code, message }),
         text().prop_map(|reason| Message::Close { reason }),
     ];

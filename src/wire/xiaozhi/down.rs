@@ -23,10 +23,14 @@ fn body(message: &Message) -> Option<Value> {
         // firmware shows the face; what is in `text` it does not read
         Message::Emotion { name } => json!({"type": "llm", "emotion": name, "text": ""}),
         Message::Mcp(payload) => json!({"type": "mcp", "payload": payload}),
+        Message::ThingCommand { thing, method, parameters } => {
+            json!({"type": "iot", "commands": [{"name": thing, "method": method, "parameters": parameters}]})
+        }
         Message::Reboot => json!({"type": "system", "command": "reboot"}),
         // all three are required
-        Message::Alert { level, text } => {
-            json!({"type": "alert", "status": status(level), "message": text, "emotion": face(level)})
+        Message::Alert { level, text, status: word, emotion } => {
+            let (status, face) = (word.as_deref().unwrap_or(status(level)), emotion.as_deref().unwrap_or(face(level)));
+            json!({"type": "alert", "status": status, "message": text, "emotion": face})
         }
         Message::Close { .. } => json!({"type": "goodbye"}),
         Message::Ack { .. }

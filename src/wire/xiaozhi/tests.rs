@@ -144,7 +144,7 @@ fn every_downlink_that_firmware_knows_is_in_its_words() {
     said(Message::Emotion { name: "happy".into() }, json!({"type": "llm", "emotion": "happy", "text": ""}));
     said(Message::Reboot, json!({"type": "system", "command": "reboot"}));
     said(Message::Close { reason: "idle".into() }, json!({"type": "goodbye"}));
-    let alert = Message::Alert { level: "warning".into(), text: "Low battery".into() };
+    let alert = Message::Alert { level: "warning".into(), text: "Low battery".into(), status: None, emotion: None };
     let want = json!({"type": "alert", "status": "Warning", "message": "Low battery", "emotion": "thinking"});
     said(alert, want);
     let call = json!({"jsonrpc": "2.0", "id": 3, "method": "tools/list", "params": {"cursor": ""}});

@@ -1,6 +1,7 @@
 //! What waits for one device, and the [`Link`] by which delivery writes to it. Nothing here touches the socket.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -19,6 +20,7 @@ struct Queue {
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) link: LinkId,
+    addresses: Option<(IpAddr, IpAddr)>,
     most: (usize, usize),
     queue: Mutex<Queue>,
     wake: Notify,
@@ -32,9 +34,9 @@ pub(super) enum Next {
 }
 
 impl Socket {
-    /// At most so many packets and bytes wait.
-    pub(super) fn new(link: LinkId, most: (usize, usize)) -> Self {
-        Self { link, most, queue: Mutex::default(), wake: Notify::new() }
+    /// At most so many packets and bytes wait. `addresses` are ours and the device's.
+    pub(super) fn new(link: LinkId, addresses: Option<(IpAddr, IpAddr)>, most: (usize, usize)) -> Self {
+        Self { link, addresses, most, queue: Mutex::default(), wake: Notify::new() }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -111,6 +113,10 @@ impl Link for Socket {
 
     fn dialect(&self) -> Option<&'static str> {
         Some(dialect::XIAOZHI)
+    }
+
+    fn addresses(&self) -> Option<(IpAddr, IpAddr)> {
+        self.addresses
     }
 
     fn has_topics(&self) -> bool {

@@ -39,7 +39,7 @@ pub(super) async fn upgrade(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    match Box::pin(admit(&door, peer.address().ip(), &asked, &headers)).await {
+    match Box::pin(admit(&door, &peer, &asked, &headers)).await {
         Err((result, status, text)) => {
             door.parts.metrics.connect(result);
             (status, text).into_response()
@@ -59,7 +59,7 @@ pub(super) async fn upgrade(
 
 async fn admit(
     door: &Door,
-    address: IpAddr,
+    peer: &Peer,
     asked: &Asked,
     headers: &HeaderMap,
 ) -> Result<(DeviceId, Version, Arc<Socket>), No> {
@@ -69,10 +69,11 @@ async fn admit(
     let device = DeviceId::parse(&name).map_err(|_| bad("no_device", "Device-Id is missing, or none\n"))?;
     let version = header("protocol-version").or(asked.version.as_deref()).unwrap_or("1");
     let version = Version::parse(version).ok_or(bad("version", "Protocol-Version is none of 1, 2, 3\n"))?;
+    let address = peer.address().ip();
     prove(door, &device, address, headers).await?;
     let settings = &door.settings;
     let most = (settings.queue_packets, settings.queue_bytes.len());
-    let socket = Arc::new(Socket::new(door.parts.arrivals.link(), most));
+    let socket = Arc::new(Socket::new(door.parts.arrivals.link(), peer.local().map(|local| (local, address)), most));
     if !door.enter(&device, &socket) {
         return Err(("full", StatusCode::SERVICE_UNAVAILABLE, "too many conversations, try again\n"));
     }

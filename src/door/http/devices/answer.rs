@@ -4,11 +4,13 @@
 //! 15 characters there, and 4,000 bytes of value; a scheme in the endpoint, or a version that is not of numbers, ends
 //! firmware in a loop of restarts. So all of that is made here, and a test looks at every answer.
 
+use std::net::IpAddr;
+
 use axum::http::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use super::request::{Facts, host};
-use super::{Door, Peer, WEBSOCKET};
+use super::{Door, Peer, Settings, WEBSOCKET};
 use crate::domain::DeviceId;
 use crate::door::credentials::Enrolled;
 use crate::door::enrolment::Waiting;
@@ -32,21 +34,37 @@ pub(super) struct Seen {
 impl Seen {
     /// By the settings; else as it reached this door. None when that is no host that firmware could use.
     pub fn by(door: &Door, peer: &Peer, headers: &HeaderMap) -> Option<Self> {
-        let (settings, secure) = (&door.settings, door.settings.tls);
-        if let Some(public) = settings.public(peer.address().ip()) {
+        // firmware may leave the port out, whatever it is
+        let reached = || host(headers).map(|(host, port)| (host, port.unwrap_or(door.port)));
+        Self::from(&door.settings, door.port, Some(peer.address().ip()), reached)
+    }
+
+    /// By the settings; else by the host and port with which the board `reached` the door. `address` is the board's.
+    pub fn from(
+        settings: &Settings,
+        port: u16,
+        address: Option<IpAddr>,
+        reached: impl FnOnce() -> Option<(String, u16)>,
+    ) -> Option<Self> {
+        let secure = settings.tls;
+        if let Some(public) = address.and_then(|address| settings.public(address)) {
             return Some(Self {
                 host: public.host.clone(),
-                http_port: public.http_port.unwrap_or(door.port),
+                http_port: public.http_port.unwrap_or(port),
                 mqtt_port: public.mqtt_port,
                 secure: public.secure.unwrap_or(secure),
             });
         }
         if let Some(host) = settings.host.clone() {
-            return Some(Self { host, http_port: door.port, mqtt_port: None, secure });
+            return Some(Self { host, http_port: port, mqtt_port: None, secure });
         }
-        let (host, port) = host(headers)?;
-        // firmware may leave the port out, whatever it is
-        Some(Self { host, http_port: port.unwrap_or(door.port), mqtt_port: None, secure })
+        let (host, http_port) = reached()?;
+        Some(Self { host, http_port, mqtt_port: None, secure })
+    }
+
+    /// The port of this door, as the board sees it.
+    pub fn http_port(&self) -> u16 {
+        self.http_port
     }
 
     /// An address at this door. The port is always there: firmware takes a colon further on for its beginning.

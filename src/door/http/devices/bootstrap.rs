@@ -75,6 +75,7 @@ async fn answer(door: &Door, asked: &Asked, seen: &Seen) -> Result<(&'static str
             let device = &asked.board.device;
             let credentials = answer::credentials(door, seen, device, &enrolled).ok_or(NO_LISTENER)?;
             answer.extend(credentials);
+            door.whereabouts.told(device, seen);
             if let Some(news) = downloads::offer(door, seen, device, &asked.facts) {
                 answer.insert("firmware".into(), news);
             }

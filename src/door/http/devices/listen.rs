@@ -34,6 +34,7 @@ const HEADERS: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Peer {
     address: SocketAddr,
+    local: Option<IpAddr>,
     stays: Arc<AtomicBool>,
 }
 
@@ -41,6 +42,11 @@ impl Peer {
     /// Where it comes from.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address of ours that it connected to.
+    pub fn local(&self) -> Option<IpAddr> {
+        self.local
     }
 
     /// The answer takes its time: the connection is not ended after three times `devices.limits.timeout`, but after
@@ -96,11 +102,13 @@ async fn rest(door: &Door, error: &io::Error) {
 /// One connection, whatever carries it.
 async fn serve(door: Arc<Door>, stream: TcpStream, address: SocketAddr, routes: Routes, stop: CancellationToken) {
     let metrics = &door.parts.metrics;
+    let local = stream.local_addr().ok().map(|local| local.ip().to_canonical());
+    let peer = Peer { address, local, stays: Arc::default() };
     metrics.open.inc();
     match &door.parts.certificate {
         None => {
             metrics.connect("ok");
-            talk(&door, stream, address, routes, &stop).await;
+            talk(&door, stream, peer, routes, &stop).await;
         }
         Some(certificate) => {
             let deadline = Instant::now() + door.settings.limits.timeout.0;
@@ -111,7 +119,7 @@ async fn serve(door: Arc<Door>, stream: TcpStream, address: SocketAddr, routes: 
             match shaken {
                 Ok(stream) => {
                     metrics.connect("ok");
-                    talk(&door, stream, address, routes, &stop).await;
+                    talk(&door, stream, peer, routes, &stop).await;
                 }
                 Err(_) => metrics.connect("tls"),
             }
@@ -121,12 +129,11 @@ async fn serve(door: Arc<Door>, stream: TcpStream, address: SocketAddr, routes: 
 }
 
 /// HTTP: one request a connection, as firmware asks for it.
-async fn talk<S>(door: &Door, stream: S, address: SocketAddr, routes: Routes, stop: &CancellationToken)
+async fn talk<S>(door: &Door, stream: S, peer: Peer, routes: Routes, stop: &CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = &door.settings.limits;
-    let peer = Peer { address, stays: Arc::default() };
     let routes = routes.layer(map_response(once)).layer(Extension(peer.clone()));
     let service = TowerToHyperService::new(routes);
     let mut http = http1::Builder::new();

@@ -12,13 +12,14 @@ mod downloads;
 mod listen;
 mod metrics;
 mod origin;
-mod rate;
-mod refusal;
+pub(super) mod rate;
+pub(super) mod refusal;
 mod request;
 mod routes;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod whereabouts;
 
 use std::fmt;
 use std::io;
@@ -43,6 +44,7 @@ use rate::Rates;
 pub use listen::Peer;
 pub use metrics::Metrics;
 pub use settings::{Limits, Public, Settings};
+pub use whereabouts::Whereabouts;
 
 /// Where the WebSocket of devices is, when somebody mounts it.
 pub const WEBSOCKET: &str = "/xiaozhi/v1/";
@@ -90,6 +92,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     settings: Settings,
+    whereabouts: Arc<Whereabouts>,
 }
 
 /// What all requests share.
@@ -101,6 +104,7 @@ struct Door {
     rates: Rates,
     quiet: Quiet,
     downloads: Arc<Semaphore>,
+    whereabouts: Arc<Whereabouts>,
     parts: Parts,
 }
 
@@ -116,7 +120,13 @@ impl Server {
         let failed = |source| DevicesError { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, settings: settings.clone() })
+        let whereabouts = Arc::new(Whereabouts::new(settings.clone(), address.port()));
+        Ok(Self { listener, address, settings: settings.clone(), whereabouts })
+    }
+
+    /// Where each device finds it.
+    pub fn whereabouts(&self) -> Arc<Whereabouts> {
+        Arc::clone(&self.whereabouts)
     }
 
     /// Where it listens, the port that was taken for 0 included.
@@ -126,13 +136,14 @@ impl Server {
 
     /// Answers until `stop`, then lets running answers end within two seconds. `more` are the routes of others.
     pub async fn run(self, parts: Parts, more: Routes, stop: CancellationToken) {
-        let Self { listener, address, settings } = self;
+        let Self { listener, address, settings, whereabouts } = self;
         let door = Arc::new(Door {
             zone: settings.zone(),
             port: address.port(),
             rates: Rates::new(&settings.limits),
             quiet: Quiet::default(),
             downloads: Arc::new(Semaphore::new(settings.firmware.downloads)),
+            whereabouts,
             settings,
             parts,
         });

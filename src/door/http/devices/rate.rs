@@ -1,6 +1,7 @@
-//! Requests of each address: a bucket that fills evenly, in a table that does not grow without end.
+//! Requests of each peer: a bucket that fills evenly, in a table that does not grow without end.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,12 +9,12 @@ use std::time::Duration;
 use super::Limits;
 use crate::door::enrolment::network;
 
-/// See the module.
+/// See the module; a peer is an address, unless it is something else.
 #[derive(Debug)]
-pub(super) struct Rates {
+pub(in super::super) struct Rates<P = IpAddr> {
     per_minute: f64,
     most: usize,
-    seen: Mutex<HashMap<IpAddr, Bucket>>,
+    seen: Mutex<HashMap<P, Bucket>>,
 }
 
 #[derive(Debug)]
@@ -23,22 +24,34 @@ struct Bucket {
 }
 
 impl Rates {
+    /// Of addresses, an IPv6 network of 64 bits counting as one.
     pub fn new(limits: &Limits) -> Self {
-        Self { per_minute: limits.requests_per_minute.into(), most: limits.addresses, seen: Mutex::default() }
+        Self::of(limits.requests_per_minute, limits.addresses)
     }
 
-    /// May this address ask once more; `now` since some fixed point. When the table is full of addresses that asked
-    /// lately, new ones may not.
+    /// May this address ask once more; see [`Rates::take`].
     pub fn admit(&self, address: IpAddr, now: Duration) -> bool {
+        self.take(network(address), now)
+    }
+}
+
+impl<P: Eq + Hash> Rates<P> {
+    /// So many requests a minute of each of at most so many peers.
+    pub fn of(per_minute: u32, most: usize) -> Self {
+        Self { per_minute: per_minute.into(), most, seen: Mutex::default() }
+    }
+
+    /// May this peer ask once more; `now` since some fixed point. When the table is full of peers that asked lately, new
+    /// ones may not.
+    pub fn take(&self, peer: P, now: Duration) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = network(address);
-        if !seen.contains_key(&address) && seen.len() >= self.most {
+        if !seen.contains_key(&peer) && seen.len() >= self.most {
             seen.retain(|_, bucket| self.level(bucket, now) < self.per_minute);
             if seen.len() >= self.most {
                 return false;
             }
         }
-        let bucket = seen.entry(address).or_insert(Bucket { left: self.per_minute, at: now });
+        let bucket = seen.entry(peer).or_insert(Bucket { left: self.per_minute, at: now });
         (bucket.left, bucket.at) = (self.level(bucket, now), now);
         let may = bucket.left >= 1.0;
         if may {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 /// Why a request gets nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(in super::super) struct Refusal {
     /// The label in metrics.
     pub result: &'static str,
     pub status: StatusCode,
@@ -30,7 +30,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-pub(super) const LIMITED: Refusal =
+pub(in super::super) const LIMITED: Refusal =
     Refusal::new("limited", StatusCode::TOO_MANY_REQUESTS, "too many requests of this address; wait a minute");
-pub(super) const FAILED: Refusal =
+pub(in super::super) const FAILED: Refusal =
     Refusal::new("failed", StatusCode::SERVICE_UNAVAILABLE, "the gateway cannot answer now; its log says why");

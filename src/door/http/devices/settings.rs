@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::super::vision;
 use crate::domain::{ByteSize, Problem, Span};
 use crate::door::enrolment::{self, Allowed, BringUp, Welcome};
 use crate::door::firmware;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub activation: enrolment::Settings,
     /// Firmware images.
     pub firmware: firmware::Settings,
+    /// Photos of boards with cameras.
+    pub vision: vision::Settings,
     /// What peers may use.
     pub limits: Limits,
 }
@@ -78,6 +81,7 @@ impl Default for Settings {
             timezone: None,
             activation: enrolment::Settings::default(),
             firmware: firmware::Settings::default(),
+            vision: vision::Settings::default(),
             limits: Limits::default(),
         }
     }
@@ -199,6 +203,7 @@ impl Settings {
         }
         problems.extend(self.activation.check(&format!("{path}.activation")));
         problems.extend(self.firmware.check(&format!("{path}.firmware")));
+        problems.extend(self.vision.check(&format!("{path}.vision")));
         problems.extend(self.limits.check(&format!("{path}.limits")));
         problems
     }

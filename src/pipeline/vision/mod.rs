@@ -1,0 +1,200 @@
+//! Questions about photos: each photo is kept, shown to a model that sees, and written down with what came of it.
+//!
+//! It knows neither the door that took the photo nor the session whose turn waits for the answer. Keeping and asking go
+//! side by side, so that the disk holds no answer up; the entry is committed before the answer is given.
+
+mod metrics;
+mod settings;
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use serde_json::json;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+pub use metrics::Metrics;
+pub use settings::Settings;
+
+use super::images::described;
+use crate::domain::{Bulletins, Clock, Event, EventKind, Photo, Sight, Unseen};
+use crate::lifelog::{Kind, Lifelog};
+use crate::provider::{ChatMessage, ChatModel, ChatPiece, ChatRequest, ErrorKind, Picture, ProviderError, Role};
+use crate::session::Stored;
+use crate::store::{Batch, Store, StoreError};
+
+/// Longest answer, in bytes: the device has to carry it back in one message.
+const ANSWER: usize = 4 << 10;
+
+/// What it is made of.
+pub struct Parts {
+    /// The model that sees, where one is configured.
+    pub model: Option<Arc<dyn ChatModel>>,
+    /// `[vision]`.
+    pub settings: Settings,
+    /// Where photos and entries go.
+    pub lifelog: Arc<Lifelog>,
+    /// Where entries are committed.
+    pub store: Arc<dyn Store>,
+    /// What operators watch.
+    pub bulletins: Arc<dyn Bulletins>,
+    /// Time for records.
+    pub clock: Arc<dyn Clock>,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+/// Answers questions about photos.
+#[derive(Clone)]
+pub struct Vision {
+    parts: Arc<Parts>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The photo is larger than what is sent to a service.
+    TooLarge,
+    /// The service said nothing.
+    Silent,
+    /// Nobody waits for the answer any more.
+    Cancelled,
+    /// The service failed, or there is none.
+    Failed(ErrorKind),
+}
+
+impl Cause {
+    fn name(self) -> &'static str {
+        match self {
+            Cause::TooLarge => "too_large",
+            Cause::Silent => "silent",
+            Cause::Cancelled => "cancelled",
+            Cause::Failed(kind) => kind.name(),
+        }
+    }
+
+    /// For the person who asked; a provider's own words are for the log.
+    fn words(self) -> Unseen {
+        Unseen(match self {
+            Cause::TooLarge => "The picture is too large to be looked at.",
+            Cause::Failed(ErrorKind::NotConfigured) => {
+                "The picture was taken, but no service is set up here that can look at pictures."
+            }
+            Cause::Failed(ErrorKind::Timeout) => "Looking at the picture took too long.",
+            Cause::Silent => "Nothing could be said about the picture.",
+            Cause::Cancelled | Cause::Failed(_) => "The picture could not be looked at just now.",
+        })
+    }
+}
+
+impl Vision {
+    /// One of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+
+    async fn ask(&self, photo: &Photo, until: Instant, cancelled: &CancellationToken) -> Result<String, Cause> {
+        let Some(model) = &self.parts.model else { return Err(Cause::Failed(ErrorKind::NotConfigured)) };
+        let settings = &self.parts.settings;
+        if photo.image.len() > settings.largest.len() {
+            return Err(Cause::TooLarge);
+        }
+        let picture = Picture { mime: photo.mime, bytes: photo.image.clone() };
+        let request = ChatRequest {
+            messages: vec![
+                ChatMessage::new(Role::System, settings.prompt.clone()),
+                ChatMessage::showing(photo.question.clone(), picture),
+            ],
+            max_tokens: Some(settings.max_tokens),
+            ..ChatRequest::default()
+        };
+        let begun = Instant::now();
+        let answer = tokio::select! {
+            () = cancelled.cancelled() => return Err(Cause::Cancelled),
+            answer = timeout_at(until, answer(&**model, request)) => answer,
+        };
+        let too_late = |_| ProviderError::new(ErrorKind::Timeout, "vision", "no whole answer in time");
+        let answer = answer.map_err(too_late).and_then(|answer| answer).map_err(|error| {
+            tracing::warn!(device = %photo.device, kind = error.kind.name(), %error, "a photo could not be looked at");
+            Cause::Failed(error.kind)
+        })?;
+        self.parts.metrics.answered(begun.elapsed().as_secs_f64());
+        if answer.is_empty() { Err(Cause::Silent) } else { Ok(answer) }
+    }
+
+    async fn keep(&self, photo: &Photo) -> Option<Stored> {
+        let at = self.parts.clock.wall();
+        let stored = self.parts.lifelog.store_image(&photo.device, at, photo.image.clone()).await;
+        let failed = |error| self.unkept(photo, &error);
+        stored.map_err(failed).ok().map(|image| described(None, image))
+    }
+
+    fn unkept(&self, photo: &Photo, error: &dyn std::fmt::Display) {
+        self.parts.metrics.unkept.inc();
+        tracing::error!(device = %photo.device, %error, "a photo could not be kept");
+    }
+
+    async fn write_down(&self, photo: &Photo, kept: &Stored, answer: &Result<String, Cause>) {
+        let mut body = kept.body();
+        body["question"] = photo.question.as_str().into();
+        match answer {
+            Ok(answer) => body["answer"] = answer.as_str().into(),
+            Err(cause) => body["unanswered"] = cause.name().into(),
+        }
+        if let Some(turn) = photo.turn {
+            body["turn_id"] = turn.0.into();
+        }
+        let mut detail = body.clone();
+        detail["session_id"] = json!(photo.session);
+        let event =
+            Event { device: Some(photo.device.clone()), at: self.parts.clock.wall(), kind: EventKind::Image, detail };
+        self.parts.bulletins.event(event);
+        if let Err(error) = self.commit(photo, body).await {
+            self.unkept(photo, &error);
+        }
+    }
+
+    async fn commit(&self, photo: &Photo, body: serde_json::Value) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        self.parts.lifelog.append(&mut batch, &photo.device, photo.session.as_ref(), Kind::Image, body)?;
+        self.parts.store.commit(batch).await.map(drop)
+    }
+}
+
+/// The words of an answer, bounded.
+async fn answer(model: &dyn ChatModel, request: ChatRequest) -> Result<String, ProviderError> {
+    let (mut pieces, mut said) = (model.chat(request), String::new());
+    while let Some(piece) = pieces.next().await {
+        if let ChatPiece::Text(text) = piece? {
+            said.push_str(&text);
+        }
+        if said.len() > ANSWER {
+            let end = (0..=ANSWER).rev().find(|at| said.is_char_boundary(*at)).unwrap_or(0);
+            said.truncate(end);
+            break;
+        }
+    }
+    Ok(said.trim().to_owned())
+}
+
+impl Sight for Vision {
+    fn look(
+        &self,
+        photo: Photo,
+        until: Instant,
+        cancelled: CancellationToken,
+    ) -> BoxFuture<'static, Result<String, Unseen>> {
+        let vision = self.clone();
+        Box::pin(async move {
+            let (kept, answer) = tokio::join!(vision.keep(&photo), vision.ask(&photo, until, &cancelled));
+            let result = answer.as_ref().map_or_else(|cause| cause.name(), |_| "answered");
+            vision.parts.metrics.question(result);
+            tracing::info!(device = %photo.device, bytes = photo.image.len(), result, "a photo was asked about");
+            if let Some(kept) = kept {
+                vision.write_down(&photo, &kept, &answer).await;
+            }
+            answer.map_err(Cause::words)
+        })
+    }
+}

@@ -177,6 +177,22 @@ async fn a_board_that_goes_on_in_a_conversation_that_is_over_is_told_so_and_begi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_board_that_was_switched_off_in_mid_conversation_is_heard_in_its_next_one() {
+    // what is not heard ends with the farewell
+    let idle = |config: &mut voxgate::config::Config| config.session.xiaozhi.idle = Span::secs(8);
+    let (gateway, login) = start_with(chat(&["Yes."]), idle).await;
+    let mut before = greeted(&login).await;
+    assert!(talk(&mut before, Mode::Auto, 0.0).await.answered());
+    drop(before);
+    // its datagrams count from 1 again
+    let mut board = greeted(&login).await;
+    let heard = talk(&mut board, Mode::Auto, 0.0).await;
+    assert_eq!((heard.transcript.as_str(), heard.sentences.concat().as_str()), ("why is the sky blue", "Yes."));
+    content(&board);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_idle_conversation_is_ended_with_a_farewell() {
     let (gateway, login) = start_with(chat(&["Yes."]), |config| {
         config.session.xiaozhi.idle = Span::ms(300);

@@ -43,6 +43,8 @@ pub(super) struct Ears {
     away: Option<BoxFuture<'static, Back>>,
     /// What is heard by the batch that is away does not count any more.
     void: bool,
+    /// The ears that are away are not taken back: packets are counted anew.
+    strange: bool,
     mode: ListenMode,
     /// In manual mode: between `listen_start` and `listen_stop`.
     open: bool,
@@ -52,15 +54,25 @@ pub(super) struct Ears {
 
 impl Ears {
     pub(super) fn new(parts: EarParts, mode: ListenMode) -> Self {
-        Self { home: None, away: None, void: false, mode, open: mode != ListenMode::Manual, path: Path::Ordered, parts }
+        Self {
+            home: None,
+            away: None,
+            void: false,
+            strange: false,
+            mode,
+            open: mode != ListenMode::Manual,
+            path: Path::Ordered,
+            parts,
+        }
     }
 
-    /// Says how packets come from now on: what was heard so far is void.
+    /// Says how packets come from now on: what was heard so far is void. Datagrams are counted from 1 again, and old
+    /// ears, which never let a window move back, would take them for late ones.
     pub(super) fn on_path(&mut self, path: Path) {
-        if self.path != path {
+        if self.path != path || path == Path::Datagrams {
             self.path = path;
             self.home = None;
-            self.void |= self.away.is_some();
+            (self.void, self.strange) = (self.away.is_some(), self.away.is_some());
         }
     }
 
@@ -130,13 +142,13 @@ impl Ears {
         let Some(away) = &mut self.away else { return std::future::pending().await };
         let back = away.await;
         self.away = None;
-        let void = std::mem::take(&mut self.void);
+        let (void, strange) = (std::mem::take(&mut self.void), std::mem::take(&mut self.strange));
         match back {
             Ok((mut hearing, heard)) => {
                 if void {
                     hearing.reset(self.mode);
                 }
-                self.home = Some(hearing).filter(|hearing| hearing.path() == self.path);
+                self.home = Some(hearing).filter(|_| !strange);
                 Report { heard: if void { Vec::new() } else { heard }, failed: None }
             }
             // the state went down with the job: the next batch begins with fresh ears

@@ -72,12 +72,12 @@ impl Boards {
         Arc::clone(&self.firmware)
     }
 
-    /// Opens the door, beside the MQTT door that it sends boards to; `more` are the routes of their conversations.
-    pub fn run(self, mqtt: &Door, more: Routes, (tasks, stop): (&TaskTracker, &CancellationToken)) {
+    /// Opens the door, beside the MQTT door that it sends boards to; `more` are the routes of conversations, that of
+    /// boards among them when `websocket`.
+    pub fn run(self, mqtt: &Door, websocket: bool, more: Routes, (tasks, stop): (&TaskTracker, &CancellationToken)) {
         let Some(server) = self.server else { return };
         let port = |listener| mqtt.addr_of(listener).map(|addr| addr.port());
-        let doors =
-            devices::Doors { mqtt: port(Listener::Tcp), mqtts: port(Listener::Tls), websocket: more.has_routes() };
+        let doors = devices::Doors { mqtt: port(Listener::Tcp), mqtts: port(Listener::Tls), websocket };
         let parts = devices::Parts {
             enrolment: self.enrolment,
             credentials: self.credentials,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use prometheus_client::registry::Registry;
 
-use crate::door::http::{conversation, devices};
+use crate::door::http::{conversation, devices, talk};
 use crate::door::{credentials, enrolment, mqtt, udp};
 use crate::engine::supervisor;
 use crate::pipeline::voice;
@@ -19,6 +19,7 @@ pub(super) struct Metrics {
     pub enrolment: enrolment::Metrics,
     pub devices: devices::Metrics,
     pub websocket: conversation::Metrics,
+    pub talk: talk::Metrics,
     pub udp: udp::Metrics,
     pub bridge: bridge::Metrics,
     pub workers: audio::workers::Metrics,
@@ -39,6 +40,7 @@ impl Metrics {
             enrolment: enrolment::Metrics::register(registry),
             devices: devices::Metrics::register(registry),
             websocket: conversation::Metrics::register(registry),
+            talk: talk::Metrics::register(registry),
             udp: udp::Metrics::register(registry),
             bridge: bridge::Metrics::register(registry),
             workers: audio::workers::Metrics::register(registry),
@@ -61,6 +63,7 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.enrolment.show_labels();
     metrics.devices.show_labels();
     metrics.websocket.show_labels();
+    metrics.talk.show_labels();
     metrics.udp.show_labels();
     metrics.bridge.show_labels();
     metrics.voice.show_labels();

@@ -20,7 +20,7 @@ use voxgate::config::Config;
 use voxgate::domain::{ByteSize, DeviceId, ListenMode, Span};
 use voxgate::provider::{ChatModel, ChatPiece, ChatRequest, ChatStream, Kind, Role, ToolCall};
 use voxgate::sim::device::Login;
-use voxgate::sim::xiaozhi::{Board, Heard, Mode, Path, Weather, exchange};
+use voxgate::sim::xiaozhi::{Board, Heard, Mode, Path, Talk, exchange};
 use voxgate::wire::xiaozhi::frames::Version;
 
 use gateway::{PATIENCE, Running, speech, with_chat};
@@ -235,9 +235,9 @@ async fn who_asks_what_he_holds_is_told_and_the_photo_is_kept_with_question_and_
         let ws = format!("ws://{}/xiaozhi/v1/", gateway.addrs().devices.unwrap());
         let path = if websocket { Path::WebSocket(ws, Version::One) } else { Path::Mqtt };
         let mut board = board(&gateway, &login, &path).await;
-        let heard = exchange(&mut board, &speech(), Mode::Auto, &mut Weather::new(0.0, 7)).await.unwrap();
+        let heard = exchange(&mut board, &speech(), &Talk::new(Mode::Auto)).await.unwrap();
         assert_eq!(
-            (heard.transcript.as_str(), &heard.sentences[..]),
+            (heard.turn.transcript.as_str(), &heard.sentences[..]),
             ("why is the sky blue", &["A red apple.".into()][..])
         );
         assert!(heard.answered());
@@ -269,7 +269,7 @@ async fn who_asks_what_he_holds_is_told_and_the_photo_is_kept_with_question_and_
 async fn without_a_service_the_photo_is_kept_and_the_person_is_told_that_nobody_can_look() {
     let (gateway, login) = start(None, |_| {}).await;
     let (mut board, _) = mqtt_board(&gateway, &login).await;
-    let heard = exchange(&mut board, &speech(), Mode::Auto, &mut Weather::new(0.0, 7)).await.unwrap();
+    let heard = exchange(&mut board, &speech(), &Talk::new(Mode::Auto)).await.unwrap();
     let words = "The picture was taken, but no service is set up here that can look at pictures.";
     assert_eq!(heard.sentences.join(" "), words);
     assert!(heard.answered());

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{DeviceId, Wall};
+use super::Secret;
+use crate::domain::{DeviceId, Span, Wall};
 
 /// How a board speaks to the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -104,6 +105,29 @@ pub struct FirmwareRow {
     pub sha256: String,
     /// When it was added.
     pub added: Wall,
+}
+
+/// A browser to let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewTalk {
+    /// As which device; it is made when there is none.
+    pub device: DeviceId,
+    /// How long the link waits for its browser; none: as the configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Span>,
+}
+
+/// What lets a browser in, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TalkLink {
+    /// As which device.
+    pub device: DeviceId,
+    /// The page's address, with the ticket in its fragment.
+    pub url: Secret,
+    /// Until when it is good.
+    pub until: Wall,
+    /// There was no such device before.
+    pub made: bool,
 }
 
 /// A tool of a device.

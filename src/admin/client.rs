@@ -22,7 +22,10 @@ use super::{
     LifelogTail, MAX_ANSWER, ModelRow, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, Request, RuleRow,
     Said, SessionRow, Status,
 };
-use super::{Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow};
+use super::{
+    Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, NewTalk, PendingRow, TalkLink, ToolCall,
+    ToolRow,
+};
 
 /// Speaks to the gateway behind a control socket.
 #[derive(Debug, Clone)]
@@ -142,6 +145,10 @@ impl Admin for Client {
 
     async fn device_claim(&self, claim: Claim) -> Result<DeviceId, AdminError> {
         self.one(Request::DeviceClaim { claim }).await
+    }
+
+    async fn device_talk(&self, new: NewTalk) -> Result<TalkLink, AdminError> {
+        self.one(Request::DeviceTalk { new }).await
     }
 
     async fn device_tools(&self, device: DeviceId) -> Result<Vec<ToolRow>, AdminError> {

@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::domain::DeviceId;
 
 pub use boards::{
-    Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, Level, NewFirmware, PendingRow, ToolCall, ToolRow, Transport,
+    Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, Level, NewFirmware, NewTalk, PendingRow, TalkLink, ToolCall,
+    ToolRow, Transport,
 };
 pub use client::Client;
 pub use protocol::{MAX_ANSWER, MAX_REQUEST, Request};
@@ -86,6 +87,9 @@ pub trait Admin: Send + Sync {
 
     /// Makes the board that shows a code a device, in the place of one of the same id; gives the id.
     async fn device_claim(&self, claim: Claim) -> Result<DeviceId, AdminError>;
+
+    /// Makes a link that lets one browser in as a device, once. It is told once, here.
+    async fn device_talk(&self, new: NewTalk) -> Result<TalkLink, AdminError>;
 
     /// The tools of a device that is connected.
     async fn device_tools(&self, device: DeviceId) -> Result<Vec<ToolRow>, AdminError>;

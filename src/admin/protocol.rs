@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWr
 use crate::domain::DeviceId;
 
 use super::{AdminError, ImportUser, LifelogQuery, NewDevice, NewOperator, NewPassword, NewRule};
-use super::{Alert, Claim, FirmwareName, FirmwarePart, NewFirmware, ToolCall};
+use super::{Alert, Claim, FirmwareName, FirmwarePart, NewFirmware, NewTalk, ToolCall};
 
 /// Longest request in bytes, its newline included.
 pub const MAX_REQUEST: usize = 64 << 10;
@@ -40,6 +40,11 @@ pub enum Request {
     DeviceClaim {
         /// Which.
         claim: Claim,
+    },
+    /// Answered by a link.
+    DeviceTalk {
+        /// As whom.
+        new: NewTalk,
     },
     /// Answered by tools.
     DeviceTools {
@@ -167,6 +172,7 @@ impl Request {
             Request::DeviceRemove { .. } => "device_remove",
             Request::DevicePending {} => "device_pending",
             Request::DeviceClaim { .. } => "device_claim",
+            Request::DeviceTalk { .. } => "device_talk",
             Request::DeviceTools { .. } => "device_tools",
             Request::DeviceCall { .. } => "device_call",
             Request::DeviceAlert { .. } => "device_alert",
@@ -213,6 +219,7 @@ impl Request {
             | Request::DeviceTools { device }
             | Request::Say { device, .. }
             | Request::Abort { device } => device.as_str(),
+            Request::DeviceTalk { new } => new.device.as_str(),
             Request::DeviceCall { call } => call.device.as_str(),
             Request::DeviceAlert { alert } => alert.device.as_str(),
             Request::LifelogList { query } | Request::LifelogTail { query } => {

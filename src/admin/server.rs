@@ -211,6 +211,7 @@ async fn dispatch(admin: &dyn Admin, request: Request) -> Result<Done, AdminErro
         Request::DeviceRemove { device } => one(admin.device_remove(device).await?),
         Request::DevicePending {} => many(admin.device_pending().await?),
         Request::DeviceClaim { claim } => one(admin.device_claim(claim).await?),
+        Request::DeviceTalk { new } => one(admin.device_talk(new).await?),
         Request::DeviceTools { device } => many(admin.device_tools(device).await?),
         Request::DeviceCall { call } => one(admin.device_call(call).await?),
         Request::DeviceAlert { alert } => one(admin.device_alert(alert).await?),

@@ -17,7 +17,10 @@ use super::{
     LifelogTail, ModelRow, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, RuleRow, Said, Secret,
     SessionRow, Status,
 };
-use super::{Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow};
+use super::{
+    Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, NewTalk, PendingRow, TalkLink, ToolCall,
+    ToolRow,
+};
 
 /// Keeps devices in memory; tails what the test sends.
 #[derive(Default)]
@@ -90,6 +93,17 @@ impl Admin for InMemory {
     async fn device_claim(&self, claim: Claim) -> Result<DeviceId, AdminError> {
         let right = (claim.code == "123456").then(|| DeviceId::parse("f4:12:fa:00:00:01").unwrap());
         right.ok_or_else(|| AdminError::new(AdminErrorKind::NotFound, "no board waits with that code"))
+    }
+
+    async fn device_talk(&self, new: NewTalk) -> Result<TalkLink, AdminError> {
+        let made = !self.devices.lock().unwrap().iter().any(|known| known.id == new.device);
+        let minutes = new.time.map_or(10, |time| time.0.as_secs() / 60);
+        Ok(TalkLink {
+            device: new.device,
+            url: Secret("http://localhost:8003/talk#hush".into()),
+            until: Wall(1_700_000_000_000 + minutes * 60_000),
+            made,
+        })
     }
 
     async fn device_tools(&self, _: DeviceId) -> Result<Vec<ToolRow>, AdminError> {

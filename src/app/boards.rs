@@ -82,13 +82,12 @@ impl Boards {
         Arc::clone(&self.firmware)
     }
 
-    /// Opens the door, beside the MQTT door that it sends boards to; `talk` are the routes of their conversations,
-    /// `more` those of other things.
-    pub fn run(self, mqtt: &Door, (talk, more): (Routes, Routes), (tasks, stop): (&TaskTracker, &CancellationToken)) {
+    /// Opens the door, beside the MQTT door that it sends boards to; `more` are the routes of conversations, that of
+    /// boards among them when `websocket`, and those of other things.
+    pub fn run(self, mqtt: &Door, websocket: bool, more: Routes, (tasks, stop): (&TaskTracker, &CancellationToken)) {
         let Some(server) = self.server else { return };
         let port = |listener| mqtt.addr_of(listener).map(|addr| addr.port());
-        let doors =
-            devices::Doors { mqtt: port(Listener::Tcp), mqtts: port(Listener::Tls), websocket: talk.has_routes() };
+        let doors = devices::Doors { mqtt: port(Listener::Tcp), mqtts: port(Listener::Tls), websocket };
         let parts = devices::Parts {
             enrolment: self.enrolment,
             credentials: self.credentials,
@@ -98,6 +97,6 @@ impl Boards {
             doors,
             certificate: mqtt.control().certificate().filter(|_| self.tls),
         };
-        tasks.spawn(server.run(parts, talk.merge(more), stop.clone()));
+        tasks.spawn(server.run(parts, more, stop.clone()));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use prometheus_client::registry::Registry;
 
-use crate::door::http::{conversation, devices, vision as photos};
+use crate::door::http::{conversation, devices, talk, vision as photos};
 use crate::door::{credentials, enrolment, mqtt, udp};
 use crate::engine::supervisor;
 use crate::pipeline::{vision, voice};
@@ -20,6 +20,7 @@ pub(super) struct Metrics {
     pub devices: devices::Metrics,
     pub websocket: conversation::Metrics,
     pub photos: photos::Metrics,
+    pub talk: talk::Metrics,
     pub udp: udp::Metrics,
     pub bridge: bridge::Metrics,
     pub workers: audio::workers::Metrics,
@@ -42,6 +43,7 @@ impl Metrics {
             devices: devices::Metrics::register(registry),
             websocket: conversation::Metrics::register(registry),
             photos: photos::Metrics::register(registry),
+            talk: talk::Metrics::register(registry),
             udp: udp::Metrics::register(registry),
             bridge: bridge::Metrics::register(registry),
             workers: audio::workers::Metrics::register(registry),
@@ -66,6 +68,7 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.devices.show_labels();
     metrics.websocket.show_labels();
     metrics.photos.show_labels();
+    metrics.talk.show_labels();
     metrics.udp.show_labels();
     metrics.bridge.show_labels();
     metrics.voice.show_labels();

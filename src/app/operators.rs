@@ -11,13 +11,18 @@ use crate::admin::{
     LifelogTail, ModelRow, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, RuleRow, Said, Secret,
     SessionRow, Status,
 };
-use crate::admin::{Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow};
+use crate::admin::{
+    Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, NewTalk, PendingRow, TalkLink, ToolCall,
+    ToolRow,
+};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::{Clock, DeviceId};
 use crate::door::credentials::Credentials;
 use crate::door::enrolment::Enrolment;
 use crate::door::firmware::Catalogue;
+use crate::door::http::conversation::Conversations;
+use crate::door::http::talk::Talk;
 use crate::door::mqtt::DoorControl;
 use crate::door::rights::Rights;
 use crate::lifelog::Lifelog;
@@ -27,6 +32,7 @@ use crate::store::Store;
 
 mod access;
 mod boards;
+mod browsers;
 mod records;
 
 pub use records::Offline;
@@ -43,6 +49,8 @@ pub struct Operators {
     pub(super) router: Router,
     pub(super) delivery: Arc<Delivery>,
     pub(super) door: DoorControl,
+    pub(super) conversations: Conversations,
+    pub(super) talk: Arc<Talk>,
     pub(super) health: Arc<dyn Health>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) boot: u64,
@@ -58,6 +66,12 @@ impl Operators {
             rights: &self.rights,
             lifelog: &self.lifelog,
         }
+    }
+
+    /// Ends a device's connections at both doors.
+    fn end_device(&self, device: &DeviceId, why: &'static str) {
+        self.door.end_device(device, why);
+        self.conversations.end_device(device);
     }
 
     /// The gateway at a glance; what the retained status topic carries.
@@ -97,7 +111,7 @@ impl Admin for Operators {
         let (id, replace) = (device.id.clone(), device.replace);
         let credential = self.records().device_add(device).await?;
         if replace {
-            self.door.end_device(&id, "the device was made anew");
+            self.end_device(&id, "the device was made anew");
         }
         Ok(credential)
     }
@@ -112,7 +126,7 @@ impl Admin for Operators {
 
     async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError> {
         self.records().device_remove(&device).await?;
-        self.door.end_device(&device, "the device was removed");
+        self.end_device(&device, "the device was removed");
         Ok(())
     }
 
@@ -122,8 +136,12 @@ impl Admin for Operators {
 
     async fn device_claim(&self, claim: Claim) -> Result<DeviceId, AdminError> {
         let device = boards::claim(&self.enrolment, claim).await?;
-        self.door.end_device(&device, "the device was claimed anew");
+        self.end_device(&device, "the device was claimed anew");
         Ok(device)
+    }
+
+    async fn device_talk(&self, new: NewTalk) -> Result<TalkLink, AdminError> {
+        browsers::invite(self, new).await
     }
 
     async fn device_tools(&self, device: DeviceId) -> Result<Vec<ToolRow>, AdminError> {
@@ -182,7 +200,7 @@ impl Admin for Operators {
         let name = new.name.clone();
         let credential = self.records().device_password(new).await?;
         if let Ok(device) = DeviceId::parse(&name) {
-            self.door.end_device(&device, "the device has another password");
+            self.end_device(&device, "the device has another password");
         }
         Ok(credential)
     }

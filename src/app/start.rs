@@ -21,7 +21,9 @@ use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::{Arrivals, Datagrams, Ingress, Photos};
 use crate::door::credentials::{self, Credentials};
-use crate::door::http::{conversation, operators as http};
+use crate::door::http::conversation::Conversations;
+use crate::door::http::talk::Talk;
+use crate::door::http::{conversation, operators as http, talk};
 use crate::door::mqtt::{Bus, BusParts, Door};
 use crate::door::rights::Rights;
 use crate::door::{mqtt, udp};
@@ -190,6 +192,27 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         http: http.as_ref().map(http::Server::address),
         control: control.path().to_owned(),
     };
+    let conversations = Conversations::new(
+        config.websocket.clone(),
+        conversation::Parts {
+            ingress: Arc::clone(&ingress),
+            credentials: boards.credentials(),
+            clock: Arc::clone(&clock),
+            arrivals,
+            metrics: metrics.websocket,
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        },
+    );
+    let parts = talk::Parts {
+        conversations: conversations.clone(),
+        credentials: boards.credentials(),
+        origins: config.devices.origins.clone(),
+        clock: Arc::clone(&clock),
+        metrics: metrics.talk,
+        tasks: tasks.clone(),
+    };
+    let talk = Talk::new(config.talk.clone(), parts);
     let operators = Arc::new(Operators {
         config: Arc::clone(&config),
         store: Arc::clone(&shared),
@@ -201,6 +224,8 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         router: router.clone(),
         delivery,
         door: door.control(),
+        conversations: conversations.clone(),
+        talk: Arc::clone(&talk),
         health: Arc::clone(&health) as Arc<dyn observe::Health>,
         clock: Arc::clone(&clock),
         boot: report.boot,
@@ -208,16 +233,6 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         addrs: addrs.clone(),
     });
 
-    let conversations = conversation::Parts {
-        ingress: Arc::clone(&ingress),
-        credentials: boards.credentials(),
-        clock: Arc::clone(&clock),
-        arrivals,
-        metrics: metrics.websocket,
-        tasks: tasks.clone(),
-        stop: stop.clone(),
-    };
-    let talk = conversation::routes(config.websocket.clone(), conversations);
     let looking = super::photos::Parts {
         passes: boards.passes(),
         lifelog: &lifelog,
@@ -228,7 +243,9 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         tasks: &tasks,
     };
     let photos = super::photos::routes(&config, looking)?;
-    boards.run(&door, (talk, photos), (&tasks, &stop));
+    let websocket = conversations.routes();
+    let more = websocket.clone().merge(talk.routes()).merge(photos);
+    boards.run(&door, websocket.has_routes(), more, (&tasks, &stop));
     tasks.spawn(log_end("mqtt", door.run(stop.clone())));
     if let Some(udp) = udp {
         tasks.spawn(udp.run(ingress, stop.clone()));

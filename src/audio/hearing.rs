@@ -150,11 +150,6 @@ impl Hearing {
         self
     }
 
-    /// How the packets come.
-    pub fn path(&self) -> Path {
-        self.jitter.path()
-    }
-
     /// Counts into `metrics`.
     #[must_use]
     pub fn counted_by(mut self, metrics: Metrics) -> Self {

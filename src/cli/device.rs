@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 
 use crate::admin::{self, Admin, NewDevice};
-use crate::domain::{DeviceId, ListenMode};
+use crate::domain::{DeviceId, ListenMode, Span};
 
 use super::context::{Context, block_on};
 use super::{password, table};
 
-/// Add, claim, list and remove devices, change their passwords, call their tools, alert them
+/// Add, claim, list and remove devices, change their passwords, call their tools, alert them, let a browser be one
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Add(Add),
     Claim(Claim),
     Pending(Pending),
+    Talk(Talk),
     Tools(Tools),
     Call(Call),
     Alert(Alert),
@@ -117,6 +118,29 @@ pub(super) struct Pending {
     json: bool,
 }
 
+/// Print a link that makes a browser a device
+///
+/// Opened in a browser it talks with the gateway as the device ID, which is made when there is none. The link is good for
+/// one browser, once, within its time; that browser may come back without another for as long as talk.visit says.
+/// Whoever has the link may use it: show it to nobody else. A connection of the device that is open ends when the
+/// browser talks. Browsers give their microphone to pages of https or of localhost only.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  voxgate device talk laptop                   prints the link
+  voxgate device talk phone --for 2m
+  ssh -L 8003:localhost:8003 BOX               on your machine, then open the link there: that is localhost too")]
+pub(super) struct Talk {
+    /// The device's id
+    id: DeviceId,
+    /// How long the link waits for its browser, a day at most [default: as talk.ticket says]
+    #[arg(long = "for", value_name = "TIME", value_parser = Span::parse)]
+    time: Option<Span>,
+    /// Print one JSON object: {device, url, until, made}
+    #[arg(long)]
+    json: bool,
+}
+
 /// Show what a connected device can do
 #[derive(Debug, clap::Args)]
 pub(super) struct Tools {
@@ -211,6 +235,7 @@ pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
         let command = match command {
             // codes are in the memory of the gateway that runs
             Command::Claim(args) => return claim(args, &*context.gateway()?, context).await,
+            Command::Talk(args) => return talk(args, &*context.gateway()?, context).await,
             Command::Tools(args) => return tools(args, &*context.gateway()?, context).await,
             Command::Call(args) => return call(args, &*context.gateway()?, context).await,
             Command::Alert(args) => return alert(args, &*context.gateway()?).await,
@@ -221,9 +246,12 @@ pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
         match command {
             Command::Add(args) => add(args, &*admin, context).await,
             Command::List(args) => list(&args, &*admin, context).await,
-            Command::Claim(_) | Command::Pending(_) | Command::Tools(_) | Command::Call(_) | Command::Alert(_) => {
-                Ok(())
-            }
+            Command::Claim(_)
+            | Command::Pending(_)
+            | Command::Talk(_)
+            | Command::Tools(_)
+            | Command::Call(_)
+            | Command::Alert(_) => Ok(()),
             Command::Password(args) => {
                 let (new, json) = args.change.read()?;
                 let credential = admin.device_password(new).await?;
@@ -280,6 +308,19 @@ async fn pending(args: &Pending, admin: &dyn Admin, context: &mut Context<'_>) -
     let rows: Vec<Vec<String>> = waiting.iter().map(row).collect();
     let heading = ["code", "id", "board", "address", "since", "why"];
     Ok(table::write(context.out, &heading, &rows, "no board waits to be claimed")?)
+}
+
+async fn talk(args: Talk, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let link = admin.device_talk(admin::NewTalk { device: args.id, time: args.time }).await?;
+    if args.json {
+        return context.json(&link);
+    }
+    let admin::TalkLink { device, url, until, made } = link;
+    if made {
+        eprintln!("device {device} was made; `voxgate device remove {device}` ends all that it may");
+    }
+    eprintln!("open this in one browser, before {}:", table::time(until, &context.zone));
+    Ok(writeln!(context.out, "{}", url.0)?)
 }
 
 async fn tools(args: Tools, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow::Result<()> {

@@ -110,6 +110,17 @@ fn a_new_device_prints_its_password_and_nothing_else() {
 }
 
 #[test]
+fn a_link_for_a_browser_is_printed_and_nothing_else() {
+    let admin = Arc::new(InMemory::default());
+    assert_eq!(prints(&admin, "voxgate device talk laptop"), "http://localhost:8003/talk#hush\n");
+    assert_eq!(
+        prints(&admin, "voxgate device talk laptop --for 2m --json"),
+        "{\"device\":\"laptop\",\"url\":\"http://localhost:8003/talk#hush\",\"until\":1700000120000,\"made\":true}\n"
+    );
+    assert!(parses("voxgate device talk laptop --for soon").is_err());
+}
+
+#[test]
 fn a_board_that_waits_is_claimed_by_the_code_on_its_screen() {
     let admin = Arc::new(InMemory::default());
     assert_eq!(

@@ -54,6 +54,8 @@ parts! {
         devices: crate::door::http::devices::Settings,
         /// The devices' WebSocket: conversations of boards, at the devices' HTTP door.
         websocket: crate::door::http::conversation::Settings,
+        /// The page that makes a browser a device, at the devices' HTTP door.
+        talk: crate::door::http::talk::Settings,
         /// Bridges to other MQTT brokers. None by default; each is a table `[[bridges]]`.
         bridges: crate::bridge::Settings,
         /// Sessions: modes, lanes, timers, conversation.

@@ -23,6 +23,7 @@ mod hashing;
 mod key;
 mod login;
 mod metrics;
+mod pass;
 mod password;
 mod records;
 mod reset;

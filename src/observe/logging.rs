@@ -63,7 +63,8 @@ pub struct Settings {
     /// The least important lines that are written: `error`, `warn`, `info`, `debug` or `trace`.
     /// Transcripts and replies are never written at `info`. Default: `info`.
     pub level: LogLevel,
-    /// Finer rules by part, added to `level`, as `tracing` writes them: `"voxgate::session=debug,hyper=warn"`.
+    /// Finer rules by part, added to `level`, as `tracing` writes them: `"voxgate::session=debug,hyper=warn"`. Only
+    /// `tungstenite=trace` writes what is sent over WebSockets, secrets and transcripts too.
     /// Default: none.
     pub filter: String,
 }
@@ -81,9 +82,12 @@ impl Settings {
         }
     }
 
-    fn env_filter(&self) -> Result<EnvFilter, LogError> {
-        // the engines' and the bus's crates speak of their own affairs at info
-        let rules = format!("{},rumqttd=warn,sled=warn,hyper=warn,{}", self.level.name(), self.filter);
+    /// Which lines are written.
+    pub fn env_filter(&self) -> Result<EnvFilter, LogError> {
+        // the engines' and the bus's crates speak of their own affairs at info; tungstenite writes whole messages at
+        // trace, and secrets and transcripts are in some
+        let rules =
+            format!("{},rumqttd=warn,sled=warn,hyper=warn,tungstenite=debug,{}", self.level.name(), self.filter);
         EnvFilter::builder().parse(rules).map_err(|error| LogError::Filter(error.to_string()))
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod binary;
+pub mod browser;
 pub mod metrics;
 pub mod mosquitto;
 pub mod peer;

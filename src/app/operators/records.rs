@@ -16,7 +16,10 @@ use crate::admin::{
     LifelogTail, ModelRow, ModelState, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, Role, RuleRow, Said,
     SessionRow, Status,
 };
-use crate::admin::{Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow, ToolCall, ToolRow};
+use crate::admin::{
+    Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, NewTalk, PendingRow, TalkLink, ToolCall,
+    ToolRow,
+};
 use crate::config::Config;
 use crate::domain::{Clock, DeviceId, Wall};
 use crate::door::credentials::{Credentials, CredentialsError, Dropped, Options, reset_key};
@@ -296,6 +299,10 @@ impl Admin for Offline {
     }
 
     async fn device_claim(&self, _: Claim) -> Result<DeviceId, AdminError> {
+        Err(not_running())
+    }
+
+    async fn device_talk(&self, _: NewTalk) -> Result<TalkLink, AdminError> {
         Err(not_running())
     }
 

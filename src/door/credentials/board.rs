@@ -76,7 +76,7 @@ pub struct Enrolled {
 }
 
 impl Credentials {
-    fn gateway_key(&self) -> Result<&GatewayKey, CredentialsError> {
+    pub(super) fn gateway_key(&self) -> Result<&GatewayKey, CredentialsError> {
         self.key.as_ref().ok_or_else(|| CredentialsError::NoKey(self.key_path.clone()))
     }
 

@@ -9,8 +9,20 @@ use prometheus_client::registry::Registry;
 /// How asking for a WebSocket ends.
 pub(super) const RESULTS: [&str; 6] = ["ok", "no_device", "version", "refused", "busy", "full"];
 /// How conversations end.
-pub(super) const ENDINGS: [&str; 11] =
-    ["closed", "gone", "over", "replaced", "no_hello", "silent", "stuck", "rate", "too_large", "unread", "stop"];
+pub(super) const ENDINGS: [&str; 12] = [
+    "closed",
+    "gone",
+    "over",
+    "replaced",
+    "revoked",
+    "no_hello",
+    "silent",
+    "stuck",
+    "rate",
+    "too_large",
+    "unread",
+    "stop",
+];
 /// Why a message is dropped.
 pub(super) const CAUSES: [&str; 5] = ["malformed", "too_large", "unknown_type", "unsupported", "before_hello"];
 

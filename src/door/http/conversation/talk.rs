@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::Door;
 use super::link::{Next, Socket};
+use super::{Door, Place};
 use crate::domain::{
     AudioPacket, Body, Codec, Control, ControlKind, DeviceId, Link, LinkPacket, Origin, PacketKind, Path, Receipt,
     Stream, Uplink, dialect,
@@ -23,14 +23,8 @@ const UNANSWERED: u32 = 2;
 const BURST: f64 = 2.0;
 
 /// Serves a connection to its end.
-pub(super) async fn talk(
-    door: &Door,
-    device: &DeviceId,
-    version: Version,
-    socket: &Arc<Socket>,
-    stream: WebSocket,
-    peer: SocketAddr,
-) {
+pub(super) async fn talk(place: &Place, version: Version, stream: WebSocket, peer: SocketAddr) {
+    let Place { door, device, socket } = place;
     let link = socket.link;
     tracing::debug!(%device, link = link.0, %peer, version = version.number(), "conversation over websocket");
     door.parts.ingress.link_up(device, Arc::clone(socket) as Arc<dyn Link>);

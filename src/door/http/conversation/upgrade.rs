@@ -1,6 +1,6 @@
 //! Who asks for a WebSocket: a device proves itself in the handshake, or gets a 401.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Extension;
@@ -11,8 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::super::devices::Peer;
-use super::link::Socket;
-use super::{Door, talk};
+use super::{Door, Place, Shut, talk};
 use crate::domain::DeviceId;
 use crate::door::credentials::{Attempt, Denied};
 use crate::topics::Who;
@@ -44,40 +43,33 @@ pub(super) async fn upgrade(
             door.parts.metrics.connect(result);
             (status, text).into_response()
         }
-        Ok((device, version, socket)) => {
-            door.parts.metrics.connect("ok");
-            let tasks = door.parts.tasks.clone();
-            let address = peer.address();
-            // firmware looks for no extension, and gets none
-            let upgrade = upgrade.max_message_size(MAX_TEXT).max_frame_size(MAX_TEXT).write_buffer_size(0);
-            upgrade.on_upgrade(move |stream| {
-                tasks.track_future(async move { talk::talk(&door, &device, version, &socket, stream, address).await })
-            })
-        }
+        Ok((place, version)) => serve(place, version, upgrade, peer.address()),
     }
 }
 
-async fn admit(
-    door: &Door,
-    peer: &Peer,
-    asked: &Asked,
-    headers: &HeaderMap,
-) -> Result<(DeviceId, Version, Arc<Socket>), No> {
+/// Makes the connection a WebSocket, and serves it to its end.
+pub(super) fn serve(place: Place, version: Version, upgrade: WebSocketUpgrade, peer: SocketAddr) -> Response {
+    place.door.parts.metrics.connect("ok");
+    let tasks = place.door.parts.tasks.clone();
+    // firmware looks for no extension, and gets none
+    let upgrade = upgrade.max_message_size(MAX_TEXT).max_frame_size(MAX_TEXT).write_buffer_size(0);
+    upgrade.on_upgrade(move |stream| tasks.track_future(async move { talk::talk(&place, version, stream, peer).await }))
+}
+
+async fn admit(door: &Arc<Door>, peer: &Peer, asked: &Asked, headers: &HeaderMap) -> Result<(Place, Version), No> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let bad = |result, text| (result, StatusCode::BAD_REQUEST, text);
     let name = header("device-id").or(asked.device.as_deref()).unwrap_or_default().trim().to_ascii_lowercase();
     let device = DeviceId::parse(&name).map_err(|_| bad("no_device", "Device-Id is missing, or none\n"))?;
     let version = header("protocol-version").or(asked.version.as_deref()).unwrap_or("1");
     let version = Version::parse(version).ok_or(bad("version", "Protocol-Version is none of 1, 2, 3\n"))?;
-    let address = peer.address().ip();
-    prove(door, &device, address, headers).await?;
-    let settings = &door.settings;
-    let most = (settings.queue_packets, settings.queue_bytes.len());
-    let socket = Arc::new(Socket::new(door.parts.arrivals.link(), peer.local().map(|local| (local, address)), most));
-    if !door.enter(&device, &socket) {
-        return Err(("full", StatusCode::SERVICE_UNAVAILABLE, "too many conversations, try again\n"));
-    }
-    Ok((device, version, socket))
+    let generation = door.parts.credentials.generation();
+    prove(door, &device, peer.address().ip(), headers).await?;
+    let socket = door.enter(&device, peer, generation).map_err(|why| match why {
+        Shut::Full => ("full", StatusCode::SERVICE_UNAVAILABLE, "too many conversations, try again\n"),
+        Shut::Changed => ("busy", StatusCode::SERVICE_UNAVAILABLE, "credentials are being changed, try again\n"),
+    })?;
+    Ok((Place { door: Arc::clone(door), device, socket }, version))
 }
 
 /// The token is the device's secret, with `Bearer` before it or without.

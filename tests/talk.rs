@@ -116,7 +116,7 @@ async fn the_page_comes_with_its_files_and_with_headers_that_keep_others_out() {
     while let Some(path) = files.get(seen).cloned() {
         let (status, head, body) = get(&gateway, &path).await;
         assert_eq!(status, 200, "{path}");
-        let kind = if path.ends_with(".css") { "text/css" } else { "text/javascript" };
+        let kind = if is_kind(&path, "css") { "text/css" } else { "text/javascript" };
         assert!(head.contains(&format!("content-type: {kind}")) && head.contains("nosniff"), "{path}: {head}");
         files.extend(named(&body).into_iter().filter(|path| !files.contains(path)).collect::<Vec<_>>());
         seen += 1;
@@ -128,9 +128,13 @@ async fn the_page_comes_with_its_files_and_with_headers_that_keep_others_out() {
     gateway.stop().await;
 }
 
+fn is_kind(path: &str, kind: &str) -> bool {
+    Path::new(path).extension().is_some_and(|extension| extension == kind)
+}
+
 /// Paths of files in a text: `/talk/x.js`, and `./x.js` of scripts.
 fn named(text: &str) -> Vec<String> {
-    let quoted = text.split('"').filter(|part| part.ends_with(".js") || part.ends_with(".css"));
+    let quoted = text.split('"').filter(|part| is_kind(part, "js") || is_kind(part, "css"));
     quoted.map(|part| part.replacen("./", "/talk/", 1)).filter(|path| path.starts_with("/talk/")).collect()
 }
 

@@ -97,11 +97,6 @@ fn distance(from: u32, to: u32) -> i32 {
 }
 
 impl Jitter {
-    /// How packets come.
-    pub fn path(&self) -> Path {
-        self.path
-    }
-
     /// An empty window.
     pub fn new(settings: &Settings, path: Path) -> Self {
         Self {

@@ -195,7 +195,10 @@ async function press() {
   held = true;
   if (mode === "manual") {
     hush();
-    if (!(await wake(true)) || !held) return;
+    const awake = await wake(true);
+    // let go while the browser asked for the microphone
+    if (!held) microphone.pause();
+    if (!awake || !held) return;
     // each press is an utterance of its own
     heardIn = null;
     listen();

@@ -38,8 +38,8 @@ const AHEAD = 0.06;
 const AUDIBLE = 0.002;
 
 /// Plays {samples, rate}; {begin} marks a new answer, {clear} forgets what waits, {end} says that no more comes.
-/// Tells {heard} at the first audible sample of an answer, {gap} when it ran dry in the midst of one, and {left}, the
-/// seconds that wait, ten times a second.
+/// Tells {heard} at the first audible sample of an answer, {gap} when it goes on after it ran dry in the midst of one,
+/// and {left}, the seconds that wait, ten times a second.
 class Speaker extends AudioWorkletProcessor {
   constructor() {
     super();
@@ -50,7 +50,7 @@ class Speaker extends AudioWorkletProcessor {
     this.port.onmessage = ({ data }) => {
       if (data.samples) this.take(data);
       else if (data.clear) this.clear();
-      else if (data.begin) this.heard = this.ended = false;
+      else if (data.begin) this.heard = this.ended = this.dry = false;
       else if (data.end) this.ended = true;
     };
   }
@@ -66,7 +66,7 @@ class Speaker extends AudioWorkletProcessor {
     this.left = 0;
     this.position = 0;
     this.step = 1;
-    this.playing = false;
+    this.playing = this.dry = false;
   }
 
   /// The next sample, between those of another rate; zero when there is none.
@@ -87,12 +87,15 @@ class Speaker extends AudioWorkletProcessor {
   process(_, [output]) {
     const channel = output[0];
     const seconds = this.left / (this.step * sampleRate);
-    if (!this.playing && this.queue.length && (seconds >= AHEAD || this.ended)) this.playing = true;
+    if (!this.playing && this.queue.length && (seconds >= AHEAD || this.ended)) {
+      this.playing = true;
+      if (this.dry) this.port.postMessage({ gap: true });
+    }
     for (let n = 0; n < channel.length && this.playing; n++) {
       if (!this.queue.length) {
         this.playing = false;
         this.left = 0;
-        if (!this.ended) this.port.postMessage({ gap: true });
+        this.dry = true;
         break;
       }
       channel[n] = this.next();

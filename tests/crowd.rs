@@ -60,8 +60,8 @@ async fn boards_that_leave_and_come_back_over_both_transports_get_every_answer()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_stop_when_a_button_is_pressed_and_nothing_of_them_follows() {
-    let (gateway, _) =
-        start(chat(&["Because of the air, which scatters blue light the most of all, as you can see."])).await;
+    let gateway =
+        Running::start(chat(&["Because of the air, which scatters blue light the most of all, as you can see."])).await;
     let report = run(&gateway, 4, 2, Manner { interrupt: Some(How::Abort), ..manner() }).await;
     let interrupted = report.interrupted.unwrap();
     assert_eq!((interrupted.count + interrupted.missed, interrupted.after_stop), (8, 0), "{report}");

@@ -378,10 +378,19 @@ impl Actor {
             Notice::Tools(asking) => self.asked(asking),
             // one that no longer waits is not told
             Notice::Alert(alert, sent) => drop(sent.send(self.out.control(alert, Asked::default()).is_ok())),
+            Notice::Settings => self.read_settings().await,
             Notice::Hush => self.interrupt(StopReason::Abort),
             Notice::Reboot => self.send_once(Message::Reboot).await,
             // one that no longer waits has given up: the watchdog's time is over
             Notice::Canary(answer) => drop(answer.send(())),
+        }
+    }
+
+    /// What an operator set counts from the next turn on; how it listens and where speech is made, from the next session.
+    async fn read_settings(&mut self) {
+        match self.book.device_settings().await {
+            Ok(settings) => self.live.device_settings = settings,
+            Err(error) => tracing::error!(device = %self.device, %error, "the device's settings cannot be read"),
         }
     }
 

@@ -183,7 +183,8 @@ impl Actor {
             ControlKind::ImageNote { image_id, question, keep } => {
                 let body = json!({"image_id": image_id.to_string(), "question": question, "keep": keep});
                 if question.is_some() && !keep {
-                    let message = "no vision provider is configured: the picture is kept, the question is not answered";
+                    let message =
+                        "the picture is kept, the question is not answered: only photos of boards are looked at yet";
                     self.error("vision_not_configured", message);
                 }
                 let entry = self.book.entry(Kind::Image, &self.live, body);

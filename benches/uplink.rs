@@ -161,6 +161,7 @@ impl Rig {
             runner: Arc::new(Nobody),
             intake: Arc::new(Images::new(lifelog, shared_clock)),
             photos: None,
+            rooms: session::Rooms::default(),
             random: Arc::new(rand::random::<u128>),
             boot: report.boot,
             limits: Limits { packet: 262_144, image: 4 << 20, in_flight: 32 },

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::{Value, json};
-use voxgate::admin::{self, Admin, NewDevice};
+use voxgate::admin::{self, Admin, DeviceChange, NewDevice};
 use voxgate::domain::{DeviceId, Downlink, ListenMode, Message, Span};
 use voxgate::provider::{ChatModel, ChatPiece, ChatRequest, ChatStream, Role, ToolCall};
+use voxgate::sim::bench::voice;
 use voxgate::sim::device::Login;
+use voxgate::sim::script::Script;
 use voxgate::sim::xiaozhi::{Board, Exchange, Heard, Mode, Path, State, Talk, Weather, exchange};
 use voxgate::wire::xiaozhi::frames::Version;
 
@@ -180,6 +182,47 @@ async fn a_board_that_restarts_without_a_word_is_heard_again_at_once() {
     let mut board = greeted(&login).await;
     assert!(talk(&mut board, Mode::Manual, 0.0).await.answered(), "its datagrams are numbered from 1 again");
     content(&board);
+    gateway.stop().await;
+}
+
+/// Says its wake word, so loud, and then that it woke.
+async fn wakes(board: &mut Board, loudness: i16) {
+    let word: Vec<i16> = voice(Duration::from_millis(900)).iter().map(|sample| sample / loudness).collect();
+    for frame in &Script::from_pcm(&word, "a wake word").unwrap().frames {
+        board.microphone(frame).await.unwrap();
+    }
+    board.detect("你好小智").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_boards_in_a_room_the_one_that_heard_its_name_louder_answers() {
+    let (gateway, far) = start_with(chat(&["Yes."]), |config| {
+        config.session.xiaozhi.room_window = Span::secs(2);
+    })
+    .await;
+    let id = DeviceId::parse("3c:84:27:aa:bb:02").unwrap();
+    let new = NewDevice::anew(id.clone(), ListenMode::Auto);
+    let secret = gateway.operators().device_add(new).await.unwrap().secret.unwrap().0;
+    let near = Login { id: id.clone(), secret, ..far.clone() };
+    for device in [far.id.clone(), id] {
+        let change = DeviceChange { room: Some("kitchen".into()), ..DeviceChange::of(device) };
+        gateway.operators().device_set(change).await.unwrap();
+    }
+    let (mut far, mut near) = (greeted(&far).await, greeted(&near).await);
+    wakes(&mut far, 8).await;
+    wakes(&mut near, 1).await;
+    let greeting = until(&mut near, |text| text["state"] == "sentence_start").await;
+    assert_eq!(greeting["text"], "Yes?");
+    let session = far.strict.session().to_owned();
+    let end = until(&mut far, |text| text["type"] == "goodbye" || text["type"] == "tts").await;
+    assert_eq!((&end["type"], &end["session_id"]), (&json!("goodbye"), &json!(session)));
+    gateway.counted("voxgate_outdone_wakes_total", &[], 1).await;
+    content(&far);
+    content(&near);
+    // alone it answers
+    far.hello(PATIENCE).await.unwrap();
+    wakes(&mut far, 8).await;
+    until(&mut far, |text| text["state"] == "sentence_start").await;
     gateway.stop().await;
 }
 

@@ -23,6 +23,10 @@ pub struct DeviceChange {
     /// The instructions that its conversations start with, at most 16 KB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
+    /// Where it stands, at most 64 characters: of the boards of one room that wake to one word, the one that heard it
+    /// loudest answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<String>,
     /// How a board speaks to the gateway, from its next start on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,
@@ -31,7 +35,7 @@ pub struct DeviceChange {
 impl DeviceChange {
     /// Nothing yet.
     pub fn of(device: DeviceId) -> Self {
-        Self { device, name: None, language: None, voice: None, prompt: None, transport: None }
+        Self { device, name: None, language: None, voice: None, prompt: None, room: None, transport: None }
     }
 
     /// It changes nothing.

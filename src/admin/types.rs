@@ -178,6 +178,9 @@ pub struct DeviceRow {
     /// It has instructions of its own.
     #[serde(default)]
     pub prompt: bool,
+    /// Where it stands.
+    #[serde(default)]
+    pub room: Option<String>,
 }
 
 /// One operator.

@@ -142,6 +142,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         runner: Arc::new(runner),
         intake: Arc::new(intake),
         photos: boards.passes().map(|passes| passes as Arc<dyn Photos>),
+        rooms: session::Rooms::default(),
         random: Arc::clone(&random),
         boot: report.boot,
         limits: Limits {

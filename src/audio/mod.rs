@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod hearing;
 pub mod jitter;
 pub mod level;
+mod loudness;
 mod metrics;
 pub mod opus;
 pub mod pace;
@@ -26,6 +27,7 @@ pub mod workers;
 use serde::{Deserialize, Serialize};
 
 pub use hearing::{Heard, Hearing};
+pub use loudness::loudness;
 pub use metrics::{Metrics, names};
 pub use pace::Pacer;
 pub use speak::SpeechEncoder;

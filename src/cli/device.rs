@@ -184,6 +184,9 @@ pub(super) struct Set {
     /// The same from a file; - is standard input
     #[arg(long, value_name = "FILE")]
     prompt_file: Option<PathBuf>,
+    /// Where it stands: of the boards of one room that wake to one word, the one that heard it loudest answers
+    #[arg(long)]
+    room: Option<String>,
     /// How a board speaks to the gateway, from its next start on
     #[arg(long, value_enum)]
     transport: Option<Transport>,
@@ -254,7 +257,7 @@ enum Level {
 /// Show all devices
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
-    /// Print one JSON array of {id, created, dialect, online, device_text, name, language, voice, prompt}
+    /// Print one JSON array of {id, created, dialect, online, device_text, name, language, voice, prompt, room}
     #[arg(long)]
     json: bool,
 }
@@ -342,9 +345,9 @@ async fn set(args: Set, admin: &dyn Admin) -> anyhow::Result<()> {
         Some(file) => Some(read_prompt(file)?),
         None => args.prompt,
     };
-    let Set { id, name, language, voice, transport, .. } = args;
+    let Set { id, name, language, voice, room, transport, .. } = args;
     let transport = transport.map(admin::Transport::from);
-    let change = admin::DeviceChange { device: id.clone(), name, language, voice, prompt, transport };
+    let change = admin::DeviceChange { device: id.clone(), name, language, voice, prompt, room, transport };
     admin.device_set(change).await?;
     eprintln!("device {id} is set");
     Ok(())
@@ -440,6 +443,7 @@ async fn list(args: &List, admin: &dyn Admin, context: &mut Context<'_>) -> anyh
         vec![
             d.id.to_string(),
             name,
+            d.room.clone().unwrap_or_else(|| "-".to_owned()),
             table::yes(d.online),
             dialect,
             voice.to_owned(),
@@ -447,6 +451,6 @@ async fn list(args: &List, admin: &dyn Admin, context: &mut Context<'_>) -> anyh
         ]
     };
     let rows: Vec<Vec<String>> = devices.iter().map(row).collect();
-    let heading = ["id", "name", "online", "dialect", "tts mode", "created"];
+    let heading = ["id", "name", "room", "online", "dialect", "tts mode", "created"];
     Ok(table::write(context.out, &heading, &rows, "no devices; make one with `voxgate device add ID`")?)
 }

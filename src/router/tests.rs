@@ -136,6 +136,7 @@ impl Rig {
             runner: Arc::new(Nobody),
             intake: Arc::new(Nobody),
             photos: None,
+            rooms: session::Rooms::default(),
             random: Arc::new(|| 7),
             boot: 2,
             limits: Limits { packet: 0, image: 0, in_flight: 0 },

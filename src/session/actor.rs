@@ -23,7 +23,7 @@ use super::tools::{Asking, ToolServer};
 use super::turn::{SharedReport, TurnRunner};
 use super::{Metrics, Settings};
 use crate::domain::{
-    Bulletins, Clock, DeviceId, DownlinkSink, LinkId, Message, PhotoPass, Photos, Receipt, Stream, TurnId,
+    AudioPacket, Bulletins, Clock, DeviceId, DownlinkSink, LinkId, Message, PhotoPass, Photos, Receipt, Stream, TurnId,
 };
 use crate::lifelog::Lifelog;
 use crate::store::Store;
@@ -53,6 +53,8 @@ pub struct Parts {
     pub intake: Arc<dyn super::Intake>,
     /// Takes photos that devices send beside their connection; none where nobody does.
     pub photos: Option<Arc<dyn Photos>>,
+    /// Who answers where several wake to one word.
+    pub rooms: super::Rooms,
     /// Random bits for session ids.
     pub random: Arc<dyn Fn() -> u128 + Send + Sync>,
     /// The gateway's boot epoch.
@@ -150,6 +152,8 @@ pub(super) struct Actor {
     pub(super) photos: Option<PhotoPass>,
     /// What is put off.
     pub(super) due: super::due::Due,
+    /// What it sent before it said that it woke: its wake word.
+    pub(super) wake_word: VecDeque<AudioPacket>,
     /// Since when the device has no link.
     pub(super) away_since: Option<Instant>,
     /// Telemetry's memory: what the milestones are measured against.

@@ -3,14 +3,19 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::time::Instant;
 
 use super::actor::Actor;
+use super::rooms::UNHEARD;
+use super::take::Effect;
 use super::turn::Input;
-use crate::domain::{ListenMode, Message, Receipt};
+use crate::domain::{AudioPacket, ListenMode, Message, Receipt};
 
 /// An utterance is over at the latest after so many times the wait for one more datagram.
 const LATEST: f64 = 2.5;
+/// Packets that are kept of what may be a wake word.
+const WAKE_WORD: usize = 40;
 /// Silence is heard in pieces of this length, that of a packet of stock firmware.
 const QUIET_STEP: Duration = Duration::from_millis(60);
 
@@ -21,6 +26,15 @@ pub(super) struct Due {
     held: Option<Held>,
     idle: Option<Instant>,
     quiet: Option<Quiet>,
+    woke: Option<Woke>,
+}
+
+/// A device woke, and others of its room may have.
+struct Woke {
+    arrived: Instant,
+    room: String,
+    /// When it is known who answers.
+    at: Instant,
 }
 
 /// A device that listens sends nothing while it is silent.
@@ -51,7 +65,8 @@ impl Due {
         let stop = self.stop.as_ref().filter(|_| !ears_busy).map(|stop| stop.quiet.min(stop.latest));
         let held = self.held.as_ref().map(|held| held.until);
         let quiet = self.quiet.as_ref().filter(|_| !ears_busy).map(|quiet| quiet.at);
-        [stop, held, self.idle, quiet].into_iter().flatten().min()
+        let woke = self.woke.as_ref().map(|woke| woke.at);
+        [stop, held, self.idle, quiet, woke].into_iter().flatten().min()
     }
 
     /// Nothing is put off any more.
@@ -141,11 +156,58 @@ impl Actor {
         if !self.ears.busy() {
             self.hear_silence(now);
         }
+        if self.due.woke.as_ref().is_some_and(|woke| woke.at <= now)
+            && let Some(woke) = self.due.woke.take()
+        {
+            self.answer_for_the_room(&woke);
+        }
         self.expire_tools(now);
         if self.due.idle.is_some_and(|idle| idle <= now) {
             self.due.idle = None;
             self.nobody_says_anything();
         }
+    }
+
+    /// Where it stands, when others stand there too.
+    pub(super) fn room(&self) -> Option<&str> {
+        self.live.device_settings.as_ref().and_then(|device| device.room.as_deref())
+    }
+
+    /// What comes before a device says that it woke may be its wake word: the last of it is kept.
+    pub(super) fn keep_wake_word(&mut self, packets: &[AudioPacket]) {
+        if self.room().is_none() || !self.live.greeted {
+            return;
+        }
+        self.wake_word.extend(packets.iter().cloned());
+        let over = self.wake_word.len().saturating_sub(WAKE_WORD);
+        self.wake_word.drain(..over);
+    }
+
+    /// Listens to the wake word, to tell the room how loud it was.
+    pub(super) fn ask_the_room(&mut self, arrived: Instant) {
+        let word = std::mem::take(&mut self.wake_word);
+        let workers = self.parts.ears.workers.clone();
+        let listen = move || crate::audio::loudness(word.iter().map(|packet| &packet.payload[..]));
+        let level =
+            async move { Effect::Woke { level: workers.run(listen).await.ok().flatten().unwrap_or(UNHEARD), arrived } };
+        self.effects.push(level.boxed());
+    }
+
+    /// The device heard its name, so loud.
+    pub(super) fn heard_its_name(&mut self, level: f32, arrived: Instant) {
+        let Some(room) = self.room().map(str::to_owned) else { return };
+        let window = self.parts.settings.xiaozhi.room_window.0;
+        let at = self.parts.rooms.woke(&room, &self.device, level, Instant::now(), window);
+        self.due.woke = Some(Woke { arrived, room, at });
+    }
+
+    fn answer_for_the_room(&mut self, woke: &Woke) {
+        if self.parts.rooms.answers(&woke.room, &self.device) {
+            return self.say_greeting(self.parts.settings.xiaozhi.greeting.clone(), woke.arrived);
+        }
+        tracing::info!(device = %self.device, room = woke.room, "another device of the room answers");
+        self.parts.metrics.outdone();
+        self.part("another device of the room answers");
     }
 
     fn nobody_says_anything(&mut self) {

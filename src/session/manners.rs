@@ -34,6 +34,9 @@ pub struct Settings {
     /// A device that lost its connection in mid-conversation goes on in the same session when it is back within this
     /// time. Default "30s".
     pub away: Span,
+    /// Of the devices of one room (`voxgate device set ID --room NAME`) that wake within this time, the one that heard
+    /// its wake word loudest answers, and the others are sent back to rest; the greeting waits for it. Default "400ms".
+    pub room_window: Span,
     /// A device has so long to answer a call of one of its tools, and each question for its list of them. Default "30s".
     pub tool_timeout: Span,
     /// What is said when the device's wake word was heard; empty says nothing. Default "Yes?".
@@ -58,6 +61,7 @@ impl Default for Settings {
             silent_after: Span::ms(150),
             idle: Span::secs(120),
             away: Span::secs(30),
+            room_window: Span::ms(400),
             tool_timeout: Span::secs(30),
             greeting: "Yes?".into(),
             farewell: "Goodbye.".into(),
@@ -86,6 +90,7 @@ impl Settings {
             ("address_wait", self.address_wait, Duration::from_secs(10)),
             ("late_audio", self.late_audio, Duration::from_secs(1)),
             ("silent_after", self.silent_after, Duration::from_secs(5)),
+            ("room_window", self.room_window, Duration::from_secs(2)),
             ("tool_timeout", self.tool_timeout, Duration::from_mins(10)),
         ];
         let mut problems = Vec::new();

@@ -73,6 +73,7 @@ pub struct Metrics {
     listening: Family<Why, Counter>,
     refused_images: Family<Why, Counter>,
     unknown_sessions: Counter,
+    outdone: Counter,
     tools: Family<Why, Counter>,
 }
 
@@ -161,6 +162,11 @@ impl Metrics {
             metrics.unknown_sessions.clone(),
         );
         registry.register(
+            "voxgate_outdone_wakes",
+            "Devices that woke and were sent back to rest, since another one of their room heard it louder",
+            metrics.outdone.clone(),
+        );
+        registry.register(
             "voxgate_device_tools",
             "Questions to devices' tools: lists that are whole, calls, and what was wrong with an answer",
             metrics.tools.clone(),
@@ -234,6 +240,10 @@ impl Metrics {
     /// One of [`TOOLS`].
     pub(super) fn tools(&self, why: &'static str, count: usize) {
         self.tools.get_or_create(&Why { why }).inc_by(count as u64);
+    }
+
+    pub(super) fn outdone(&self) {
+        self.outdone.inc();
     }
 
     pub(super) fn unknown_session(&self) {

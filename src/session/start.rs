@@ -130,6 +130,7 @@ impl Starting {
             things: super::things::Things::default(),
             photos: None,
             due: super::due::Due::default(),
+            wake_word: VecDeque::new(),
             away_since: None,
             telemetry: TelemetryMemory::default(),
             effects: FuturesUnordered::new(),

@@ -24,6 +24,8 @@ use crate::store::Batch;
 pub(super) enum Effect {
     /// An image is stored as a file (or is not whole yet, or was refused).
     Image { result: Result<super::Taken, Refusal>, receipt: Receipt },
+    /// How loud the wake word was, dB.
+    Woke { level: f32, arrived: Instant },
 }
 
 impl Actor {
@@ -50,6 +52,7 @@ impl Actor {
         // speech of a conversation that is over here is nobody's turn
         if !self.hears() || !self.live.greeted && self.ceremonious(origin.dialect) {
             self.parts.metrics.ignored(packets.len());
+            self.keep_wake_word(&packets);
             self.ears.skip(packets);
             return;
         }
@@ -304,7 +307,10 @@ impl Actor {
     }
 
     pub(super) fn effect(&mut self, effect: Effect) {
-        let Effect::Image { result, receipt } = effect;
+        let (result, receipt) = match effect {
+            Effect::Image { result, receipt } => (result, receipt),
+            Effect::Woke { level, arrived } => return self.heard_its_name(level, arrived),
+        };
         match result {
             Ok(super::Taken::Part) => {
                 receipt.settle(Settled::Taken);
@@ -412,6 +418,8 @@ impl Actor {
         self.stirred();
         let settings = &self.parts.settings.xiaozhi;
         if !settings.wakes(&text) && self.live.announced {
+            // as stock servers do: what was typed is shown as what was said
+            let _ = self.out.control(Message::Stt { text: text.clone(), is_final: true }, Asked::default());
             return self.begin(Input::Text(text), arrived);
         }
         let greeting = settings.greeting.clone();
@@ -419,6 +427,13 @@ impl Actor {
             // what it heard is shown; a device without a link shows nothing
             let _ = self.out.control(Message::Stt { text, is_final: true }, Asked::default());
         }
+        if self.room().is_some() {
+            return self.ask_the_room(arrived);
+        }
+        self.say_greeting(greeting, arrived);
+    }
+
+    pub(super) fn say_greeting(&mut self, greeting: String, arrived: Instant) {
         if !greeting.is_empty() {
             self.begin(Input::Say(greeting), arrived);
         }

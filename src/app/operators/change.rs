@@ -25,6 +25,7 @@ impl Records<'_> {
         let persona = &mut settings.persona;
         for (place, value) in [
             (&mut settings.name, change.name),
+            (&mut settings.room, change.room),
             (&mut persona.language, change.language),
             (&mut persona.voice, change.voice),
             (&mut persona.prompt, change.prompt),
@@ -60,6 +61,7 @@ fn check(change: &DeviceChange) -> Result<(), AdminError> {
         return Err(AdminError::new(AdminErrorKind::Invalid, "nothing is to be changed: say what, see --help"));
     }
     check_name(change.name.as_deref().unwrap_or_default())?;
+    line("a room", change.room.as_deref().unwrap_or_default(), NAME)?;
     line("a voice", change.voice.as_deref().unwrap_or_default(), VOICE)?;
     check_language(change.language.as_deref().unwrap_or_default())?;
     if change.prompt.as_ref().is_some_and(|prompt| prompt.len() > PROMPT) {

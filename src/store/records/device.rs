@@ -53,6 +53,13 @@ pub struct Persona {
     pub prompt: Option<String>,
 }
 
+impl Persona {
+    /// It is who answers everywhere.
+    pub fn is_empty(&self) -> bool {
+        self.language.is_none() && self.voice.is_none() && self.prompt.is_none()
+    }
+}
+
 impl fmt::Debug for Persona {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let prompt = self.prompt.as_ref().map(|prompt| format!("{} bytes", prompt.len()));
@@ -80,8 +87,11 @@ pub struct DeviceSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,
     /// Who answers on it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Persona::is_empty")]
     pub persona: Persona,
+    /// Where it stands: of the devices of one room that wake to one word, one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<String>,
 }
 
 /// A device that may connect.

@@ -101,9 +101,9 @@ fn a_new_device_prints_its_password_and_nothing_else() {
     assert_eq!(prints(&admin, "voxgate device add cane-2 --json"), "{\"user\":\"cane-2\",\"secret\":\"hush\"}\n");
     assert_eq!(
         prints(&admin, "voxgate device list"),
-        "ID      NAME  ONLINE  DIALECT  TTS MODE     CREATED\n\
-         cane    -     no      -        device_text  2023-11-14 22:13:20\n\
-         cane-2  -     no      -        gateway      2023-11-14 22:13:20\n"
+        "ID      NAME  ROOM  ONLINE  DIALECT  TTS MODE     CREATED\n\
+         cane    -     -     no      -        device_text  2023-11-14 22:13:20\n\
+         cane-2  -     -     no      -        gateway      2023-11-14 22:13:20\n"
     );
     prints(&admin, "voxgate device remove cane");
     assert!(prints(&admin, "voxgate device list --json").starts_with("[{\"id\":\"cane-2\","));

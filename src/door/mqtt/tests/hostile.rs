@@ -195,6 +195,8 @@ async fn thousands_who_come_and_go_at_once_are_served_and_leave_nothing_behind()
     settings.limits.connects_per_second = 100_000;
     let mut fixture = Fixture::with(settings).await;
     let mut device = fixture.peer(Version::V4, "dev1").await;
+    // it is counted after its CONNACK
+    until("the device is counted", || fixture.metrics.connects("ok") > 0).await;
     let before = fixture.metrics.connects("ok");
     let addr = fixture.addr;
     let mut crowds = tokio::task::JoinSet::new();

@@ -111,3 +111,29 @@ async fn what_a_gateway_serves_after_a_conversation_is_in_the_reference_of_the_m
     }
     assert!(labelled > 10, "a conversation counts under labels: {answer}");
 }
+
+/// All Rust sources below a folder, as one text.
+fn sources(folder: &std::path::Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            text.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_page_on_conformance_names_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/conformance.md")).unwrap();
+    let mut all = String::new();
+    sources(&root.join("src"), &mut all);
+    sources(&root.join("tests"), &mut all);
+    let quoted = page.split('`').skip(1).step_by(2);
+    let named: Vec<&str> = quoted.filter(|name| name.matches('_').count() > 3 && !name.contains(['.', ' '])).collect();
+    assert!(named.len() > 15, "{named:?}");
+    let missing: Vec<&&str> = named.iter().filter(|name| !all.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

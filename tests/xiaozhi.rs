@@ -3,6 +3,7 @@
 
 mod gateway;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use voxgate::sim::script::Script;
 use voxgate::sim::xiaozhi::{Board, Exchange, Heard, Mode, Path, State, Talk, Weather, exchange};
 use voxgate::wire::xiaozhi::frames::Version;
 
+use gateway::peer::{self, Got, Peer};
 use gateway::{PATIENCE, Running, chat, speech, with_chat};
 
 const MAC: &str = "3c:84:27:aa:bb:01";
@@ -170,6 +172,49 @@ async fn a_board_that_goes_on_in_a_conversation_that_is_over_is_told_so_and_begi
     gateway.counted("voxgate_unknown_sessions_total", &[], 1).await;
     board.hello(PATIENCE).await.unwrap();
     assert!(talk(&mut board, Mode::Auto, 0.0).await.answered());
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_websocket_a_board_that_never_says_the_name_of_its_session_is_in_it() {
+    let (gateway, login) = start(chat(&["Yes."])).await;
+    let url = format!("ws://{}/xiaozhi/v1/", gateway.addrs().devices.unwrap());
+    let mut board = board(&login, &Path::WebSocket(url, Version::One)).await;
+    board.nameless = true;
+    board.hello(PATIENCE).await.unwrap();
+    for mode in [Mode::Auto, Mode::Manual] {
+        assert!(talk(&mut board, mode, 0.0).await.answered());
+    }
+    content(&board);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_that_subscribes_gets_each_message_once_as_does_one_that_never_does() {
+    let (gateway, login) = start(chat(&["Yes."])).await;
+    let hello = json!({"type": "hello", "version": 3, "transport": "udp", "features": {},
+        "audio_params": {"format": "opus", "sample_rate": 16_000, "channels": 1, "frame_duration": 60}});
+    for subscribes in [true, false] {
+        let mut peer = Peer::connect(gateway.addrs().mqtt, peer::Version::V4, MAC, &login.secret).await;
+        if subscribes {
+            peer.subscribe(&format!("xz/{MAC}/down")).await;
+        }
+        let mut counts = BTreeMap::<String, u32>::new();
+        peer.publish_on(&format!("xz/{MAC}/up"), 0, hello.to_string().as_bytes()).await;
+        // what follows the hello in order tells that no second one is on its way
+        gateway.counted("voxgate_downlink_packets_total", &[("kind", "control")], 1).await;
+        gateway.operators().device_alert(alert("Dinner is ready", None, None)).await.unwrap();
+        while !counts.contains_key("alert") {
+            if let Got::Message(topic, payload) = peer.next().await {
+                assert_eq!(topic, format!("xz/{MAC}/down"));
+                let text: Value = serde_json::from_slice(&payload).unwrap();
+                *counts.entry(text["type"].as_str().unwrap().to_owned()).or_default() += 1;
+            }
+        }
+        assert_eq!(counts.get("hello"), Some(&1), "{counts:?}");
+        drop(peer);
+        gateway.until_zero("voxgate_mqtt_connections").await;
+    }
     gateway.stop().await;
 }
 

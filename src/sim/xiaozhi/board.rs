@@ -63,6 +63,8 @@ pub struct Board {
     things: Vec<Value>,
     /// Commands to its things.
     pub commanded: Vec<Value>,
+    /// It never keeps the name of its session, as py-xiaozhi over WebSocket.
+    pub nameless: bool,
     /// Its camera.
     pub camera: Option<Camera>,
     id: String,
@@ -87,6 +89,7 @@ impl Board {
             called: Vec::new(),
             things: Vec::new(),
             commanded: Vec::new(),
+            nameless: false,
             camera: None,
             id: login.id.to_string(),
         })
@@ -152,7 +155,7 @@ impl Board {
 
     /// Says something, with its session.
     pub async fn say(&mut self, mut text: Value) -> Result<(), BoardError> {
-        text["session_id"] = self.strict.session().into();
+        text["session_id"] = if self.nameless { "" } else { self.strict.session() }.into();
         self.line.text(&text).await
     }
 

@@ -47,6 +47,18 @@ pub struct Claim {
     pub transport: Option<Transport>,
 }
 
+/// A board that another server knew, and that is expected here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportBoard {
+    /// Its MAC, in any case, with colons or dashes.
+    pub mac: String,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// For how long it is let in without a code, a minute to thirty days.
+    pub within: Span,
+}
+
 /// A part of a firmware file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirmwarePart {

@@ -12,8 +12,8 @@ use crate::admin::{
     SessionRow, Status,
 };
 use crate::admin::{
-    Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, NewTalk, PendingRow, TalkLink, ToolCall,
-    ToolRow,
+    Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow, TalkLink,
+    ToolCall, ToolRow,
 };
 use crate::config::Config;
 use crate::delivery::Delivery;
@@ -33,6 +33,7 @@ use crate::store::Store;
 mod access;
 mod boards;
 mod browsers;
+mod moved;
 mod records;
 
 pub use records::Offline;
@@ -230,6 +231,10 @@ impl Admin for Operators {
 
     async fn import_rules(&self, rules: Vec<NewRule>, dry: bool) -> Result<Vec<ImportOutcome>, AdminError> {
         self.records().import_rules(&rules, dry).await
+    }
+
+    async fn import_board(&self, board: ImportBoard, dry: bool) -> Result<ImportOutcome, AdminError> {
+        self.records().import_board(board, dry).await
     }
 
     async fn session_list(&self) -> Result<Vec<SessionRow>, AdminError> {

@@ -23,8 +23,8 @@ use super::{
     Said, SessionRow, Status,
 };
 use super::{
-    Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow, TalkLink,
-    ToolCall, ToolRow,
+    Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow,
+    TalkLink, ToolCall, ToolRow,
 };
 
 /// Speaks to the gateway behind a control socket.
@@ -137,6 +137,10 @@ impl Admin for Client {
 
     async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError> {
         self.one(Request::DeviceRemove { device }).await
+    }
+
+    async fn device_set(&self, change: DeviceChange) -> Result<(), AdminError> {
+        self.one(Request::DeviceSet { change }).await
     }
 
     async fn device_pending(&self) -> Result<Vec<PendingRow>, AdminError> {

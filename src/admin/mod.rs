@@ -5,6 +5,7 @@
 //! does not know which of them it talks to. This room knows nothing of sessions, stores or doors.
 
 mod boards;
+mod change;
 mod client;
 mod protocol;
 mod server;
@@ -23,6 +24,7 @@ pub use boards::{
     Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, Level, NewFirmware, NewTalk, PendingRow,
     TalkLink, ToolCall, ToolRow, Transport,
 };
+pub use change::DeviceChange;
 pub use client::Client;
 pub use protocol::{MAX_ANSWER, MAX_REQUEST, Request};
 pub use server::{ControlError, ControlServer};
@@ -78,6 +80,9 @@ pub trait Admin: Send + Sync {
 
     /// All devices, by id.
     async fn device_list(&self) -> Result<Vec<DeviceRow>, AdminError>;
+
+    /// Changes a device's settings; they count from its next turn on.
+    async fn device_set(&self, change: DeviceChange) -> Result<(), AdminError>;
 
     /// Removes a device's credential and settings, and ends its connections; its lifelog stays.
     async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError>;

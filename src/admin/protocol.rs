@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWr
 use crate::domain::DeviceId;
 
 use super::{AdminError, ImportUser, LifelogQuery, NewDevice, NewOperator, NewPassword, NewRule};
-use super::{Alert, Claim, FirmwareName, FirmwarePart, ImportBoard, NewFirmware, NewTalk, ToolCall};
+use super::{Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, ImportBoard, NewFirmware, NewTalk, ToolCall};
 
 /// Longest request in bytes, its newline included.
 pub const MAX_REQUEST: usize = 64 << 10;
@@ -33,6 +33,11 @@ pub enum Request {
     DeviceRemove {
         /// Which.
         device: DeviceId,
+    },
+    /// Answered by nothing.
+    DeviceSet {
+        /// What.
+        change: DeviceChange,
     },
     /// Answered by boards.
     DevicePending {},
@@ -177,6 +182,7 @@ impl Request {
             Request::DeviceAdd { .. } => "device_add",
             Request::DeviceList {} => "device_list",
             Request::DeviceRemove { .. } => "device_remove",
+            Request::DeviceSet { .. } => "device_set",
             Request::DevicePending {} => "device_pending",
             Request::DeviceClaim { .. } => "device_claim",
             Request::DeviceTalk { .. } => "device_talk",
@@ -215,6 +221,7 @@ impl Request {
             Request::DeviceAdd { new } => new.id.as_str(),
             // not the code: it is still good when the claim was refused for another reason
             Request::DeviceClaim { claim } => claim.name.as_deref().unwrap_or("*"),
+            Request::DeviceSet { change } => change.device.as_str(),
             Request::FirmwareUpload { part } => &part.upload,
             Request::FirmwareAdd { new } => &new.board,
             Request::FirmwareRollout { name, .. } | Request::FirmwareRemove { name } => &name.board,

@@ -209,6 +209,7 @@ async fn dispatch(admin: &dyn Admin, request: Request) -> Result<Done, AdminErro
         Request::DeviceAdd { new } => one(admin.device_add(new).await?),
         Request::DeviceList {} => many(admin.device_list().await?),
         Request::DeviceRemove { device } => one(admin.device_remove(device).await?),
+        Request::DeviceSet { change } => one(admin.device_set(change).await?),
         Request::DevicePending {} => many(admin.device_pending().await?),
         Request::DeviceClaim { claim } => one(admin.device_claim(claim).await?),
         Request::DeviceTalk { new } => one(admin.device_talk(new).await?),

@@ -18,8 +18,8 @@ use super::{
     SessionRow, Status,
 };
 use super::{
-    Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow, TalkLink,
-    ToolCall, ToolRow,
+    Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow,
+    TalkLink, ToolCall, ToolRow,
 };
 
 /// Keeps devices in memory; tails what the test sends.
@@ -29,6 +29,8 @@ pub(crate) struct InMemory {
     pub devices: Mutex<Vec<NewDevice>>,
     /// What the one tail gives.
     pub tail: Mutex<Option<mpsc::Receiver<Result<LifelogRow, AdminError>>>>,
+    /// What was to be changed.
+    pub changed: Mutex<Vec<DeviceChange>>,
     /// What was uploaded.
     pub uploaded: Mutex<Vec<u8>>,
 }
@@ -70,6 +72,9 @@ impl Admin for InMemory {
             online: Some(false),
             device_text: device.device_text,
             name: None,
+            language: device.language.clone(),
+            voice: None,
+            prompt: false,
         };
         Ok(self.devices.lock().unwrap().iter().map(row).collect())
     }
@@ -77,6 +82,12 @@ impl Admin for InMemory {
     async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError> {
         self.devices.lock().unwrap().retain(|known| known.id != device);
         Ok(())
+    }
+
+    async fn device_set(&self, change: DeviceChange) -> Result<(), AdminError> {
+        let known = self.devices.lock().unwrap().iter().any(|known| known.id == change.device);
+        self.changed.lock().unwrap().push(change);
+        known.then_some(()).ok_or_else(|| AdminError::new(AdminErrorKind::NotFound, "there is no such device"))
     }
 
     async fn device_pending(&self) -> Result<Vec<PendingRow>, AdminError> {

@@ -169,6 +169,15 @@ pub struct DeviceRow {
     /// What people call it.
     #[serde(default)]
     pub name: Option<String>,
+    /// The language that is spoken to it; none: the gateway's.
+    #[serde(default)]
+    pub language: Option<String>,
+    /// Its voice; none: the gateway's.
+    #[serde(default)]
+    pub voice: Option<String>,
+    /// It has instructions of its own.
+    #[serde(default)]
+    pub prompt: bool,
 }
 
 /// One operator.

@@ -12,8 +12,8 @@ use crate::admin::{
     SessionRow, Status,
 };
 use crate::admin::{
-    Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow, TalkLink,
-    ToolCall, ToolRow,
+    Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow,
+    TalkLink, ToolCall, ToolRow,
 };
 use crate::config::Config;
 use crate::delivery::Delivery;
@@ -33,6 +33,7 @@ use crate::store::Store;
 mod access;
 mod boards;
 mod browsers;
+mod change;
 mod moved;
 mod records;
 
@@ -128,6 +129,14 @@ impl Admin for Operators {
     async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError> {
         self.records().device_remove(&device).await?;
         self.end_device(&device, "the device was removed");
+        Ok(())
+    }
+
+    async fn device_set(&self, change: DeviceChange) -> Result<(), AdminError> {
+        let device = change.device.clone();
+        self.records().device_set(change).await?;
+        // a device without a session learns it when it has one
+        let _ = self.router.settings_changed(&device);
         Ok(())
     }
 

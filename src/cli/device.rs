@@ -1,7 +1,10 @@
 //! `voxgate device`: who may connect.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
 
 use crate::admin::{self, Admin, NewDevice};
@@ -9,6 +12,9 @@ use crate::domain::{DeviceId, ListenMode, Span};
 
 use super::context::{Context, block_on};
 use super::{password, table};
+
+/// More instructions than this are not read: they are refused, whatever they say.
+const MOST_PROMPT: u64 = 64 << 10;
 
 /// Add, claim, list and remove devices, change their passwords, call their tools, alert them, let a browser be one
 #[derive(Debug, Subcommand)]
@@ -23,6 +29,7 @@ pub(super) enum Command {
     List(List),
     Remove(Remove),
     Password(Password),
+    Set(Set),
 }
 
 /// Make a device and its password
@@ -108,6 +115,15 @@ enum Transport {
     Websocket,
 }
 
+impl From<Transport> for admin::Transport {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Mqtt => Self::Mqtt,
+            Transport::Websocket => Self::Websocket,
+        }
+    }
+}
+
 /// Show the boards that wait to be claimed, with their codes
 ///
 /// Claim a code only when the board in your hand shows it: anybody in the network can ask under any id.
@@ -139,6 +155,38 @@ pub(super) struct Talk {
     /// Print one JSON object: {device, url, until, made}
     #[arg(long)]
     json: bool,
+}
+
+/// Change what a device is called and who answers on it
+///
+/// What is set counts from the device's next turn on; an empty text takes it back, and it is as [voice.reply] says.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  voxgate device set 3c:84:27:aa:bb:01 --name kitchen --language de
+  voxgate device set toy-7 --prompt-file pirate.txt --voice onyx
+  voxgate device set toy-7 --voice ''                            the gateway's voice again")]
+pub(super) struct Set {
+    /// Its id
+    id: DeviceId,
+    /// What people call it
+    #[arg(long)]
+    name: Option<String>,
+    /// The language that is spoken to it (BCP 47)
+    #[arg(long, value_name = "TAG")]
+    language: Option<String>,
+    /// The voice, in the words of the provider of speech
+    #[arg(long)]
+    voice: Option<String>,
+    /// The instructions that its conversations start with
+    #[arg(long, value_name = "TEXT", conflicts_with = "prompt_file")]
+    prompt: Option<String>,
+    /// The same from a file; - is standard input
+    #[arg(long, value_name = "FILE")]
+    prompt_file: Option<PathBuf>,
+    /// How a board speaks to the gateway, from its next start on
+    #[arg(long, value_enum)]
+    transport: Option<Transport>,
 }
 
 /// Show what a connected device can do
@@ -206,7 +254,7 @@ enum Level {
 /// Show all devices
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
-    /// Print one JSON array of {id, created, dialect, online, device_text, name}
+    /// Print one JSON array of {id, created, dialect, online, device_text, name, language, voice, prompt}
     #[arg(long)]
     json: bool,
 }
@@ -245,6 +293,7 @@ pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
         let admin = context.gateway_or_store().await?;
         match command {
             Command::Add(args) => add(args, &*admin, context).await,
+            Command::Set(args) => set(args, &*admin).await,
             Command::List(args) => list(&args, &*admin, context).await,
             Command::Claim(_)
             | Command::Pending(_)
@@ -280,15 +329,37 @@ async fn add(args: Add, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow:
 }
 
 async fn claim(args: Claim, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let transport = args.transport.map(|transport| match transport {
-        Transport::Mqtt => admin::Transport::Mqtt,
-        Transport::Websocket => admin::Transport::Websocket,
-    });
+    let transport = args.transport.map(admin::Transport::from);
     let id = admin.device_claim(admin::Claim { code: args.code, name: args.name, transport }).await?;
     if args.json {
         return context.json(&id);
     }
     Ok(writeln!(context.out, "{id} is a device now; the board finds out within a minute, or when it is restarted")?)
+}
+
+async fn set(args: Set, admin: &dyn Admin) -> anyhow::Result<()> {
+    let prompt = match &args.prompt_file {
+        Some(file) => Some(read_prompt(file)?),
+        None => args.prompt,
+    };
+    let Set { id, name, language, voice, transport, .. } = args;
+    let transport = transport.map(admin::Transport::from);
+    let change = admin::DeviceChange { device: id.clone(), name, language, voice, prompt, transport };
+    admin.device_set(change).await?;
+    eprintln!("device {id} is set");
+    Ok(())
+}
+
+fn read_prompt(file: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let mut read = |from: &mut dyn Read| from.take(MOST_PROMPT).read_to_string(&mut text);
+    let done = if file == Path::new("-") {
+        read(&mut std::io::stdin())
+    } else {
+        File::open(file).and_then(|mut from| read(&mut from))
+    };
+    done.with_context(|| format!("cannot read instructions from {}", file.display()))?;
+    Ok(text)
 }
 
 async fn pending(args: &Pending, admin: &dyn Admin, context: &mut Context<'_>) -> anyhow::Result<()> {

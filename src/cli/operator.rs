@@ -92,7 +92,7 @@ pub(super) struct ResetKey {
 pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
     block_on(async {
         match command {
-            Command::Add(args) => add(args, context).await,
+            Command::Add(args) => Box::pin(add(args, context)).await,
             Command::List(args) => {
                 let operators = context.gateway_or_store().await?.operator_list().await?;
                 list(&args, &operators, context)

@@ -110,6 +110,25 @@ fn a_new_device_prints_its_password_and_nothing_else() {
 }
 
 #[test]
+fn what_is_set_of_a_device_is_what_was_named_and_a_prompt_comes_from_a_file_too() {
+    let admin = Arc::new(InMemory::default());
+    prints(&admin, "voxgate device add toy-7 --language de");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("pirate.txt");
+    fs::write(&file, "You are a pirate.\n").unwrap();
+    prints(&admin, &format!("voxgate device set toy-7 --voice onyx --prompt-file {}", file.display()));
+    prints(&admin, "voxgate device set toy-7 --transport websocket --name kitchen");
+    let changed = admin.changed.lock().unwrap().clone();
+    assert_eq!(
+        (changed[0].voice.as_deref(), changed[0].prompt.as_deref()),
+        (Some("onyx"), Some("You are a pirate.\n"))
+    );
+    assert_eq!((&changed[0].name, &changed[0].language, &changed[0].transport), (&None, &None, &None));
+    assert_eq!((changed[1].name.as_deref(), changed[1].prompt.as_ref()), (Some("kitchen"), None));
+    assert!(parses("voxgate device set toy-7 --prompt x --prompt-file y").is_err());
+}
+
+#[test]
 fn a_link_for_a_browser_is_printed_and_nothing_else() {
     let admin = Arc::new(InMemory::default());
     assert_eq!(prints(&admin, "voxgate device talk laptop"), "http://localhost:8003/talk#hush\n");

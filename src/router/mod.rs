@@ -89,6 +89,11 @@ impl Router {
         self.command(device, Notice::Hush)
     }
 
+    /// An operator changed the settings of a device.
+    pub fn settings_changed(&self, device: &DeviceId) -> Result<(), CommandError> {
+        self.command(device, Notice::Settings)
+    }
+
     /// Restarts a device.
     pub fn reboot(&self, device: &DeviceId) -> Result<(), CommandError> {
         self.command(device, Notice::Reboot)

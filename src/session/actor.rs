@@ -87,6 +87,8 @@ pub enum Notice {
     Say(String),
     /// An operator wants silence.
     Hush,
+    /// An operator changed the device's settings.
+    Settings,
     /// An operator wants the device to restart.
     Reboot,
     /// Somebody asks for the device's tools, or calls one.

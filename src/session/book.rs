@@ -156,8 +156,13 @@ impl Book {
     }
 
     /// What the last run knew of the device: an open session that may resume, or none.
+    /// What operators have set for the device by now.
+    pub(super) async fn device_settings(&self) -> Result<Option<DeviceSettings>, StoreError> {
+        Ok(records::devices::get(&*self.store, &self.device).await?.map(|device| device.settings))
+    }
+
     pub(super) async fn read(&self, settings: &Settings) -> Result<Live, StoreError> {
-        let device = records::devices::get(&*self.store, &self.device).await?.map(|device| device.settings);
+        let device = self.device_settings().await?;
         let known = sessions::get(&*self.store, &self.device).await?;
         // without a boot id nothing tells whether the device is still in it
         let Some(known) = known.filter(|known| known.open && known.boot_id.is_some()) else {

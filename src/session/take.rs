@@ -183,7 +183,8 @@ impl Actor {
             ControlKind::ImageNote { image_id, question, keep } => {
                 let body = json!({"image_id": image_id.to_string(), "question": question, "keep": keep});
                 if question.is_some() && !keep {
-                    let message = "no vision provider is configured: the picture is kept, the question is not answered";
+                    let message =
+                        "the picture is kept, the question is not answered: only photos of boards are looked at yet";
                     self.error("vision_not_configured", message);
                 }
                 let entry = self.book.entry(Kind::Image, &self.live, body);
@@ -378,10 +379,19 @@ impl Actor {
             Notice::Tools(asking) => self.asked(asking),
             // one that no longer waits is not told
             Notice::Alert(alert, sent) => drop(sent.send(self.out.control(alert, Asked::default()).is_ok())),
+            Notice::Settings => self.read_settings().await,
             Notice::Hush => self.interrupt(StopReason::Abort),
             Notice::Reboot => self.send_once(Message::Reboot).await,
             // one that no longer waits has given up: the watchdog's time is over
             Notice::Canary(answer) => drop(answer.send(())),
+        }
+    }
+
+    /// What an operator set counts from the next turn on; how it listens and where speech is made, from the next session.
+    async fn read_settings(&mut self) {
+        match self.book.device_settings().await {
+            Ok(settings) => self.live.device_settings = settings,
+            Err(error) => tracing::error!(device = %self.device, %error, "the device's settings cannot be read"),
         }
     }
 

@@ -14,6 +14,7 @@ use super::outgoing::Outgoing;
 use super::tools::Tools;
 use crate::audio::Utterance;
 use crate::domain::{DeviceId, Message, SessionId, StopReason, TurnId};
+use crate::store::records::Persona;
 
 /// How the answer reaches the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
@@ -71,6 +72,8 @@ pub struct Turn {
     pub history: Vec<Line>,
     /// How the answer reaches the device.
     pub tts_mode: TtsMode,
+    /// Who answers.
+    pub persona: Persona,
     /// What the device needs around its speech.
     pub margins: Margins,
     /// What the device can do, when it has tools.

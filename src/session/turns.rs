@@ -30,6 +30,7 @@ impl Actor {
             input,
             history: self.live.history.lines(),
             tts_mode: self.live.tts_mode,
+            persona: self.live.device_settings.as_ref().map(|device| device.persona.clone()).unwrap_or_default(),
             margins: self.live.manners.margins,
             tools: self.tools_of_turn(),
             decided,

@@ -4,19 +4,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use super::change::{check_name, record};
 use super::records::{credentials_error, store_error};
 use crate::admin::{
-    self, AdminError, AdminErrorKind, Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow,
+    AdminError, AdminErrorKind, Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, PendingRow,
     ToolCall, ToolRow,
 };
 use crate::domain::{DeviceId, Message};
 use crate::door::enrolment::{ClaimError, Enrolment, Waiting};
 use crate::door::firmware::{Catalogue, FirmwareError, NewRelease, Release};
 use crate::session::{CallError, Tool};
-use crate::store::records::Transport;
 
-/// Longest name of a device, characters.
-const NAME: usize = 64;
 /// Longest text of an alert, bytes: screens of boards are small.
 const ALERT: usize = 1 << 10;
 /// Longest status and name of a face, characters.
@@ -36,14 +34,8 @@ pub(super) fn pending(enrolment: &Enrolment) -> Vec<PendingRow> {
 
 pub(super) async fn claim(enrolment: &Enrolment, claim: Claim) -> Result<DeviceId, AdminError> {
     let name = claim.name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
-    if name.as_ref().is_some_and(|name| name.chars().count() > NAME || name.chars().any(char::is_control)) {
-        let text = format!("a name has at most {NAME} characters, none of them a control character");
-        return Err(AdminError::new(AdminErrorKind::Invalid, text));
-    }
-    let transport = claim.transport.map(|transport| match transport {
-        admin::Transport::Mqtt => Transport::Mqtt,
-        admin::Transport::Websocket => Transport::Websocket,
-    });
+    check_name(name.as_deref().unwrap_or_default())?;
+    let transport = claim.transport.map(record);
     enrolment.claim(claim.code.trim(), name, transport).await.map_err(|error| match &error {
         ClaimError::Wrong => AdminError::new(AdminErrorKind::NotFound, error.to_string()),
         ClaimError::Later(_) => AdminError::new(AdminErrorKind::Invalid, error.to_string()),

@@ -10,6 +10,7 @@ use futures::stream;
 
 use super::access::password;
 use super::boards;
+use super::change::check_language;
 use super::credential;
 use crate::admin::{
     Admin, AdminError, AdminErrorKind, Credential, DeviceRow, ImportOutcome, ImportUser, LifelogQuery, LifelogRow,
@@ -17,8 +18,8 @@ use crate::admin::{
     SessionRow, Status,
 };
 use crate::admin::{
-    Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow, TalkLink,
-    ToolCall, ToolRow,
+    Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow,
+    TalkLink, ToolCall, ToolRow,
 };
 use crate::config::Config;
 use crate::domain::{Clock, DeviceId, Wall};
@@ -48,11 +49,14 @@ pub(super) struct Records<'a> {
 
 impl Records<'_> {
     pub(super) async fn device_add(&self, new: NewDevice) -> Result<Credential, AdminError> {
+        check_language(new.language.as_deref().unwrap_or_default())?;
         let put = self.credentials.put_device(&new.id, password(new.password), new.replace).await;
         let secret = put.map_err(|e| credentials_error(&e))?;
         if let Some(mut device) = devices::get(self.store, &new.id).await.map_err(|e| store_error(&e))? {
             let tts_mode = if new.device_text { TtsMode::DeviceText } else { TtsMode::ServerAudio };
+            let language = new.language.filter(|language| !language.is_empty());
             device.settings = DeviceSettings { audio_mode: new.mode, tts_mode, ..device.settings };
+            device.settings.persona.language = language.or(device.settings.persona.language);
             let mut batch = Batch::new();
             devices::put(&mut batch, &device).map_err(|e| store_error(&e))?;
             self.store.commit(batch).await.map_err(|e| store_error(&e))?;
@@ -69,6 +73,9 @@ impl Records<'_> {
             online: None,
             device_text: device.settings.tts_mode == TtsMode::DeviceText,
             name: device.settings.name,
+            language: device.settings.persona.language,
+            voice: device.settings.persona.voice,
+            prompt: device.settings.persona.prompt.is_some(),
         };
         Ok(devices.into_iter().map(row).collect())
     }
@@ -292,6 +299,10 @@ impl Admin for Offline {
 
     async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError> {
         self.records().device_remove(&device).await
+    }
+
+    async fn device_set(&self, change: DeviceChange) -> Result<(), AdminError> {
+        self.records().device_set(change).await
     }
 
     async fn device_pending(&self) -> Result<Vec<PendingRow>, AdminError> {

@@ -131,7 +131,7 @@ impl Inner {
     async fn hear_think_speak(&self, turn: &Turn, report: &SharedReport) -> Result<Outcome, Failed> {
         let pieces = match &turn.input {
             Input::Say(text) => {
-                if let Some(frames) = self.phrases.find(text).filter(|_| turn.tts_mode == TtsMode::Audio) {
+                if let Some(frames) = self.made_ahead(turn, text) {
                     return Ok(self.say_at_once(turn, text, frames, report).await);
                 }
                 think::exactly(text)
@@ -145,6 +145,18 @@ impl Inner {
             }
         };
         self.speak(turn, pieces, report).await
+    }
+
+    /// What was made ahead of a text, where it is the gateway's own voice that says it.
+    fn made_ahead(&self, turn: &Turn, text: &str) -> Option<Vec<Bytes>> {
+        let own = turn.persona.voice.is_none() && turn.persona.language.is_none();
+        self.phrases.find(text).filter(|_| own && turn.tts_mode == TtsMode::Audio)
+    }
+
+    /// The language that is spoken on a device.
+    fn language(&self, turn: &Turn) -> Option<String> {
+        let own = turn.persona.language.as_ref();
+        Some(own.unwrap_or(&self.settings.language).clone()).filter(|language| !language.is_empty())
     }
 
     /// Says what was made ahead: no provider is asked.

@@ -168,8 +168,8 @@ impl Inner {
             let asked = Instant::now();
             let mut speech = self.providers.synthesizer.speak(SpeechRequest {
                 text: clause.text.clone(),
-                voice: None,
-                language: Some(self.settings.language.clone()).filter(|language| !language.is_empty()),
+                voice: turn.persona.voice.clone(),
+                language: self.language(turn),
             });
             if frames.send(Spoken::Clause(clause)).await.is_err() {
                 return Ok(());

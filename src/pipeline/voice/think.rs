@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::intents::device::{self, Deed};
 use super::{Inner, intents, tools};
 use crate::provider::{ChatMessage, ChatPiece, ChatRequest, ErrorKind, ProviderError, Role};
-use crate::session::{Line, SharedReport, Speaker, Turn};
+use crate::session::{SharedReport, Speaker, Turn};
 
 /// The pieces of a reply.
 pub(super) type Pieces = BoxStream<'static, Result<ChatPiece, ProviderError>>;
@@ -53,7 +53,7 @@ impl Inner {
             return pieces;
         }
         let request = ChatRequest {
-            messages: self.conversation(&turn.history, words),
+            messages: self.conversation(turn, words),
             max_tokens: Some(self.settings.max_tokens),
             temperature: Some(self.settings.temperature),
             tools: Vec::new(),
@@ -77,13 +77,14 @@ impl Inner {
     }
 
     /// The prompt: the instructions first, so that a provider's prompt cache holds them.
-    fn conversation(&self, history: &[Line], words: &str) -> Vec<ChatMessage> {
-        let system = ChatMessage::new(Role::System, self.settings.system_prompt.clone());
+    fn conversation(&self, turn: &Turn, words: &str) -> Vec<ChatMessage> {
+        let prompt = turn.persona.prompt.as_ref().unwrap_or(&self.settings.system_prompt);
+        let system = ChatMessage::new(Role::System, prompt.clone());
         let role = |speaker| match speaker {
             Speaker::Person => Role::User,
             Speaker::Gateway => Role::Assistant,
         };
-        let said = history.iter().map(|line| ChatMessage::new(role(line.speaker), line.text.clone()));
+        let said = turn.history.iter().map(|line| ChatMessage::new(role(line.speaker), line.text.clone()));
         let asked = ChatMessage::new(Role::User, words);
         let system = Some(system).filter(|message| !message.content.is_empty());
         system.into_iter().chain(said).chain([asked]).collect()

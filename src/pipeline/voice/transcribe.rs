@@ -27,10 +27,7 @@ impl Inner {
         }
         let pcm = self.decode(turn, utterance).await?;
         let asked = Instant::now();
-        let call = self.providers.transcriber.transcribe(Utterance {
-            pcm: pcm.into(),
-            language: Some(self.settings.language.clone()).filter(|language| !language.is_empty()),
-        });
+        let call = self.providers.transcriber.transcribe(Utterance { pcm: pcm.into(), language: self.language(turn) });
         let transcript = match timeout(self.settings.transcribe_timeout.0, call).await {
             Ok(result) => result,
             Err(_) => Err(ProviderError::new(ErrorKind::Timeout, "transcribe", "no transcript in time")),

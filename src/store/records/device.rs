@@ -39,6 +39,28 @@ pub struct Board {
     pub generation: String,
 }
 
+/// Who answers on a device, where it is not who answers on all others. The prompt is not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Persona {
+    /// The language that is spoken to it (BCP 47); none: `voice.reply.language`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// The voice, in the words of the provider of speech; none: that provider's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voice: Option<String>,
+    /// The instructions that conversations start with; none: `voice.reply.system_prompt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+}
+
+impl fmt::Debug for Persona {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prompt = self.prompt.as_ref().map(|prompt| format!("{} bytes", prompt.len()));
+        let mut debug = f.debug_struct("Persona");
+        debug.field("language", &self.language).field("voice", &self.voice).field("prompt", &prompt).finish()
+    }
+}
+
 /// What an operator set for a device.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeviceSettings {
@@ -57,6 +79,9 @@ pub struct DeviceSettings {
     /// How a board shall speak to the gateway; none: as the configuration says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,
+    /// Who answers on it.
+    #[serde(default)]
+    pub persona: Persona,
 }
 
 /// A device that may connect.

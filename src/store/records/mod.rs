@@ -14,7 +14,7 @@ mod windows;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use device::{Board, Device, DeviceSettings, Transport, TtsMode};
+pub use device::{Board, Device, DeviceSettings, Persona, Transport, TtsMode};
 pub use inbox::{Inbox, InboxKind, Next, Quarantined};
 pub use number::Numbers;
 pub use outbox::Outbox;

@@ -82,6 +82,7 @@ impl Operators {
         let mqtt = self.addrs.mqtt_listeners.iter();
         let mut listeners: Vec<_> = mqtt.map(|(name, addr)| ((*name).to_owned(), addr.to_string())).collect();
         listeners.extend(self.addrs.devices.map(|addr| ("devices".to_owned(), addr.to_string())));
+        listeners.extend(self.addrs.devices_also.iter().map(|addr| ("devices".to_owned(), addr.to_string())));
         listeners.extend(self.addrs.udp.map(|addr| ("udp".to_owned(), addr.to_string())));
         listeners.extend(self.addrs.http.map(|addr| ("http".to_owned(), addr.to_string())));
         listeners.push(("control".to_owned(), self.addrs.control.display().to_string()));

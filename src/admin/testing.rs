@@ -75,6 +75,7 @@ impl Admin for InMemory {
             language: device.language.clone(),
             voice: None,
             prompt: false,
+            expected: None,
         };
         Ok(self.devices.lock().unwrap().iter().map(row).collect())
     }

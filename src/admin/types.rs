@@ -178,6 +178,9 @@ pub struct DeviceRow {
     /// It has instructions of its own.
     #[serde(default)]
     pub prompt: bool,
+    /// Its board has not come yet, and is let in without a code until then; none: it came, or was never expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Wall>,
 }
 
 /// One operator.

@@ -254,7 +254,8 @@ enum Level {
 /// Show all devices
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
-    /// Print one JSON array of {id, created, dialect, online, device_text, name, language, voice, prompt}
+    /// Print one JSON array of {id, created, dialect, online, device_text, name, language, voice, prompt,
+    /// expected}
     #[arg(long)]
     json: bool,
 }
@@ -433,6 +434,7 @@ async fn list(args: &List, admin: &dyn Admin, context: &mut Context<'_>) -> anyh
     if args.json {
         return context.json(&devices);
     }
+    let now = context.clock.wall();
     let row = |d: &crate::admin::DeviceRow| {
         let voice = if d.device_text { "device_text" } else { "gateway" };
         let dialect = d.dialect.clone().unwrap_or_else(|| "-".to_owned());
@@ -440,7 +442,12 @@ async fn list(args: &List, admin: &dyn Admin, context: &mut Context<'_>) -> anyh
         vec![
             d.id.to_string(),
             name,
-            table::yes(d.online),
+            // whose time is over it shows a code, and is claimed
+            match d.expected {
+                Some(until) if now < until => "expected".to_owned(),
+                Some(_) => "late".to_owned(),
+                None => table::yes(d.online),
+            },
             dialect,
             voice.to_owned(),
             table::time(d.created, &context.zone),

@@ -1,14 +1,13 @@
 //! The operation that expects a board which another server knew.
 
+use super::change::check;
 use super::records::{Records, credentials_error};
-use crate::admin::{AdminError, AdminErrorKind, ImportBoard, ImportOutcome};
-use crate::domain::Span;
+use crate::admin::{AdminError, AdminErrorKind, DeviceChange, ImportBoard, ImportOutcome};
+use crate::domain::{DeviceId, Span};
 use crate::door::credentials::Expectation;
 use crate::door::enrolment::mac;
-use crate::store::records::DeviceSettings;
+use crate::store::records::{DeviceSettings, Persona};
 
-/// Longest name, characters.
-const NAME: usize = 64;
 /// Longest time that a board is expected.
 const LONGEST: Span = Span::days(30);
 
@@ -23,7 +22,7 @@ impl Records<'_> {
         let Some(device) = mac(&board.mac.trim().to_ascii_lowercase().replace('-', ":")) else {
             return refused("is no MAC of a board, as in f4:12:fa:00:00:01; mend it, or leave the board out");
         };
-        let settings = match settings(&board) {
+        let settings = match settings(&board, &device) {
             Ok(settings) => settings,
             Err(why) => return refused(&why),
         };
@@ -40,10 +39,20 @@ impl Records<'_> {
     }
 }
 
-fn settings(board: &ImportBoard) -> Result<DeviceSettings, String> {
-    let name = board.name.as_deref().map(str::trim).filter(|name| !name.is_empty());
-    if name.is_some_and(|name| name.chars().count() > NAME || name.chars().any(char::is_control)) {
-        return Err(format!("its name has more than {NAME} characters, or control characters; change it there first"));
+fn settings(board: &ImportBoard, device: &DeviceId) -> Result<DeviceSettings, String> {
+    let ImportBoard { name, language, voice, prompt, .. } = board.clone();
+    let own = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let change = DeviceChange {
+        name: own(name),
+        language: own(language),
+        voice: own(voice),
+        prompt: own(prompt),
+        ..DeviceChange::of(device.clone())
+    };
+    if !change.is_empty() {
+        check(&change)
+            .map_err(|error| format!("{}; change it there first, or add the device by hand", error.message))?;
     }
-    Ok(DeviceSettings { name: name.map(str::to_owned), ..DeviceSettings::default() })
+    let persona = Persona { language: change.language, voice: change.voice, prompt: change.prompt };
+    Ok(DeviceSettings { name: change.name, persona, ..DeviceSettings::default() })
 }

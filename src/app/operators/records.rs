@@ -76,6 +76,7 @@ impl Records<'_> {
             language: device.settings.persona.language,
             voice: device.settings.persona.voice,
             prompt: device.settings.persona.prompt.is_some(),
+            expected: device.expected,
         };
         Ok(devices.into_iter().map(row).collect())
     }

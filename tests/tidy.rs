@@ -65,6 +65,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("rumqttd", &["door/mqtt"]),
     ("rustls", &["bridge/tls.rs", "door/mqtt/transport", "provider/http.rs", "sim/flood/tls.rs"]),
     ("sd_notify", &["observe"]),
+    ("serde_saphyr", &["cli/import/xiaozhi/yaml.rs"]),
     ("sled", &["store"]),
     ("strsim", &["config"]),
     ("tokio_rustls", &["bridge/tls.rs", "door/mqtt/transport", "sim/flood/tls.rs"]),

@@ -47,6 +47,33 @@ pub struct Claim {
     pub transport: Option<Transport>,
 }
 
+/// A board that another server knew, and that is expected here. Its settings are as in `DeviceChange`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportBoard {
+    /// Its MAC, in any case, with colons or dashes.
+    pub mac: String,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The language that is spoken to it (BCP 47).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// Its voice, in the words of the provider of speech.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voice: Option<String>,
+    /// The instructions that its conversations start with, and what was remembered. Not shown by `Debug`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// For how long it is let in without a code, a minute to thirty days.
+    pub within: Span,
+}
+
+impl fmt::Debug for ImportBoard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImportBoard").field("mac", &self.mac).field("within", &self.within).finish_non_exhaustive()
+    }
+}
+
 /// A part of a firmware file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirmwarePart {

@@ -23,8 +23,8 @@ use super::{
     Said, SessionRow, Status,
 };
 use super::{
-    Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, NewTalk, PendingRow, TalkLink,
-    ToolCall, ToolRow,
+    Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow,
+    TalkLink, ToolCall, ToolRow,
 };
 
 /// Speaks to the gateway behind a control socket.
@@ -225,6 +225,10 @@ impl Admin for Client {
 
     async fn import_rules(&self, rules: Vec<NewRule>, dry: bool) -> Result<Vec<ImportOutcome>, AdminError> {
         self.many(Request::ImportRules { rules, dry }).await
+    }
+
+    async fn import_board(&self, board: ImportBoard, dry: bool) -> Result<ImportOutcome, AdminError> {
+        self.one(Request::ImportBoard { board, dry }).await
     }
 
     async fn session_list(&self) -> Result<Vec<SessionRow>, AdminError> {

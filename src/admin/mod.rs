@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use crate::domain::DeviceId;
 
 pub use boards::{
-    Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, Level, NewFirmware, NewTalk, PendingRow, TalkLink, ToolCall,
-    ToolRow, Transport,
+    Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, Level, NewFirmware, NewTalk, PendingRow,
+    TalkLink, ToolCall, ToolRow, Transport,
 };
 pub use change::DeviceChange;
 pub use client::Client;
@@ -149,6 +149,10 @@ pub trait Admin: Send + Sync {
 
     /// Adds another broker's rules; one outcome each. `dry`: only says what it would do.
     async fn import_rules(&self, rules: Vec<NewRule>, dry: bool) -> Result<Vec<ImportOutcome>, AdminError>;
+
+    /// Expects a board that another server knew: the first that says its name in its time is enrolled without a code.
+    /// `dry`: only says what it would do.
+    async fn import_board(&self, board: ImportBoard, dry: bool) -> Result<ImportOutcome, AdminError>;
 
     /// The open sessions, by device.
     async fn session_list(&self) -> Result<Vec<SessionRow>, AdminError>;

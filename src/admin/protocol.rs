@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWr
 use crate::domain::DeviceId;
 
 use super::{AdminError, ImportUser, LifelogQuery, NewDevice, NewOperator, NewPassword, NewRule};
-use super::{Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, NewFirmware, NewTalk, ToolCall};
+use super::{Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, ImportBoard, NewFirmware, NewTalk, ToolCall};
 
 /// Longest request in bytes, its newline included.
 pub const MAX_REQUEST: usize = 64 << 10;
@@ -138,6 +138,13 @@ pub enum Request {
         /// Only say what would be done.
         dry: bool,
     },
+    /// Answered by an outcome.
+    ImportBoard {
+        /// Which.
+        board: ImportBoard,
+        /// Only say what would be done.
+        dry: bool,
+    },
     /// Answered by sessions.
     SessionList {},
     /// Answered by entries.
@@ -197,6 +204,7 @@ impl Request {
             Request::RuleRemove { .. } => "rule_remove",
             Request::ImportUsers { .. } => "import_users",
             Request::ImportRules { .. } => "import_rules",
+            Request::ImportBoard { .. } => "import_board",
             Request::SessionList {} => "session_list",
             Request::LifelogList { .. } => "lifelog_list",
             Request::LifelogTail { .. } => "lifelog_tail",
@@ -221,6 +229,7 @@ impl Request {
             Request::OperatorRemove { name } => name,
             Request::DevicePassword { new } | Request::OperatorPassword { new } => &new.name,
             Request::RuleAdd { rule } => &rule.filter,
+            Request::ImportBoard { board, .. } => &board.mac,
             Request::RuleRemove { id } => id,
             Request::DeviceRemove { device }
             | Request::DeviceTools { device }

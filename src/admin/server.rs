@@ -231,6 +231,7 @@ async fn dispatch(admin: &dyn Admin, request: Request) -> Result<Done, AdminErro
         Request::RuleRemove { id } => one(admin.rule_remove(id).await?),
         Request::ImportUsers { users, dry } => many(admin.import_users(users, dry).await?),
         Request::ImportRules { rules, dry } => many(admin.import_rules(rules, dry).await?),
+        Request::ImportBoard { board, dry } => one(admin.import_board(board, dry).await?),
         Request::SessionList {} => many(admin.session_list().await?),
         Request::LifelogList { query } => many(admin.lifelog_list(query).await?),
         Request::LifelogTail { query } => admin.lifelog_tail(query).await.map(Done::Tail),

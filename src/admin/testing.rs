@@ -18,8 +18,8 @@ use super::{
     SessionRow, Status,
 };
 use super::{
-    Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, NewTalk, PendingRow, TalkLink,
-    ToolCall, ToolRow,
+    Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow,
+    TalkLink, ToolCall, ToolRow,
 };
 
 /// Keeps devices in memory; tails what the test sends.
@@ -76,6 +76,7 @@ impl Admin for InMemory {
             voice: None,
             prompt: false,
             room: None,
+            expected: None,
         };
         Ok(self.devices.lock().unwrap().iter().map(row).collect())
     }
@@ -196,6 +197,18 @@ impl Admin for InMemory {
 
     async fn import_rules(&self, _: Vec<NewRule>, _: bool) -> Result<Vec<ImportOutcome>, AdminError> {
         not_here()
+    }
+
+    async fn import_board(&self, board: ImportBoard, dry: bool) -> Result<ImportOutcome, AdminError> {
+        let id = DeviceId::parse(&board.mac).map_err(|e| AdminError::new(AdminErrorKind::Invalid, e.to_string()))?;
+        let mut devices = self.devices.lock().unwrap();
+        if devices.iter().any(|known| known.id == id) {
+            return Ok(ImportOutcome::There);
+        }
+        if !dry {
+            devices.push(NewDevice::anew(id, crate::domain::ListenMode::Auto));
+        }
+        Ok(ImportOutcome::Added)
     }
 
     async fn session_list(&self) -> Result<Vec<SessionRow>, AdminError> {

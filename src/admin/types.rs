@@ -181,6 +181,9 @@ pub struct DeviceRow {
     /// Where it stands.
     #[serde(default)]
     pub room: Option<String>,
+    /// Its board has not come yet, and is let in without a code until then; none: it came, or was never expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Wall>,
 }
 
 /// One operator.

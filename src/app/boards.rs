@@ -67,6 +67,11 @@ impl Boards {
         self.server.as_ref().map(devices::Server::address)
     }
 
+    /// Where it listens too.
+    pub fn also(&self) -> Vec<SocketAddr> {
+        self.server.as_ref().map(|server| server.also().to_vec()).unwrap_or_default()
+    }
+
     /// Who is one.
     pub fn credentials(&self) -> Arc<Credentials> {
         Arc::clone(&self.credentials)

@@ -118,6 +118,8 @@ pub struct Addrs {
     pub mqtt_listeners: Vec<(&'static str, SocketAddr)>,
     /// The devices' HTTP; none when switched off.
     pub devices: Option<SocketAddr>,
+    /// Where it listens too.
+    pub devices_also: Vec<SocketAddr>,
     /// Audio of devices that send it as datagrams; none when switched off.
     pub udp: Option<SocketAddr>,
     /// Metrics and health; none when switched off.

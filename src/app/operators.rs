@@ -12,8 +12,8 @@ use crate::admin::{
     SessionRow, Status,
 };
 use crate::admin::{
-    Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, NewTalk, PendingRow, TalkLink,
-    ToolCall, ToolRow,
+    Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow,
+    TalkLink, ToolCall, ToolRow,
 };
 use crate::config::Config;
 use crate::delivery::Delivery;
@@ -34,6 +34,7 @@ mod access;
 mod boards;
 mod browsers;
 mod change;
+mod moved;
 mod records;
 
 pub use records::Offline;
@@ -81,6 +82,7 @@ impl Operators {
         let mqtt = self.addrs.mqtt_listeners.iter();
         let mut listeners: Vec<_> = mqtt.map(|(name, addr)| ((*name).to_owned(), addr.to_string())).collect();
         listeners.extend(self.addrs.devices.map(|addr| ("devices".to_owned(), addr.to_string())));
+        listeners.extend(self.addrs.devices_also.iter().map(|addr| ("devices".to_owned(), addr.to_string())));
         listeners.extend(self.addrs.udp.map(|addr| ("udp".to_owned(), addr.to_string())));
         listeners.extend(self.addrs.http.map(|addr| ("http".to_owned(), addr.to_string())));
         listeners.push(("control".to_owned(), self.addrs.control.display().to_string()));
@@ -239,6 +241,10 @@ impl Admin for Operators {
 
     async fn import_rules(&self, rules: Vec<NewRule>, dry: bool) -> Result<Vec<ImportOutcome>, AdminError> {
         self.records().import_rules(&rules, dry).await
+    }
+
+    async fn import_board(&self, board: ImportBoard, dry: bool) -> Result<ImportOutcome, AdminError> {
+        self.records().import_board(board, dry).await
     }
 
     async fn session_list(&self) -> Result<Vec<SessionRow>, AdminError> {

@@ -189,6 +189,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         mqtt: mqtt_listeners.first().map_or(config.mqtt.listen, |(_, addr)| *addr),
         mqtt_listeners,
         devices: boards.address(),
+        devices_also: boards.also(),
         udp: udp.as_ref().map(udp::Door::address),
         http: http.as_ref().map(http::Server::address),
         control: control.path().to_owned(),
@@ -269,7 +270,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let watchdog =
         Watchdog { door: operators.door.clone(), router: router.clone(), workers, store: Arc::clone(&store) };
     tasks.spawn(watchdog.clone().run(notifier, stop.clone()));
-    tracing::info!(mqtt = ?addrs.mqtt_listeners, udp = ?addrs.udp, devices = ?addrs.devices, http = ?addrs.http, control = %addrs.control.display(), boot = report.boot, "voxgate is up");
+    tracing::info!(mqtt = ?addrs.mqtt_listeners, udp = ?addrs.udp, devices = ?addrs.devices, also = ?addrs.devices_also, http = ?addrs.http, control = %addrs.control.display(), boot = report.boot, "voxgate is up");
     notifier.ready(&format!("mqtt on {}", addrs.mqtt));
     Ok(Gateway {
         addrs,

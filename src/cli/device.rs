@@ -257,7 +257,8 @@ enum Level {
 /// Show all devices
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
-    /// Print one JSON array of {id, created, dialect, online, device_text, name, language, voice, prompt, room}
+    /// Print one JSON array of {id, created, dialect, online, device_text, name, language, voice, prompt, room,
+    /// expected}
     #[arg(long)]
     json: bool,
 }
@@ -436,6 +437,7 @@ async fn list(args: &List, admin: &dyn Admin, context: &mut Context<'_>) -> anyh
     if args.json {
         return context.json(&devices);
     }
+    let now = context.clock.wall();
     let row = |d: &crate::admin::DeviceRow| {
         let voice = if d.device_text { "device_text" } else { "gateway" };
         let dialect = d.dialect.clone().unwrap_or_else(|| "-".to_owned());
@@ -444,7 +446,12 @@ async fn list(args: &List, admin: &dyn Admin, context: &mut Context<'_>) -> anyh
             d.id.to_string(),
             name,
             d.room.clone().unwrap_or_else(|| "-".to_owned()),
-            table::yes(d.online),
+            // whose time is over it shows a code, and is claimed
+            match d.expected {
+                Some(until) if now < until => "expected".to_owned(),
+                Some(_) => "late".to_owned(),
+                None => table::yes(d.online),
+            },
             dialect,
             voice.to_owned(),
             table::time(d.created, &context.zone),

@@ -1,4 +1,4 @@
-//! `voxgate import`: users and rules of another broker.
+//! `voxgate import`: users and rules of another broker, devices of another server.
 //!
 //! Everything is tried before anything is done: first all chunks dry, then, when nothing is in the way, for good.
 
@@ -14,16 +14,18 @@ use super::context::{Context, block_on};
 
 mod acl;
 mod passwords;
+mod xiaozhi;
 
 /// Users or rules in one request, which has at most 64 KiB.
 const CHUNK: usize = 100;
 /// Largest file, in bytes.
 const LARGEST: u64 = 64 << 20;
 
-/// Take over users and rules of another broker
+/// Take over users and rules of another broker, or devices and settings of another server
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Mosquitto(Mosquitto),
+    XiaozhiServer(xiaozhi::XiaozhiServer),
 }
 
 /// Take over mosquitto's password_file and acl_file
@@ -96,9 +98,15 @@ struct Item<T> {
 
 /// Works on the gateway that runs, else on the store.
 pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let Command::Mosquitto(args) = command;
-    let (users, user_troubles) = users(&args)?;
-    let (rules, rule_troubles) = rules(&args)?;
+    match command {
+        Command::Mosquitto(args) => mosquitto(&args, context),
+        Command::XiaozhiServer(args) => xiaozhi::run(&args, context),
+    }
+}
+
+fn mosquitto(args: &Mosquitto, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let (users, user_troubles) = users(args)?;
+    let (rules, rule_troubles) = rules(args)?;
     block_on(async {
         let admin = context.gateway_or_store().await?;
         let mut troubles =

@@ -107,7 +107,7 @@ pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
                 let credential = context.gateway_or_store().await?.operator_password(new).await?;
                 password::tell(("operator", "has another password"), &credential, json, context)
             }
-            Command::ResetKey(args) => reset_key(&args, context).await,
+            Command::ResetKey(args) => Box::pin(reset_key(&args, context)).await,
         }
     })
 }

@@ -19,6 +19,7 @@ use crate::topics::{self, Role, Who};
 mod backoff;
 mod board;
 mod certificate;
+mod expected;
 mod hashing;
 mod key;
 mod login;
@@ -35,6 +36,7 @@ mod verifier;
 
 pub use board::{Enrolled, Fingerprint, Standing, Taken};
 pub use certificate::PeerCertificate;
+pub use expected::Expectation;
 pub use key::KEY_FILE;
 pub use login::{Attempt, Denied, Identity};
 pub use metrics::Metrics;
@@ -268,7 +270,8 @@ impl Credentials {
             None => {}
         }
         let (created, settings) = (self.clock.wall(), DeviceSettings::default());
-        let record = Device { id: device.clone(), verifier: text, settings, created, revoked: false, board: None };
+        let id = device.clone();
+        let record = Device { id, verifier: text, settings, created, revoked: false, board: None, expected: None };
         self.write_device(&record).await?;
         Ok(secret)
     }
@@ -314,8 +317,8 @@ impl Credentials {
             self.write_device(&Device { verifier, board: Some(board), ..record }).await?;
             return Ok(Some(secret));
         }
-        // what somebody chose cannot be told to a board: it asks to be claimed again
-        self.write_device(&Device { verifier, board: None, ..record }).await?;
+        // what somebody chose cannot be told to a board: it asks to be claimed again, also when it was expected
+        self.write_device(&Device { verifier, board: None, expected: None, ..record }).await?;
         Ok(secret)
     }
 

@@ -56,7 +56,8 @@ pub(super) fn check_name(name: &str) -> Result<(), AdminError> {
     line("a name", name, NAME)
 }
 
-fn check(change: &DeviceChange) -> Result<(), AdminError> {
+/// What makes no sense is told before anything is written.
+pub(super) fn check(change: &DeviceChange) -> Result<(), AdminError> {
     if change.is_empty() {
         return Err(AdminError::new(AdminErrorKind::Invalid, "nothing is to be changed: say what, see --help"));
     }

@@ -18,8 +18,8 @@ use crate::admin::{
     SessionRow, Status,
 };
 use crate::admin::{
-    Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, FirmwareRow, NewFirmware, NewTalk, PendingRow, TalkLink,
-    ToolCall, ToolRow,
+    Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow,
+    TalkLink, ToolCall, ToolRow,
 };
 use crate::config::Config;
 use crate::domain::{Clock, DeviceId, Wall};
@@ -77,6 +77,7 @@ impl Records<'_> {
             voice: device.settings.persona.voice,
             prompt: device.settings.persona.prompt.is_some(),
             room: device.settings.room,
+            expected: device.expected,
         };
         Ok(devices.into_iter().map(row).collect())
     }
@@ -388,6 +389,10 @@ impl Admin for Offline {
 
     async fn import_rules(&self, rules: Vec<NewRule>, dry: bool) -> Result<Vec<ImportOutcome>, AdminError> {
         self.records().import_rules(&rules, dry).await
+    }
+
+    async fn import_board(&self, board: ImportBoard, dry: bool) -> Result<ImportOutcome, AdminError> {
+        self.records().import_board(board, dry).await
     }
 
     async fn session_list(&self) -> Result<Vec<SessionRow>, AdminError> {

@@ -60,6 +60,8 @@ pub enum Taken {
 pub enum Standing {
     /// Nobody has its name.
     Unknown,
+    /// An operator named it beforehand, and whoever says its name first is it.
+    Expected,
     /// It is the one that enrolled.
     Enrolled(Enrolled),
     /// Its name is another's.
@@ -100,6 +102,7 @@ impl Credentials {
         };
         let secret = match &record.board {
             _ if record.revoked => return Ok(Standing::Taken(Taken::Barred)),
+            None if self.awaits(&record) => return Ok(Standing::Expected),
             None => return Ok(Standing::Taken(Taken::ByHand)),
             Some(board) if !client.fits(board) => return Ok(Standing::Taken(Taken::OtherBoard)),
             Some(board) => self.secret(device, &board.generation)?,
@@ -122,7 +125,17 @@ impl Credentials {
         self.enrol(device, client, None, None, None).await
     }
 
-    /// Enrols a board that an operator named, in the place of whoever has its name; the old secret is dead at once.
+    /// Enrols the board that an operator named beforehand: the first that comes in its time, and nobody after it.
+    pub async fn enrol_expected(&self, device: &DeviceId, client: &Fingerprint) -> Result<Enrolled, CredentialsError> {
+        let _changing = self.changing.lock().await;
+        let record = devices::get(&*self.store, device).await?;
+        match record.filter(|record| !record.revoked && record.board.is_none() && self.awaits(record)) {
+            Some(record) => self.enrol(device, client, Some(record), None, None).await,
+            None => Err(CredentialsError::Exists(device.to_string())),
+        }
+    }
+
+    /// Enrols a board that an operator claimed, in the place of whoever has its name; the old secret is dead at once.
     /// Its open connections are the door's to end.
     pub async fn enrol_claimed(
         &self,
@@ -155,8 +168,8 @@ impl Credentials {
         settings.name = name.or(settings.name);
         settings.transport = transport.or(settings.transport);
         let transport = settings.transport;
-        let record = Device { id: device.clone(), verifier, settings, created, revoked: false, board: Some(board) };
-        self.write_device(&record).await?;
+        let (id, board) = (device.clone(), Some(board));
+        self.write_device(&Device { id, verifier, settings, created, revoked: false, board, expected: None }).await?;
         Ok(Enrolled { secret, transport })
     }
 

@@ -19,7 +19,7 @@ pub const REFUSED_CLAIMS: &str = "voxgate_enrolment_refused_claims";
 /// Why a board waits.
 pub const REASONS: [&str; 3] = ["new", "other_board", "by_hand"];
 /// How a board was enrolled.
-pub const WAYS: [&str; 3] = ["allowed", "bring_up", "claimed"];
+pub const WAYS: [&str; 4] = ["allowed", "bring_up", "claimed", "expected"];
 /// Why a claim was refused.
 pub const CAUSES: [&str; 3] = ["wrong", "too_many", "failed"];
 

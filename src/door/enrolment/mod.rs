@@ -76,6 +76,8 @@ pub enum Told {
 pub enum Way {
     /// It was enrolled before.
     Known,
+    /// An operator named it beforehand.
+    Expected,
     /// It is on the list.
     Allowed,
     /// Bring-up mode.
@@ -159,10 +161,17 @@ impl Enrolment {
         let credentials = &self.parts.credentials;
         let client = credentials.fingerprint(&board.device, &board.number.0)?;
         let mut standing = credentials.standing(&board.device, &client).await?;
-        if standing == Standing::Unknown
-            && let Some(way) = self.welcome(board)
-        {
-            match credentials.enrol_first(&board.device, &client).await {
+        let way = match standing {
+            Standing::Expected => Some(Way::Expected),
+            Standing::Unknown => self.welcome(board),
+            _ => None,
+        };
+        if let Some(way) = way {
+            let enrolled = match way {
+                Way::Expected => credentials.enrol_expected(&board.device, &client).await,
+                _ => credentials.enrol_first(&board.device, &client).await,
+            };
+            match enrolled {
                 Ok(enrolled) => {
                     self.tell_enrolled(&board.device, way);
                     return Ok(Told::Enrolled(enrolled, way));
@@ -175,7 +184,8 @@ impl Enrolment {
         let reason = match standing {
             Standing::Enrolled(enrolled) => return Ok(Told::Enrolled(enrolled, Way::Known)),
             Standing::Taken(Taken::Barred) => return Ok(Told::Barred),
-            Standing::Unknown => Reason::New,
+            // named anew in this very moment: it is let in when it asks again
+            Standing::Unknown | Standing::Expected => Reason::New,
             Standing::Taken(Taken::OtherBoard) => Reason::OtherBoard,
             Standing::Taken(Taken::ByHand) => Reason::ByHand,
         };
@@ -209,7 +219,8 @@ impl Enrolment {
     pub async fn activation(&self, board: &Board, challenge: Option<&str>) -> Result<Activation, CredentialsError> {
         let credentials = &self.parts.credentials;
         let client = credentials.fingerprint(&board.device, &board.number.0)?;
-        if let Standing::Enrolled(_) = credentials.standing(&board.device, &client).await? {
+        // a board that waits when its name is imported need not wait for the end of its polls
+        if let Standing::Enrolled(_) | Standing::Expected = credentials.standing(&board.device, &client).await? {
             return Ok(Activation::Done);
         }
         let now = self.parts.clock.mono();
@@ -279,7 +290,15 @@ impl Enrolment {
     }
 
     fn tell_enrolled(&self, device: &DeviceId, way: Way) {
-        let way = if way == Way::Allowed { "allowed" } else { "bring_up" };
+        if way == Way::Expected {
+            // it may have waited with a code before it was named
+            self.with_pending(|pending| pending.claimed(device));
+        }
+        let way = match way {
+            Way::Expected => "expected",
+            Way::Allowed => "allowed",
+            Way::Known | Way::BringUp => "bring_up",
+        };
         self.parts.metrics.enrolled(way);
         tracing::info!(%device, way, "a board was enrolled at its first contact");
     }

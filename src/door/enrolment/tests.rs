@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::*;
 use crate::domain::{ManualClock, QoS, Span, Wall};
 use crate::door::credentials::tests::MapStore;
+use crate::store::records::DeviceSettings;
 
 const NUMBER: &str = "6f9619ff-8b86-4011-b42d-00cf4fc964ff";
 const OTHER: &str = "11111111-8b86-4011-b42d-00cf4fc964ff";
@@ -185,4 +186,22 @@ async fn two_that_ask_at_once_for_one_free_name_are_not_both_let_in() {
     let (first, second) = tokio::join!(bench.enrolment.ask(&one), bench.enrolment.ask(&two));
     let enrolled = |told: &Told| matches!(told, Told::Enrolled(..));
     assert!(enrolled(&first.unwrap()) != enrolled(&second.unwrap()));
+}
+
+#[tokio::test]
+async fn a_board_that_was_named_beforehand_comes_in_once_while_nobody_else_does_and_its_code_is_void() {
+    let bench = bench(Settings::default(), Welcome::default()).await;
+    let (one, two, stranger) = (board(1, NUMBER, "10.0.0.1"), board(1, OTHER, "10.0.0.2"), board(2, OTHER, "10.0.0.2"));
+    bench.waits(&one).await;
+    let (settings, week) = (DeviceSettings::default(), Duration::from_hours(7 * 24));
+    bench.enrolment.parts.credentials.expect(&one.device, settings, week, false).await.unwrap();
+    assert_eq!(bench.enrolment.activation(&one, None).await.unwrap(), Activation::Done);
+    let (first, second) = tokio::join!(bench.enrolment.ask(&one), bench.enrolment.ask(&two));
+    assert!(matches!(first.unwrap(), Told::Enrolled(_, Way::Expected)));
+    assert!(matches!(second.unwrap(), Told::Wait(waiting) if waiting.reason == Reason::OtherBoard));
+    assert!(matches!(bench.enrolment.ask(&one).await.unwrap(), Told::Enrolled(_, Way::Known)));
+    assert_eq!(bench.waits(&stranger).await.reason, Reason::New, "no other name was opened");
+    assert!(
+        bench.enrolment.pending().iter().all(|waiting| waiting.reason != Reason::New || waiting.device != one.device)
+    );
 }

@@ -112,6 +112,10 @@ pub struct Device {
     /// It enrolled itself; none: its password was made or chosen by hand. Not shown by `Debug`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub board: Option<Board>,
+    /// It was named beforehand, and its board has not come yet: the first that says its name until then is it. None: it
+    /// came, or it was never expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Wall>,
 }
 
 impl fmt::Debug for Device {
@@ -121,6 +125,7 @@ impl fmt::Debug for Device {
             .field("settings", &self.settings)
             .field("created", &self.created)
             .field("revoked", &self.revoked)
+            .field("expected", &self.expected)
             .finish_non_exhaustive()
     }
 }

@@ -81,6 +81,7 @@ async fn answer(door: &Door, asked: &Asked, seen: &Seen) -> Result<(&'static str
             }
             match way {
                 Way::Known => "known",
+                Way::Expected => "expected",
                 Way::Allowed => "allowed",
                 Way::BringUp => "bring_up",
             }

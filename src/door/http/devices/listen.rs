@@ -1,11 +1,13 @@
 //! Connections: how many, of whom, over what, and for how long.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Extension;
@@ -57,15 +59,16 @@ impl Peer {
 }
 
 /// Accepts until `stop`.
-pub(super) async fn run(door: &Arc<Door>, listener: TcpListener, routes: Routes, stop: CancellationToken) {
+pub(super) async fn run(door: &Arc<Door>, listeners: Vec<TcpListener>, routes: Routes, stop: CancellationToken) {
     let (limits, metrics) = (&door.settings.limits, &door.parts.metrics);
     let own = Own::default();
     let mut connections = JoinSet::new();
+    let mut turn = 0;
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = listener.accept(), if connections.len() < limits.connections => match accepted {
+            accepted = accept(&listeners, &mut turn), if connections.len() < limits.connections => match accepted {
                 Ok((stream, peer)) => match own.admit(peer.ip(), limits.connections_per_address) {
                     Some(place) => {
                         let serving = serve(Arc::clone(door), stream, peer, routes.clone(), stop.clone());
@@ -84,10 +87,26 @@ pub(super) async fn run(door: &Arc<Door>, listener: TcpListener, routes: Routes,
             },
         }
     }
-    drop(listener);
+    drop(listeners);
     let ended = async { while connections.join_next().await.is_some() {} };
     // those that are still at it are dropped with the set
     let _ = timeout(GRACE + GRACE, ended).await;
+}
+
+/// The next connection of any of them; `turn` is who is asked first, so that none is kept waiting by another.
+async fn accept(listeners: &[TcpListener], turn: &mut usize) -> io::Result<(TcpStream, SocketAddr)> {
+    poll_fn(|context| {
+        let count = listeners.len();
+        for at in 0..count {
+            let at = (*turn + at) % count;
+            if let Poll::Ready(accepted) = listeners[at].poll_accept(context) {
+                *turn = (at + 1) % count;
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// Descriptors may be exhausted: accepting again at once would spin.

@@ -27,8 +27,9 @@ pub const BYTES: &str = "voxgate_firmware_sent_bytes";
 /// How a connection began.
 pub const CONNECT_RESULTS: [&str; 5] = ["ok", "limit", "address_limit", "tls", "accept_error"];
 /// What a request for credentials comes to.
-pub const OTA_RESULTS: [&str; 15] = [
+pub const OTA_RESULTS: [&str; 16] = [
     "known",
+    "expected",
     "allowed",
     "bring_up",
     "pending",

@@ -51,7 +51,9 @@ pub const WEBSOCKET: &str = "/xiaozhi/v1/";
 
 /// Why the door could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("the devices' http cannot listen on {address}: {source}; change devices.listen, or stop what listens there")]
+#[error(
+    "the devices' http cannot listen on {address}: {source}; change devices.listen or devices.also, or stop what listens there"
+)]
 pub struct DevicesError {
     address: SocketAddr,
     source: io::Error,
@@ -86,11 +88,12 @@ pub struct Doors {
     pub websocket: bool,
 }
 
-/// A bound listener.
+/// Bound listeners.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
-    address: SocketAddr,
+    listeners: Vec<TcpListener>,
+    /// As the listeners, that of `devices.listen` first.
+    addresses: Vec<SocketAddr>,
     settings: Settings,
     whereabouts: Arc<Whereabouts>,
 }
@@ -115,13 +118,18 @@ impl fmt::Debug for Door {
 }
 
 impl Server {
-    /// Binds the listener; nothing is answered before [`Server::run`].
+    /// Binds the listeners; nothing is answered before [`Server::run`].
     pub async fn bind(settings: &Settings) -> Result<Self, DevicesError> {
-        let failed = |source| DevicesError { address: settings.listen, source };
-        let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        let whereabouts = Arc::new(Whereabouts::new(settings.clone(), address.port()));
-        Ok(Self { listener, address, settings: settings.clone(), whereabouts })
+        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        for address in std::iter::once(settings.listen).chain(settings.also.iter().copied()) {
+            let failed = |source| DevicesError { address, source };
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            addresses.push(listener.local_addr().map_err(failed)?);
+            listeners.push(listener);
+        }
+        let port = addresses.first().map_or(settings.listen.port(), SocketAddr::port);
+        let whereabouts = Arc::new(Whereabouts::new(settings.clone(), port));
+        Ok(Self { listeners, addresses, settings: settings.clone(), whereabouts })
     }
 
     /// Where each device finds it.
@@ -131,15 +139,21 @@ impl Server {
 
     /// Where it listens, the port that was taken for 0 included.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses.first().copied().unwrap_or(self.settings.listen)
+    }
+
+    /// Where it listens too.
+    pub fn also(&self) -> &[SocketAddr] {
+        self.addresses.get(1..).unwrap_or_default()
     }
 
     /// Answers until `stop`, then lets running answers end within two seconds. `more` are the routes of others.
     pub async fn run(self, parts: Parts, more: Routes, stop: CancellationToken) {
-        let Self { listener, address, settings, whereabouts } = self;
+        let port = self.address().port();
+        let Self { listeners, settings, whereabouts, .. } = self;
         let door = Arc::new(Door {
             zone: settings.zone(),
-            port: address.port(),
+            port,
             rates: Rates::new(&settings.limits),
             quiet: Quiet::default(),
             downloads: Arc::new(Semaphore::new(settings.firmware.downloads)),
@@ -148,6 +162,6 @@ impl Server {
             parts,
         });
         let routes = routes::routes(&door).merge(more);
-        listen::run(&door, listener, routes, stop).await;
+        listen::run(&door, listeners, routes, stop).await;
     }
 }

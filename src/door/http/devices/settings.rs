@@ -22,6 +22,9 @@ pub struct Settings {
     pub enabled: bool,
     /// Where it listens; port 0 takes any free one (default "0.0.0.0:8003").
     pub listen: SocketAddr,
+    /// Where it listens too, as in "0.0.0.0:8002": the port of the server that boards asked before (default none; at
+    /// most 8).
+    pub also: Vec<SocketAddr>,
     /// Speak HTTPS, with the certificate of `[mqtt.tls]`, whose listener (or that of `[mqtt.websocket_tls]`) must be on
     /// (default false). Stock firmware takes certificates of public authorities only, and has none to show:
     /// `mqtt.tls.client_certificates = "required"` keeps it out.
@@ -68,6 +71,7 @@ impl Default for Settings {
         Self {
             enabled: true,
             listen: SocketAddr::from(([0, 0, 0, 0], 8_003)),
+            also: Vec::new(),
             tls: false,
             host: None,
             public: Vec::new(),
@@ -170,6 +174,15 @@ impl Settings {
         if let Some(host) = self.host.as_deref().filter(|host| !is_host(host)) {
             no("host".into(), format!("{host:?} is no host"), a_host);
         }
+        if self.also.len() > 8 {
+            no("also".into(), "has more than 8 addresses".to_owned(), "listen on 0.0.0.0 or [::] once a port");
+        }
+        for (n, address) in self.also.iter().enumerate() {
+            let twice = address.port() != 0 && (*address == self.listen || self.also[..n].contains(address));
+            if twice {
+                no(format!("also[{n}]"), format!("{address} is listened on already"), "remove it");
+            }
+        }
         for (n, public) in self.public.iter().enumerate() {
             if public.from.parse::<IpNet>().is_err() {
                 let what = format!("{:?} is no network", public.from);
@@ -256,6 +269,7 @@ mod tests {
     fn every_mistake_is_told_with_its_key() {
         let settings = Settings {
             host: Some("::1".into()),
+            also: vec![SocketAddr::from(([0, 0, 0, 0], 8_002)), SocketAddr::from(([0, 0, 0, 0], 8_003))],
             public: vec![Public { from: "10.0.0.0/40".into(), host: "mqtt://x".into(), ..Public::default() }],
             allow: vec!["*".into()],
             origins: vec!["tester".into()],
@@ -270,6 +284,7 @@ mod tests {
             keys,
             [
                 "devices.host",
+                "devices.also[1]",
                 "devices.public[0].from",
                 "devices.public[0].host",
                 "devices.allow[0]",

@@ -141,7 +141,7 @@ fn a_dump_is_tried_first_done_by_each_device_and_done_again_without_doubles() {
     assert_eq!(own("prompt"), [true; 3]);
     assert!(own("expected").iter().all(Value::is_u64));
     let listed = binary::voxgate(&bench.config, &["device", "list"]).output().unwrap();
-    contains(&String::from_utf8(listed.stdout).unwrap(), &["f4:12:fa:00:00:03  Hall            expected"]);
+    contains(&String::from_utf8(listed.stdout).unwrap(), &["f4:12:fa:00:00:03  Hall            -     expected"]);
 
     let report = bench.run(&[&apply[..], &["--json"]].concat());
     said(&report);

@@ -9,15 +9,11 @@ use tokio::time::{Instant, sleep_until};
 use super::device::{Arrived, Device, DeviceError};
 use super::report::Spread;
 use super::script::Script;
-use super::turn::Turn;
+use super::turn::{LONGEST, PATIENCE, Turn};
 use crate::domain::{ControlKind, Downlink, ListenMode, Message, StopReason, TurnId};
 
-/// How long the device waits for the next piece of an answer.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it listens for frames of the dead turn after `tts_stop`.
-const WATCH: Duration = Duration::from_millis(600);
-/// For a wait that another branch ends.
-const LONGEST: Duration = Duration::from_hours(1);
+pub(super) const WATCH: Duration = Duration::from_millis(600);
 
 /// How an answer is broken into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +135,8 @@ pub async fn run(device: &mut Device, script: &Script, how: How, into: Duration)
     }
 }
 
-async fn at(when: Option<Instant>) {
+/// Waits until then; for ever when there is no such moment.
+pub(super) async fn at(when: Option<Instant>) {
     match when {
         Some(when) => sleep_until(when).await,
         None => std::future::pending().await,

@@ -12,9 +12,9 @@ use super::script::Script;
 use crate::domain::{ControlKind, DOWN_FRAME_MS, Downlink, ListenMode, Message};
 
 /// How long the device waits for the next piece of an answer.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The longest script.
-const LONGEST: Duration = Duration::from_hours(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest script: for a wait that another branch ends.
+pub(super) const LONGEST: Duration = Duration::from_hours(1);
 
 /// What a turn looked like from the device.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -6,7 +6,7 @@ use crate::store::Batch;
 use crate::store::records::{Transport, devices};
 
 /// Longest name, characters.
-pub(super) const NAME: usize = 64;
+const NAME: usize = 64;
 /// Longest name of a voice, characters.
 const VOICE: usize = 200;
 /// Longest tag of a language, characters.

@@ -9,20 +9,14 @@ use tokio::time::{Instant, sleep_until};
 use super::board::{Board, BoardError, Heard};
 use super::strict::{Mode, State};
 use crate::domain::DOWN_FRAME_MS;
-use crate::sim::interrupt::{How, Interruption};
+use crate::sim::interrupt::{How, Interruption, WATCH, at};
 use crate::sim::script::Script;
-use crate::sim::turn::Turn;
+use crate::sim::turn::{LONGEST, PATIENCE, Turn};
 
-/// How long it waits for the next piece of an answer.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// For a wait that another branch ends.
-const LONGEST: Duration = Duration::from_hours(1);
 /// Frames of silence that an encoder with DTX makes before it leaves them out: 240 ms.
 const HANGOVER_MS: usize = 240;
 /// How often a device with DTX sends a frame of silence, which is no more than its first byte.
 const DTX_EVERY: Duration = Duration::from_millis(400);
-/// How long it listens for frames of the dead turn after an interruption.
-const WATCH: Duration = Duration::from_millis(600);
 /// How long it waits for an answer to what it said into another that had just ended.
 const LATE_ANSWER: Duration = Duration::from_secs(5);
 
@@ -92,13 +86,6 @@ pub async fn exchange(board: &mut Board, script: &Script, talk: &Talk) -> Result
             () = sleep_until(mouth.due), if mouth.is_open(board.strict.state()) => mouth.speak(board).await?,
             () = sleep_until(patience) => return Err(BoardError::Silence("answer", PATIENCE)),
         }
-    }
-}
-
-async fn at(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until(when).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -299,7 +299,7 @@ impl Inner {
     }
 
     fn note_frame(&self, pace: &mut Pace, report: &SharedReport) {
-        pace.sent += 1;
+        pace.left();
         self.metrics.late(pace.late_ms);
         report.write(|report| {
             report.frames += 1;
@@ -351,6 +351,14 @@ impl Pace {
             tokio::time::sleep_until(due).await;
         }
         self.late_ms = since(due);
+    }
+
+    /// A frame left, maybe later than it should have.
+    fn left(&mut self) {
+        self.sent += 1;
+        if let Some(start) = self.start {
+            self.pacer.left(Instant::now().saturating_duration_since(start));
+        }
     }
 
     /// Waits until the last frame has been played, and `tail` longer.

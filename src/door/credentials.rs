@@ -322,6 +322,19 @@ impl Credentials {
         Ok(secret)
     }
 
+    /// Changes what a device's record says besides its secret; `false` when there is none.
+    pub async fn change_settings(
+        &self,
+        device: &DeviceId,
+        change: impl FnOnce(&mut DeviceSettings),
+    ) -> Result<bool, CredentialsError> {
+        let _changing = self.changing.lock().await;
+        let Some(mut record) = devices::get(&*self.store, device).await? else { return Ok(false) };
+        change(&mut record.settings);
+        self.write_device(&record).await?;
+        Ok(true)
+    }
+
     /// Gives an operator another password. Its open connections are the door's to end.
     pub async fn change_operator(&self, name: &str, password: Password) -> Result<Option<Secret>, CredentialsError> {
         let (secret, verifier) = self.make(name, password).await?;

@@ -1,9 +1,8 @@
 //! What an operator changes of a device's settings.
 
-use super::records::{Records, store_error};
+use super::records::{Records, credentials_error};
 use crate::admin::{self, AdminError, AdminErrorKind, DeviceChange};
-use crate::store::Batch;
-use crate::store::records::{Transport, devices};
+use crate::store::records::{DeviceSettings, Transport};
 
 /// Longest name, characters.
 const NAME: usize = 64;
@@ -18,28 +17,30 @@ impl Records<'_> {
     /// Writes down what is changed.
     pub(super) async fn device_set(&self, change: DeviceChange) -> Result<(), AdminError> {
         check(&change)?;
-        let Some(mut device) = devices::get(self.store, &change.device).await.map_err(|e| store_error(&e))? else {
-            return Err(AdminError::new(AdminErrorKind::NotFound, format!("there is no device {}", change.device)));
-        };
-        let settings = &mut device.settings;
-        let persona = &mut settings.persona;
-        for (place, value) in [
-            (&mut settings.name, change.name),
-            (&mut settings.room, change.room),
-            (&mut persona.language, change.language),
-            (&mut persona.voice, change.voice),
-            (&mut persona.prompt, change.prompt),
-        ] {
-            if let Some(value) = value {
-                *place = Some(value.trim().to_owned()).filter(|value| !value.is_empty());
-            }
+        let device = change.device.clone();
+        let write = |settings: &mut DeviceSettings| apply(change, settings);
+        if self.credentials.change_settings(&device, write).await.map_err(|e| credentials_error(&e))? {
+            return Ok(());
         }
-        if let Some(transport) = change.transport {
-            settings.transport = Some(record(transport));
+        Err(AdminError::new(AdminErrorKind::NotFound, format!("there is no device {device}")))
+    }
+}
+
+fn apply(change: DeviceChange, settings: &mut DeviceSettings) {
+    let persona = &mut settings.persona;
+    for (place, value) in [
+        (&mut settings.name, change.name),
+        (&mut settings.room, change.room),
+        (&mut persona.language, change.language),
+        (&mut persona.voice, change.voice),
+        (&mut persona.prompt, change.prompt),
+    ] {
+        if let Some(value) = value {
+            *place = Some(value.trim().to_owned()).filter(|value| !value.is_empty());
         }
-        let mut batch = Batch::new();
-        devices::put(&mut batch, &device).map_err(|e| store_error(&e))?;
-        self.store.commit(batch).await.map(drop).map_err(|e| store_error(&e))
+    }
+    if let Some(transport) = change.transport {
+        settings.transport = Some(record(transport));
     }
 }
 

@@ -28,7 +28,7 @@ use crate::door::firmware::Catalogue;
 use crate::door::rights::Rights;
 use crate::lifelog::{Entry, Lifelog, Query, Tail};
 use crate::store::records::{self, DeviceSettings, TtsMode, devices};
-use crate::store::{Batch, SledStore, Store, StoreError};
+use crate::store::{SledStore, Store, StoreError};
 use crate::topics;
 
 /// Entries that one listing gives unless it is told how many.
@@ -52,15 +52,14 @@ impl Records<'_> {
         check_language(new.language.as_deref().unwrap_or_default())?;
         let put = self.credentials.put_device(&new.id, password(new.password), new.replace).await;
         let secret = put.map_err(|e| credentials_error(&e))?;
-        if let Some(mut device) = devices::get(self.store, &new.id).await.map_err(|e| store_error(&e))? {
-            let tts_mode = if new.device_text { TtsMode::DeviceText } else { TtsMode::ServerAudio };
-            let language = new.language.filter(|language| !language.is_empty());
-            device.settings = DeviceSettings { audio_mode: new.mode, tts_mode, ..device.settings };
-            device.settings.persona.language = language.or(device.settings.persona.language);
-            let mut batch = Batch::new();
-            devices::put(&mut batch, &device).map_err(|e| store_error(&e))?;
-            self.store.commit(batch).await.map_err(|e| store_error(&e))?;
-        }
+        let write = |settings: &mut DeviceSettings| {
+            settings.audio_mode = new.mode;
+            settings.tts_mode = if new.device_text { TtsMode::DeviceText } else { TtsMode::ServerAudio };
+            if let Some(language) = new.language.filter(|language| !language.is_empty()) {
+                settings.persona.language = Some(language);
+            }
+        };
+        self.credentials.change_settings(&new.id, write).await.map_err(|e| credentials_error(&e))?;
         Ok(credential(new.id.as_str(), secret.as_ref()))
     }
 

@@ -19,7 +19,7 @@ use crate::audio::{VadModel, Workers};
 use crate::bridge::Bridges;
 use crate::config::Config;
 use crate::delivery::Delivery;
-use crate::domain::{Arrivals, Datagrams, Ingress, Photos};
+use crate::domain::{Arrivals, Bulletins, Datagrams, Ingress, Photos};
 use crate::door::credentials::{self, Credentials};
 use crate::door::http::conversation::Conversations;
 use crate::door::http::talk::Talk;
@@ -101,12 +101,15 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         config.providers.tts.voice.as_deref().unwrap_or_default(),
         &data.join("speech"),
     ));
+    let watchers = bus.clone() as Arc<dyn Bulletins>;
+    let sight = super::photos::sight(&config, (&lifelog, &shared), watchers, &clock, metrics.vision)?;
     let runner = Voice::new(voice::Parts {
         providers: providers.clone(),
         workers: workers.clone(),
         settings: config.voice.reply.clone(),
         opus: config.voice.opus.clone(),
         phrases: Arc::clone(&phrases),
+        sight: Arc::clone(&sight),
         clock: Arc::clone(&clock),
         metrics: metrics.voice,
     });
@@ -235,18 +238,9 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         addrs: addrs.clone(),
     });
 
-    let looking = super::photos::Parts {
-        passes: boards.passes(),
-        lifelog: &lifelog,
-        store: &shared,
-        bulletins: bus.clone(),
-        clock: &clock,
-        metrics: (metrics.photos, metrics.vision),
-        tasks: &tasks,
-    };
-    let photos = super::photos::routes(&config, looking)?;
+    let photos = super::photos::routes(&config, boards.passes(), sight, &clock, (metrics.photos, &tasks));
     let websocket = conversations.routes();
-    let more = websocket.clone().merge(talk.routes()).merge(photos);
+    let more = websocket.clone().merge(conversations.cane_routes()).merge(talk.routes()).merge(photos);
     boards.run(&door, websocket.has_routes(), more, (&tasks, &stop));
     tasks.spawn(log_end("mqtt", door.run(stop.clone())));
     if let Some(udp) = udp {

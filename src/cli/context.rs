@@ -64,9 +64,12 @@ impl<'a> Context<'a> {
         if let Some(admin) = &self.admin {
             return Ok(Arc::clone(admin));
         }
-        let config = self.config()?;
+        let config = Box::new(self.config()?);
         let client = Client::new(&config.control.socket);
-        if client.answers().await? { Ok(Arc::new(client)) } else { open_store(config, Arc::clone(&self.clock)).await }
+        if client.answers().await? {
+            return Ok(Arc::new(client));
+        }
+        Box::pin(open_store(*config, Arc::clone(&self.clock))).await
     }
 
     /// The store itself, for what no gateway may run meanwhile.

@@ -179,7 +179,10 @@ impl DownlinkSink for Delivery {
             self.offer(device, &route, &mut downlink)?;
         }
         let Route { link, dialect, .. } = route;
-        if !link.has_topics() && matches!(&downlink, Downlink::Control { message: Message::Close { .. }, .. }) {
+        if !link.has_topics()
+            && dialect == dialect::XIAOZHI
+            && matches!(&downlink, Downlink::Control { message: Message::Close { .. }, .. })
+        {
             // where there is one connection a conversation, its end is the conversation's
             link.close("the conversation is over");
             return Ok(());
@@ -190,7 +193,7 @@ impl DownlinkSink for Delivery {
         };
         let qos = self.table.downlink_qos(dialect, stream);
         // a message that the dialect has no word for is nothing that failed
-        let Some(payload) = wire::encode(dialect, &downlink) else { return Ok(()) };
+        let Some(payload) = wire::encode(dialect, &downlink, device) else { return Ok(()) };
         let topic =
             if link.has_topics() { self.table.downlink(dialect, stream, device).ok_or(NoRoom)? } else { "".into() };
         let sent = link.send(LinkPacket { topic, payload, qos, kind });

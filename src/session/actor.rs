@@ -150,6 +150,8 @@ pub(super) struct Actor {
     pub(super) things: super::things::Things,
     /// The device may send photos.
     pub(super) photos: Option<PhotoPass>,
+    /// What the device itself understands of what is being said.
+    pub(super) partials: super::cane::Partials,
     /// What is put off.
     pub(super) due: super::due::Due,
     /// What it sent before it said that it woke: its wake word.

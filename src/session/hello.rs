@@ -10,7 +10,7 @@ use super::turn::Input;
 use super::window::Rule;
 use crate::audio::jitter::Path;
 use crate::domain::{
-    AckMarks, Control, EventKind, Hello, HelloAck, ListenMode, Message, SessionId, StopReason, Stream,
+    AckMarks, Control, EventKind, Hello, HelloAck, ListenMode, Message, Origin, SessionId, StopReason, Stream,
 };
 use crate::lifelog::Kind;
 use crate::store::Batch;
@@ -18,23 +18,29 @@ use crate::store::Batch;
 impl Actor {
     /// A hello: never a duplicate. The same one again gets the same answer; a session that is known, open
     /// and of the same boot goes on; everything else is a new session.
-    pub(super) async fn hello(&mut self, dialect: &str, control: &Control, hello: Hello) {
+    pub(super) async fn hello(&mut self, origin: &Origin, control: &Control, hello: Hello) {
+        let dialect = origin.dialect;
+        let by_number = Manners::of(dialect, &self.parts.settings).by_number;
         let same = self.live.hello.as_ref().is_some_and(|(boot, msg_id, _)| {
-            hello.boot_id.is_some() && *boot == hello.boot_id && control.msg_id.is_some() && *msg_id == control.msg_id
+            let booted = by_number || hello.boot_id.is_some();
+            booted && *boot == hello.boot_id && control.msg_id.is_some() && *msg_id == control.msg_id
         });
         if same {
-            if let Some((_, _, answer)) = self.live.hello.clone() {
+            if let Some((_, _, mut answer)) = self.live.hello.clone() {
+                (answer.number, answer.protocol) = (control.seq, hello.version);
                 let _ = self.out.control(Message::HelloAck(Box::new(answer)), Asked::default());
             }
             return;
         }
-        let known = control.session_id.as_deref() == Some(self.live.id.as_str());
-        let resumes = known && self.live.is_open() && hello.boot_id.is_some() && self.live.boot_id == hello.boot_id;
+        let resumes = if by_number { self.goes_on(control) } else { self.may_resume(control, &hello) };
         if resumes {
+            self.reopen();
             self.resume(&hello);
         } else {
             self.interrupt(StopReason::Closed);
-            self.open_session(hello.boot_id, "hello");
+            let peer = by_number.then(|| self.name_of(control));
+            self.open_session_as(peer, hello.boot_id, "hello");
+            self.live.begun = origin.arrival;
         }
         self.greet(dialect, &hello);
         if let Some(seq) = control.seq {
@@ -42,13 +48,17 @@ impl Actor {
             self.live.windows.accept(Stream::Control, seq, Rule::Sure);
             self.live.windows.stream(Stream::Control).committed(seq);
         }
-        let answer = self.hello_ack(resumes);
+        let mut answer = self.hello_ack(resumes);
+        (answer.number, answer.protocol) = (control.seq, hello.version.clone());
         self.live.hello = Some((hello.boot_id, control.msg_id.clone(), answer.clone()));
         let session = self.book.session(&mut self.live, self.out.control_seq());
         self.commit(session, None);
         let _ = self.out.control(Message::HelloAck(Box::new(answer)), Asked::default());
         self.parts.metrics.hello(resumes);
-        if resumes && let Some(seq) = hello.last_recv_seq {
+        // a device that names its sessions is told its numbers from where they were, also after it began to count anew
+        if (resumes || by_number)
+            && let Some(seq) = hello.last_recv_seq
+        {
             self.forget_acknowledged(seq);
         }
         self.has_mcp = hello.has_tools();
@@ -66,14 +76,42 @@ impl Actor {
     /// Minds the manners of the device's dialect from now on.
     fn greet(&mut self, dialect: &str, hello: &Hello) {
         self.live.greeted = true;
-        self.live.manners = Manners::of(dialect, &self.parts.settings.xiaozhi);
+        if Manners::of(dialect, &self.parts.settings).by_number {
+            self.not_silent();
+        }
+        self.live.manners = Manners::of(dialect, &self.parts.settings);
         self.live.datagrams = self.live.manners.ceremonious && hello.capabilities["transport"] == "udp";
         self.ears.on_path(if self.live.datagrams { Path::Datagrams } else { Path::Ordered });
         if self.live.manners.ceremonious {
             // nothing is heard before it says that it listens
             self.ears.reset(self.live.mode, false);
         }
+        if self.live.manners.by_number {
+            // it alone says when somebody has finished
+            self.live.mode = ListenMode::Manual;
+            self.ears.reset(ListenMode::Manual, false);
+        }
         self.stirred();
+    }
+
+    /// The session is known, open and of the same boot.
+    fn may_resume(&self, control: &Control, hello: &Hello) -> bool {
+        let known = control.session_id.as_deref() == Some(self.live.id.as_str());
+        known && self.live.is_open() && hello.boot_id.is_some() && self.live.boot_id == hello.boot_id
+    }
+
+    /// What the device calls its session.
+    fn name_of(&self, control: &Control) -> String {
+        let said = control.session_id.clone().or_else(|| self.live.peer.clone());
+        said.unwrap_or_else(|| format!("{}-default", self.device))
+    }
+
+    /// A session that was closed goes on under its name.
+    fn reopen(&mut self) {
+        if !self.live.is_open() {
+            self.live.reopen();
+            self.tell(EventKind::Session, json!({"event": "revived"}));
+        }
     }
 
     fn resume(&mut self, hello: &Hello) {
@@ -86,7 +124,7 @@ impl Actor {
     fn hello_ack(&self, resumed: bool) -> HelloAck {
         let limits = self.parts.limits;
         HelloAck {
-            session_id: self.live.id.clone(),
+            session_id: self.live.called(),
             resumed,
             boot: self.parts.boot,
             time: self.parts.clock.wall().0,
@@ -100,6 +138,8 @@ impl Actor {
             max_packet: limits.packet,
             max_image: limits.image,
             max_in_flight: limits.in_flight,
+            number: None,
+            protocol: None,
             heartbeat_s: u32::try_from(self.parts.settings.heartbeat.0.as_secs()).unwrap_or(30),
             media: None,
         }
@@ -107,14 +147,25 @@ impl Actor {
 
     /// Opens a new session; the one before it is closed.
     pub(super) fn open_session(&mut self, boot_id: Option<u32>, why: &str) {
+        let peer = self.live.peer.take();
+        self.open_session_as(peer, boot_id, why);
+    }
+
+    /// The same, for a device that calls it so.
+    pub(super) fn open_session_as(&mut self, peer: Option<String>, boot_id: Option<u32>, why: &str) {
+        // to the device it is the same session: what it is told goes on being numbered
+        let goes_on = peer.is_some() && peer == self.live.peer;
+        let numbered = if goes_on { self.out.control_seq() } else { 0 };
         if self.live.is_open() {
             self.close_session("replaced");
         }
         let id = new_id((self.parts.random)());
-        let opening = Opening { id: id.clone(), boot_id, opened: self.parts.clock.wall() };
+        let opening = Opening { id, boot_id, peer, opened: self.parts.clock.wall() };
         self.live = Live::open(opening, &self.parts.settings, self.live.device_settings.take());
-        self.out.renumber(id, 0);
-        self.unacknowledged.clear();
+        self.out.renumber(self.live.called(), numbered);
+        if !goes_on {
+            self.unacknowledged.clear();
+        }
         self.joined.clear();
         self.info.write(|info| info.opened = self.parts.clock.wall());
         // its packets are numbered from the start: a window that has seen the former ones would take none of them
@@ -123,7 +174,7 @@ impl Actor {
         self.parts.metrics.session_opened();
         self.tell(EventKind::Session, json!({"event": "opened", "why": why}));
         let mut batch = self.book.entry(Kind::Session, &self.live, json!({"event": "opened", "why": why}));
-        batch.extend(self.book.session(&mut self.live, 0));
+        batch.extend(self.book.session(&mut self.live, numbered));
         self.commit(batch, None);
     }
 
@@ -139,7 +190,9 @@ impl Actor {
 
     /// Something happens on a session that was closed: a new one begins, without a hello.
     pub(super) fn revive(&mut self) {
-        if !self.live.is_open() {
+        if !self.live.is_open() && self.live.peer.is_some() {
+            self.reopen();
+        } else if !self.live.is_open() {
             self.open_session(None, "without hello");
         }
     }

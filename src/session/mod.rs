@@ -4,6 +4,7 @@
 mod actor;
 mod asked;
 mod book;
+mod cane;
 mod due;
 mod ears;
 mod hello;
@@ -36,7 +37,7 @@ pub use manners::Settings as MannersSettings;
 pub use metrics::Metrics;
 pub use outgoing::{Asked, Outgoing};
 pub use rooms::Rooms;
-pub use settings::Settings;
+pub use settings::{OpenCane as OpenCaneSettings, Settings};
 pub use start::{Handle, Starting, start};
 pub use telemetry::TelemetryMemory;
 pub use tools::{Asking, Call, CallError, Tool, Tools};

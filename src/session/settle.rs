@@ -18,6 +18,8 @@ pub(super) struct Owed {
     pub(super) stream: Stream,
     pub(super) seq: Option<u32>,
     pub(super) receipt: Receipt,
+    /// It is answered by its own number.
+    pub(super) by_number: bool,
     /// An image that is whole when the commit is done: id and SHA-256.
     pub(super) image: Option<(ImageId, String)>,
 }
@@ -91,7 +93,7 @@ impl Actor {
                 Settled::Refused(Refusal::Storage)
             }
         };
-        let Some(Owed { stream, seq, receipt, image }) = owed else { return };
+        let Some(Owed { stream, seq, receipt, by_number, image }) = owed else { return };
         if let Some(seq) = seq {
             let window = self.live.windows.stream(stream);
             if result.is_ok() { window.committed(seq) } else { window.failed(seq) }
@@ -99,6 +101,12 @@ impl Actor {
         receipt.settle(settled);
         for receipt in seq.and_then(|seq| self.joined.remove(&(stream, seq))).unwrap_or_default() {
             receipt.settle(settled);
+        }
+        if by_number && result.is_ok() {
+            return self.acknowledge_one(seq);
+        }
+        if self.live.manners.by_number {
+            return;
         }
         if result.is_ok() && (seq.is_some() || image.is_some()) {
             self.acknowledge(stream, image);

@@ -96,7 +96,7 @@ impl Starting {
         };
         let sink = Arc::clone(&parts.sink);
         let clock = Arc::clone(&parts.clock);
-        let out = Arc::new(Outgoing::new(device.clone(), live.id.clone(), live.down_seq, sink, clock));
+        let out = Arc::new(Outgoing::new(device.clone(), live.called(), live.down_seq, sink, clock));
         let open = live.mode != ListenMode::Manual;
         let mut ears = Ears::new(parts.ears.clone(), live.mode);
         ears.reset(live.mode, open);
@@ -129,6 +129,7 @@ impl Starting {
             has_mcp: false,
             things: super::things::Things::default(),
             photos: None,
+            partials: super::cane::Partials::default(),
             due: super::due::Due::default(),
             wake_word: VecDeque::new(),
             away_since: None,

@@ -13,7 +13,7 @@ use super::history::Line;
 use super::outgoing::Outgoing;
 use super::tools::Tools;
 use crate::audio::Utterance;
-use crate::domain::{DeviceId, Message, SessionId, StopReason, TurnId};
+use crate::domain::{DeviceId, Message, Photo, SessionId, StopReason, TurnId};
 use crate::store::records::Persona;
 
 /// How the answer reaches the device.
@@ -36,6 +36,8 @@ pub enum Input {
     Text(String),
     /// An operator wants this said, as it is.
     Say(String),
+    /// Somebody sent a photo and asks about it; it is kept already.
+    Photo(Box<Photo>),
 }
 
 impl Input {
@@ -45,6 +47,7 @@ impl Input {
             Input::Speech(_) => "speech",
             Input::Text(_) => "text",
             Input::Say(_) => "say",
+            Input::Photo(_) => "photo",
         }
     }
 }
@@ -89,12 +92,13 @@ pub struct Turn {
 pub struct TurnVoice {
     turn: TurnId,
     out: Arc<Outgoing>,
+    device_speaks: bool,
 }
 
 impl TurnVoice {
     /// The mouth of `turn`.
-    pub fn new(turn: TurnId, out: Arc<Outgoing>) -> Self {
-        Self { turn, out }
+    pub fn new(turn: TurnId, out: Arc<Outgoing>, mode: TtsMode) -> Self {
+        Self { turn, out, device_speaks: mode == TtsMode::DeviceText }
     }
 
     /// Tells what was understood.
@@ -107,14 +111,15 @@ impl TurnVoice {
         self.out.of_turn(self.turn, Message::Reply { text: text.to_owned() });
     }
 
-    /// Speech begins.
-    pub fn start(&self) {
-        self.out.of_turn(self.turn, Message::TtsStart { turn_id: self.turn });
+    /// Speech begins, with these words where they are known.
+    pub fn start(&self, text: &str) {
+        let (text, device_speaks) = (text.to_owned(), self.device_speaks);
+        self.out.of_turn(self.turn, Message::TtsStart { turn_id: self.turn, text, device_speaks });
     }
 
     /// The clause whose speech follows.
     pub fn sentence(&self, text: &str) {
-        self.out.of_turn(self.turn, Message::TtsSentence { text: text.to_owned() });
+        self.out.of_turn(self.turn, Message::TtsSentence { text: text.to_owned(), device_speaks: self.device_speaks });
     }
 
     /// A face to show.
@@ -193,7 +198,7 @@ pub mod stage {
 pub struct TurnReport {
     /// How it ended.
     pub outcome: Outcome,
-    /// `speech`, `text` or `say`.
+    /// `speech`, `text`, `say` or `photo`.
     pub input: String,
     /// What was understood.
     pub transcript: String,

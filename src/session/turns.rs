@@ -34,7 +34,7 @@ impl Actor {
             margins: self.live.manners.margins,
             tools: self.tools_of_turn(),
             decided,
-            voice: TurnVoice::new(id, self.out.clone()),
+            voice: TurnVoice::new(id, self.out.clone(), self.live.tts_mode),
         };
         let counted = self.parts.metrics.turn_started();
         let future = self.parts.runner.run(turn, report.clone());

@@ -218,6 +218,14 @@ impl Running {
         self.turns(id, 1).await.pop().unwrap()
     }
 
+    /// All that is written down of a device, oldest first.
+    pub async fn entries(&self, id: &str) -> Vec<Value> {
+        let device = Some(DeviceId::parse(id).unwrap());
+        let query = LifelogQuery { device, limit: 1_000, ..LifelogQuery::default() };
+        let rows = self.operators().lifelog_list(query).await.unwrap();
+        rows.into_iter().map(|row| row.detail).collect()
+    }
+
     /// The records of a device's turns, oldest first; waits until there are `least`.
     pub async fn turns(&self, id: &str, least: usize) -> Vec<Value> {
         let query = LifelogQuery {

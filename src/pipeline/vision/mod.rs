@@ -197,4 +197,16 @@ impl Sight for Vision {
             answer.map_err(Cause::words)
         })
     }
+
+    fn answer(&self, photo: Photo, until: Instant) -> BoxFuture<'static, Result<String, Unseen>> {
+        let vision = self.clone();
+        Box::pin(async move {
+            // whoever waits drops this when he does so no longer
+            let answer = vision.ask(&photo, until, &CancellationToken::new()).await;
+            let result = answer.as_ref().map_or_else(|cause| cause.name(), |_| "answered");
+            vision.parts.metrics.question(result);
+            tracing::info!(device = %photo.device, bytes = photo.image.len(), result, "a photo was asked about");
+            answer.map_err(Cause::words)
+        })
+    }
 }

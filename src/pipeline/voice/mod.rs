@@ -27,7 +27,7 @@ pub use phrases::{Phrase, Phrases};
 pub use settings::Settings;
 
 use crate::audio::Workers;
-use crate::domain::{Clock, StopReason};
+use crate::domain::{Clock, Photo, Sight, StopReason, Unseen};
 use crate::provider::{ChatModel, ErrorKind, ProviderError, Synthesizer, Transcriber};
 use crate::session::{Input, Outcome, SharedReport, TtsMode, Turn, TurnRunner, stage};
 
@@ -55,6 +55,7 @@ struct Inner {
     opus: crate::audio::OpusSettings,
     zone: jiff::tz::TimeZone,
     phrases: Arc<Phrases>,
+    sight: Arc<dyn Sight>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
 }
@@ -85,6 +86,8 @@ pub struct Parts {
     pub opus: crate::audio::OpusSettings,
     /// What is made ahead.
     pub phrases: Arc<Phrases>,
+    /// Who looks at photos.
+    pub sight: Arc<dyn Sight>,
     /// For spoken times.
     pub clock: Arc<dyn Clock>,
     /// Its metrics.
@@ -95,8 +98,8 @@ impl Voice {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
         let zone = parts.settings.zone();
-        let Parts { providers, workers, settings, opus, phrases, clock, metrics } = parts;
-        Self { inner: Arc::new(Inner { providers, workers, settings, opus, zone, phrases, clock, metrics }) }
+        let Parts { providers, workers, settings, opus, phrases, sight, clock, metrics } = parts;
+        Self { inner: Arc::new(Inner { providers, workers, settings, opus, zone, phrases, sight, clock, metrics }) }
     }
 }
 
@@ -143,8 +146,20 @@ impl Inner {
                 };
                 self.think(turn, &words, report)
             }
+            Input::Photo(photo) => think::exactly(&self.look(turn, photo, report).await),
         };
         self.speak(turn, pieces, report).await
+    }
+
+    /// What is to be said about a photo: also when nobody could look at it.
+    async fn look(&self, turn: &Turn, photo: &Photo, report: &SharedReport) -> String {
+        report.write(|report| report.transcript.clone_from(&photo.question));
+        let photo = Photo { turn: Some(turn.id), ..photo.clone() };
+        let until = Instant::now() + self.settings.look_timeout.0;
+        match self.sight.answer(photo, until).await {
+            Ok(text) => text,
+            Err(Unseen(text)) => text.to_owned(),
+        }
     }
 
     /// What was made ahead of a text, where it is the gateway's own voice that says it.
@@ -166,7 +181,7 @@ impl Inner {
             report.local = true;
         });
         turn.voice.reply(text);
-        turn.voice.start();
+        turn.voice.start(text);
         turn.voice.sentence(text);
         let sent = self.pace_all(turn, frames, report).await;
         turn.voice.stop(if sent { StopReason::Done } else { StopReason::LinkLost });
@@ -176,7 +191,7 @@ impl Inner {
     /// Says the apology: from memory, without any provider.
     async fn apologise(&self, turn: &Turn, report: &SharedReport) {
         let apology = self.phrases.apology();
-        turn.voice.start();
+        turn.voice.start(apology.text());
         turn.voice.sentence(apology.text());
         let frames = match turn.tts_mode {
             TtsMode::Audio => apology.frames(),

@@ -42,6 +42,15 @@ enum Spoken {
     Frame(Bytes),
 }
 
+impl Spoken {
+    fn words(&self) -> &str {
+        match self {
+            Spoken::Clause(clause) => &clause.text,
+            Spoken::Frame(_) => "",
+        }
+    }
+}
+
 impl Inner {
     /// Says a reply. Failed stages come back as errors after what was already said has been played.
     pub(super) async fn speak(&self, turn: &Turn, pieces: Pieces, report: &SharedReport) -> Result<Outcome, Failed> {
@@ -238,7 +247,7 @@ impl Inner {
         let mut lead = None;
         while let Some(next) = spoken.recv().await {
             let heard_from = *lead.get_or_insert_with(|| {
-                turn.voice.start();
+                turn.voice.start(next.words());
                 Instant::now() + turn.margins.lead
             });
             match next {

@@ -5,3 +5,6 @@ pub const NATIVE: &str = "native";
 
 /// That of stock xiaozhi firmware.
 pub const XIAOZHI: &str = "xiaozhi";
+
+/// That of OpenCane's devices.
+pub const OPENCANE: &str = "opencane";

@@ -10,12 +10,15 @@ use crate::domain::{Bulletins, Clock};
 use crate::door::http::{Routes, vision as door};
 use crate::lifelog::Lifelog;
 use crate::pipeline::vision::{self, Vision};
+use crate::policy::Policies;
 use crate::provider::Kind;
 use crate::provider::http::Client;
 use crate::store::Store;
 
 /// What photos need of the rest.
 pub(super) struct Parts<'a> {
+    /// What may be said of them.
+    pub policies: &'a Policies,
     /// Who may send some; nobody where they are switched off.
     pub passes: Option<Arc<door::Passes>>,
     pub lifelog: &'a Arc<Lifelog>,
@@ -37,6 +40,7 @@ pub(super) fn routes(config: &Config, parts: Parts<'_>) -> Result<Routes, StartE
     let sight = Vision::new(vision::Parts {
         model,
         settings: config.vision.clone(),
+        policies: parts.policies.clone(),
         lifelog: Arc::clone(parts.lifelog),
         store: Arc::clone(parts.store),
         bulletins: parts.bulletins,

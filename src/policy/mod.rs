@@ -20,7 +20,7 @@ pub use metrics::Metrics;
 pub use pack::PackError;
 pub use settings::Settings;
 
-use crate::domain::Profile;
+use crate::domain::{Level, Profile};
 use index::Index;
 use pack::{Pack, Say};
 
@@ -135,6 +135,13 @@ impl Policies {
         }
         said.extend(guard.finish());
         Decision { text: said.join(" "), ..guard.decision() }
+    }
+
+    /// How grave a text is by the rules alone; nothing is counted.
+    pub fn level_of(&self, text: &str) -> Level {
+        let reading = self.engine.index.read(&text::plain(text));
+        let levels = reading.hits.iter().filter_map(|hit| self.engine.index.rule(hit.rule)).map(|rule| rule.level);
+        levels.min().unwrap_or_default()
     }
 
     /// How closely a device is watched.

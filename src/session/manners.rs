@@ -130,15 +130,18 @@ pub(super) struct Manners {
     /// A conversation begins with a hello and ends with a word; outside of one only tools and alerts are heard.
     pub(super) ceremonious: bool,
     pub(super) margins: Margins,
+    /// The dialect itself.
+    pub(super) dialect: &'static str,
 }
 
 impl Manners {
     pub(super) fn of(name: &str, settings: &Settings) -> Self {
         if name == dialect::XIAOZHI {
             let margins = Margins { lead: settings.lead.0, tail: settings.tail.0 };
-            return Self { ceremonious: true, margins };
+            return Self { ceremonious: true, margins, dialect: dialect::XIAOZHI };
         }
-        Self { ceremonious: false, margins: Margins::default() }
+        let dialect = if name == dialect::OPENCANE { dialect::OPENCANE } else { dialect::NATIVE };
+        Self { ceremonious: false, margins: Margins::default(), dialect }
     }
 }
 

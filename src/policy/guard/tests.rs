@@ -228,6 +228,8 @@ proptest! {
                 let negated = heard.iter().any(|clause| clause.contains("do not") || clause.contains("no"));
                 prop_assert!(negated || !heard.join(" ").contains(way), "{heard:?}");
             }
+            let half = heard.last().is_some_and(|clause| clause.ends_with("turn") || clause.ends_with('向'));
+            prop_assert!(!half, "{heard:?}");
             if sure == Some(0.4) {
                 prop_assert!(heard.is_empty(), "{heard:?}");
             }

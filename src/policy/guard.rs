@@ -208,9 +208,7 @@ impl Guard {
 
     /// The reply is over; gives what of it is still to be spoken.
     pub fn finish(&mut self) -> Vec<String> {
-        let rest = if self.over || self.scene.profile != Profile::Cane {
-            Vec::new()
-        } else if self.held.is_empty() {
+        let rest = if self.over || self.scene.profile != Profile::Cane || self.held.is_empty() {
             Vec::new()
         } else if self.unsure() {
             self.replace(Reason::LowConfidence)
@@ -275,20 +273,25 @@ impl Guard {
         self.inferred.or_worse(told)
     }
 
+    /// The model told how sure it is, and that is less than this, or no number.
+    fn is_below(&self, threshold: f32) -> bool {
+        self.scene.confidence.is_some_and(|sure| sure.is_nan() || sure < threshold)
+    }
+
     fn unsure(&self) -> bool {
-        self.scene.confidence.is_some_and(|sure| !(sure >= self.engine.settings.low_confidence))
+        self.is_below(self.engine.settings.low_confidence)
     }
 
     fn doubtful_direction(&self) -> bool {
-        let unsure = self.scene.confidence.is_some_and(|sure| !(sure >= self.engine.settings.directional_confidence));
-        self.engine.settings.guard && unsure && self.directional && self.level().is_high()
+        let settings = &self.engine.settings;
+        settings.guard && self.is_below(settings.directional_confidence) && self.directional && self.level().is_high()
     }
 
     /// A later clause may change what is to be said of these.
     fn must_wait(&self) -> bool {
         let settings = &self.engine.settings;
-        let unsure = self.scene.confidence.is_some_and(|sure| !(sure >= settings.directional_confidence));
-        let half_doubtful = unsure && (self.directional || self.level().is_high());
+        let half_doubtful =
+            self.is_below(settings.directional_confidence) && (self.directional || self.level().is_high());
         self.unsure() || settings.guard && (self.turned.is_some() || half_doubtful)
     }
 
@@ -322,7 +325,8 @@ impl Guard {
         if ends_sentence(&clause) {
             self.window.clear();
         } else if self.window.len() > WINDOW {
-            let cut = (self.window.len() - WINDOW / 2..).find(|at| self.window.is_char_boundary(*at)).unwrap_or(0);
+            let end = self.window.len();
+            let cut = (end - WINDOW / 2..=end).find(|at| self.window.is_char_boundary(*at)).unwrap_or(end);
             self.window.drain(..cut);
         }
         (conflict, open)

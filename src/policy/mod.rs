@@ -111,8 +111,9 @@ impl Policies {
     pub fn open(settings: &Settings, metrics: Metrics) -> Result<Self, PolicyError> {
         let (files, packs): (Vec<String>, Vec<Pack>) = pack::load(settings.packs.as_deref())?.into_iter().unzip();
         let index = Index::new(&packs.iter().collect::<Vec<_>>()).map_err(PolicyError::Index)?;
-        let versions: String = packs.iter().map(|pack| format!("+{}.{}", pack.language, pack.version)).collect();
-        let version = format!("{VERSION}{versions}").into();
+        let mut version = vec![VERSION.to_owned()];
+        version.extend(packs.iter().map(|pack| format!("{}.{}", pack.language, pack.version)));
+        let version = version.join("+").into();
         let engine = Engine { settings: settings.clone(), packs, index, version, metrics };
         let policies = Self { engine: Arc::new(engine) };
         policies.play_examples(&files)?;

@@ -66,7 +66,7 @@ fn down() -> (Down, Providers) {
 }
 
 /// A service that takes calls for help; what it gets comes by the channel.
-async fn service(listener: TcpListener) -> mpsc::Receiver<(String, Value)> {
+fn service(listener: TcpListener) -> mpsc::Receiver<(String, Value)> {
     let (told, heard) = mpsc::channel(64);
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
@@ -161,7 +161,7 @@ async fn with_every_provider_down_a_call_for_help_is_felt_and_heard_at_once() {
 async fn one_number_is_one_call_with_a_hello_or_without() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/alarm", listener.local_addr().unwrap());
-    let mut heard = service(listener).await;
+    let mut heard = service(listener);
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(token.path(), "a-secret-token\n").unwrap();
     let gateway = Running::start_with(chat(&["Fine."]), |config| {
@@ -283,7 +283,7 @@ async fn a_call_that_was_acknowledged_is_told_after_a_kill_though_the_device_nev
     // nobody listens at the address: it is still to be told
     program.kill();
     drop(device);
-    let mut heard = service(TcpListener::bind(("127.0.0.1", alarm)).await.unwrap()).await;
+    let mut heard = service(TcpListener::bind(("127.0.0.1", alarm)).await.unwrap());
     program.child = Program::serve(program.dir.path());
     let (_, told) = timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
     assert_eq!((&told["device"], &told["kind"]), (&"cane-1".into(), &"fall".into()));

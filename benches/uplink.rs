@@ -158,6 +158,7 @@ impl Rig {
             sink: delivery.clone(),
             bulletins: Arc::new(Unwatched),
             clock: Arc::clone(&shared_clock),
+            alarm: None,
             runner: Arc::new(Nobody),
             intake: Arc::new(Images::new(lifelog, shared_clock)),
             photos: None,

@@ -19,6 +19,7 @@ pub mod lifelog;
 pub mod models;
 pub mod observe;
 pub mod pipeline;
+pub mod policy;
 pub mod provider;
 pub mod router;
 pub mod session;

@@ -23,7 +23,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("door", &["topics", "wire", "store"]),
     ("bridge", &["topics", "door"]),
     ("session", &["audio", "lifelog", "store"]),
-    ("pipeline", &["session", "provider", "audio", "lifelog", "store", "wire"]),
+    ("policy", &[]),
+    ("pipeline", &["session", "policy", "provider", "audio", "lifelog", "store", "wire"]),
     ("delivery", &["topics", "wire", "store"]),
     ("router", &["delivery", "session", "topics", "store"]),
     ("admin", &[]),
@@ -32,8 +33,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "admin", "audio", "bridge", "delivery", "door", "engine", "lifelog", "models", "pipeline", "provider",
-            "router", "session", "store",
+            "admin", "audio", "bridge", "delivery", "door", "engine", "lifelog", "models", "pipeline", "policy",
+            "provider", "router", "session", "store",
         ],
     ),
     ("app", &["*"]),
@@ -42,6 +43,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// Crate, and the only places that may name it.
 const NAMED_IN: &[(&str, &[&str])] = &[
+    ("aho_corasick", &["policy/index.rs"]),
     ("aes", &["wire/xiaozhi/datagram.rs"]),
     ("audiopus", &["audio"]),
     ("audiopus_sys", &["audio"]),
@@ -69,7 +71,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("sled", &["store"]),
     ("strsim", &["config"]),
     ("tokio_rustls", &["bridge/tls.rs", "door/mqtt/transport", "sim/flood/tls.rs"]),
-    ("toml", &["cli", "config", "models", "topics", "wire"]),
+    ("toml", &["cli", "config", "models", "policy/pack.rs", "topics", "wire"]),
     ("whisper_rs", &["engine"]),
     ("x509_parser", &["door/mqtt/transport"]),
 ];

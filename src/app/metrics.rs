@@ -7,8 +7,8 @@ use prometheus_client::registry::Registry;
 use crate::door::http::{conversation, devices, talk, vision as photos};
 use crate::door::{credentials, enrolment, mqtt, udp};
 use crate::engine::supervisor;
-use crate::pipeline::{vision, voice};
-use crate::{audio, bridge, delivery, lifelog, observe, session, store};
+use crate::pipeline::{sos, vision, voice};
+use crate::{audio, bridge, delivery, lifelog, observe, policy, session, store};
 
 /// Each room's metrics, registered. The engine supervisor's are apart: it runs only where local engines are wanted.
 pub(super) struct Metrics {
@@ -27,6 +27,8 @@ pub(super) struct Metrics {
     pub audio: audio::Metrics,
     pub voice: voice::Metrics,
     pub vision: vision::Metrics,
+    pub sos: sos::Metrics,
+    pub policy: policy::Metrics,
     pub delivery: delivery::Metrics,
     pub session: session::Metrics,
 }
@@ -50,6 +52,8 @@ impl Metrics {
             audio: audio::Metrics::register(registry),
             voice: voice::Metrics::register(registry),
             vision: vision::Metrics::register(registry),
+            sos: sos::Metrics::register(registry),
+            policy: policy::Metrics::register(registry),
             delivery: delivery::Metrics::register(registry),
             session: session::Metrics::register(registry),
         }
@@ -73,6 +77,8 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.bridge.show_labels();
     metrics.voice.show_labels();
     metrics.vision.show_labels();
+    metrics.sos.show_labels();
+    metrics.policy.show_labels();
     metrics.delivery.show_labels();
     metrics.session.show_labels();
     engine.show_labels();

@@ -10,6 +10,7 @@ use crate::domain::{Bulletins, Clock, Sight};
 use crate::door::http::{Routes, vision as door};
 use crate::lifelog::Lifelog;
 use crate::pipeline::vision::{self, Vision};
+use crate::policy::Policies;
 use crate::provider::Kind;
 use crate::provider::http::Client;
 use crate::store::Store;
@@ -19,6 +20,7 @@ pub(super) fn sight(
     config: &Config,
     (lifelog, store): (&Arc<Lifelog>, &Arc<dyn Store>),
     bulletins: Arc<dyn Bulletins>,
+    policies: &Policies,
     clock: &Arc<dyn Clock>,
     metrics: vision::Metrics,
 ) -> Result<Arc<dyn Sight>, StartError> {
@@ -29,6 +31,7 @@ pub(super) fn sight(
     Ok(Arc::new(Vision::new(vision::Parts {
         model,
         settings: config.vision.clone(),
+        policies: policies.clone(),
         lifelog: Arc::clone(lifelog),
         store: Arc::clone(store),
         bulletins,

@@ -30,7 +30,9 @@ use crate::door::{mqtt, udp};
 use crate::engine::supervisor::View;
 use crate::lifelog::Lifelog;
 use crate::pipeline::images::Images;
+use crate::pipeline::sos::{self, Calls};
 use crate::pipeline::voice::{self, Absent, Phrases, Voice};
+use crate::policy::Policies;
 use crate::provider;
 use crate::router::Router;
 use crate::session::{self, EarParts, Limits};
@@ -94,15 +96,18 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         Some(providers) => providers,
         None => configured_providers(&config, engine.clone()).await?,
     };
+    let policies = open_policies(&config, metrics.policy).await?;
+    let calls = open_calls(&config, (&shared, &lifelog), &clock, metrics.sos)?;
     let polite = &config.session.xiaozhi;
     let phrases = Arc::new(Phrases::open(
         &config.voice.reply.apology,
+        &config.sos.spoken,
         &[&polite.greeting, &polite.farewell],
         config.providers.tts.voice.as_deref().unwrap_or_default(),
         &data.join("speech"),
     ));
     let watchers = bus.clone() as Arc<dyn Bulletins>;
-    let sight = super::photos::sight(&config, (&lifelog, &shared), watchers, &clock, metrics.vision)?;
+    let sight = super::photos::sight(&config, (&lifelog, &shared), watchers, &policies, &clock, metrics.vision)?;
     let runner = Voice::new(voice::Parts {
         providers: providers.clone(),
         workers: workers.clone(),
@@ -110,6 +115,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         opus: config.voice.opus.clone(),
         phrases: Arc::clone(&phrases),
         sight: Arc::clone(&sight),
+        policies: policies.clone(),
         clock: Arc::clone(&clock),
         metrics: metrics.voice,
     });
@@ -144,6 +150,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         clock: Arc::clone(&clock),
         runner: Arc::new(runner),
         intake: Arc::new(intake),
+        alarm: calls.has_target().then(|| Arc::clone(&calls) as Arc<dyn session::Alarm>),
         photos: boards.passes().map(|passes| passes as Arc<dyn Photos>),
         rooms: session::Rooms::default(),
         random: Arc::clone(&random),
@@ -253,6 +260,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let admin = Arc::clone(&operators) as Arc<dyn crate::admin::Admin>;
     tasks.spawn(control.run(admin, stop.clone()));
     tasks.spawn(Arc::clone(&lifelog).run(stop.clone()));
+    tasks.spawn(calls.run(stop.clone()));
     tasks.spawn(housekeeping::phrases(
         phrases,
         Arc::clone(&providers.synthesizer),
@@ -294,6 +302,32 @@ pub(super) fn open_lifelog(
     let (settings, dir) = (config.lifelog.clone(), &config.gateway.data_dir);
     let lifelog = Lifelog::open(settings, dir, Arc::clone(store), Arc::clone(clock), Arc::clone(numbers), metrics)?;
     Ok(Arc::new(lifelog))
+}
+
+/// Reads the policy packs and plays their examples.
+async fn open_policies(config: &Arc<Config>, metrics: crate::policy::Metrics) -> Result<Policies, StartError> {
+    let settings = config.policy.clone();
+    let opened = tokio::task::spawn_blocking(move || Policies::open(&settings, metrics)).await;
+    Ok(opened.map_err(|error| StartError::Interrupted(error.to_string()))??)
+}
+
+/// Who tells others of calls for help.
+fn open_calls(
+    config: &Config,
+    (store, lifelog): (&Arc<dyn Store>, &Arc<Lifelog>),
+    clock: &Arc<dyn crate::domain::Clock>,
+    metrics: sos::Metrics,
+) -> Result<Arc<Calls>, StartError> {
+    let parts = sos::Parts {
+        settings: config.sos.clone(),
+        gateway: config.gateway.name.clone(),
+        client: provider::http::Client::new(&config.http_client)?,
+        store: Arc::clone(store),
+        lifelog: Arc::clone(lifelog),
+        clock: Arc::clone(clock),
+        metrics,
+    };
+    Calls::new(parts).map(Arc::new).map_err(StartError::SosToken)
 }
 
 pub(super) async fn open_store(

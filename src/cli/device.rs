@@ -165,7 +165,8 @@ pub(super) struct Talk {
 Examples:
   voxgate device set 3c:84:27:aa:bb:01 --name kitchen --language de
   voxgate device set toy-7 --prompt-file pirate.txt --voice onyx
-  voxgate device set toy-7 --voice ''                            the gateway's voice again")]
+  voxgate device set toy-7 --voice ''                            the gateway's voice again
+  voxgate device set cane-2 --policy cane --timezone Asia/Shanghai --quiet-hours 22:00-07:00")]
 pub(super) struct Set {
     /// Its id
     id: DeviceId,
@@ -187,6 +188,15 @@ pub(super) struct Set {
     /// Where it stands: of the boards of one room that wake to one word, the one that heard it loudest answers
     #[arg(long)]
     room: Option<String>,
+    /// How closely what is said on it is watched: off, audit or cane [default: by its dialect, see docs/policy.md]
+    #[arg(long, value_name = "PROFILE")]
+    policy: Option<String>,
+    /// The time zone of its person, as in Europe/Berlin
+    #[arg(long, value_name = "ZONE")]
+    timezone: Option<String>,
+    /// When nothing is said to it unasked, as in 22:00-07:00; danger always is
+    #[arg(long, value_name = "FROM-TO")]
+    quiet_hours: Option<String>,
     /// How a board speaks to the gateway, from its next start on
     #[arg(long, value_enum)]
     transport: Option<Transport>,
@@ -346,9 +356,11 @@ async fn set(args: Set, admin: &dyn Admin) -> anyhow::Result<()> {
         Some(file) => Some(read_prompt(file)?),
         None => args.prompt,
     };
-    let Set { id, name, language, voice, room, transport, .. } = args;
+    let Set { id, name, language, voice, room, policy, timezone, quiet_hours, transport, .. } = args;
     let transport = transport.map(admin::Transport::from);
-    let change = admin::DeviceChange { device: id.clone(), name, language, voice, prompt, room, transport };
+    let device = id.clone();
+    let change =
+        admin::DeviceChange { device, name, language, voice, prompt, room, policy, timezone, quiet_hours, transport };
     admin.device_set(change).await?;
     eprintln!("device {id} is set");
     Ok(())

@@ -62,6 +62,10 @@ parts! {
         session: crate::session::Settings,
         /// Voice: hearing, the codec, replies.
         voice: Voice,
+        /// What is said is looked at: safety, quiet hours.
+        policy: crate::policy::Settings,
+        /// Calls for help: how they are confirmed, and who is told.
+        sos: crate::pipeline::sos::Settings,
         /// Which service transcribes, answers, speaks, embeds.
         providers: crate::provider::Settings,
         /// Which service looks at photos.

@@ -135,6 +135,7 @@ impl Rig {
             clock,
             runner: Arc::new(Nobody),
             intake: Arc::new(Nobody),
+            alarm: None,
             photos: None,
             rooms: session::Rooms::default(),
             random: Arc::new(|| 7),

@@ -51,6 +51,8 @@ pub struct Parts {
     pub runner: Arc<dyn TurnRunner>,
     /// Takes telemetry and images.
     pub intake: Arc<dyn super::Intake>,
+    /// Tells others of calls for help; none where nobody is to be told.
+    pub alarm: Option<Arc<dyn super::Alarm>>,
     /// Takes photos that devices send beside their connection; none where nobody does.
     pub photos: Option<Arc<dyn Photos>>,
     /// Who answers where several wake to one word.

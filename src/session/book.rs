@@ -261,6 +261,14 @@ impl Book {
         (batch, n)
     }
 
+    /// A call for help, until others are told of it.
+    pub(super) fn inbox_sos(&self, call: Value) -> Batch {
+        let (n, now) = (self.numbers.next(), self.clock.wall());
+        let mut batch = Batch::new();
+        self.noted(inboxes::put(&mut batch, &Inbox::new(n, self.device.clone(), InboxKind::Sos, call, now)));
+        batch
+    }
+
     /// The message is done, in the same batch as its effect.
     pub(super) fn inbox_done(&self, batch: &mut Batch, n: u64) {
         inboxes::done(batch, &self.device, n);
@@ -271,7 +279,8 @@ impl Book {
         let mut left = Vec::new();
         for message in inboxes::list(&*self.store, &self.device, MANY).await? {
             // what this run took in is being done
-            if self.numbers.is_of_this_run(message.n) {
+            // and calls for help are not the session's: they are told to others whether the device is back or not
+            if self.numbers.is_of_this_run(message.n) || message.kind == InboxKind::Sos {
                 continue;
             }
             let n = message.n;

@@ -132,17 +132,20 @@ pub(super) struct Manners {
     /// Each message is acknowledged by its own number, and the device names its sessions.
     pub(super) by_number: bool,
     pub(super) margins: Margins,
+    /// The dialect itself.
+    pub(super) dialect: &'static str,
 }
 
 impl Manners {
     pub(super) fn of(name: &str, settings: &super::Settings) -> Self {
-        let plain = Self { ceremonious: false, by_number: false, margins: Margins::default() };
+        let margins = Margins::default();
+        let plain = Self { ceremonious: false, by_number: false, margins, dialect: dialect::NATIVE };
         match name {
             dialect::XIAOZHI => {
                 let margins = Margins { lead: settings.xiaozhi.lead.0, tail: settings.xiaozhi.tail.0 };
-                Self { ceremonious: true, margins, ..plain }
+                Self { ceremonious: true, margins, dialect: dialect::XIAOZHI, ..plain }
             }
-            dialect::OPENCANE => Self { by_number: true, ..plain },
+            dialect::OPENCANE => Self { by_number: true, dialect: dialect::OPENCANE, ..plain },
             _ => plain,
         }
     }

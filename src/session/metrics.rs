@@ -34,8 +34,8 @@ struct Ended {
 
 /// What is said of numbers of control and telemetry; audio's are counted by the ears.
 const VERDICTS: [Verdict; 4] = [Verdict::New, Verdict::Duplicate, Verdict::Pending, Verdict::Late];
-const OUTCOMES: [Outcome; 5] =
-    [Outcome::Answered, Outcome::Empty, Outcome::Failed, Outcome::Interrupted, Outcome::LinkLost];
+const OUTCOMES: [Outcome; 6] =
+    [Outcome::Answered, Outcome::Empty, Outcome::Silenced, Outcome::Failed, Outcome::Interrupted, Outcome::LinkLost];
 /// Every `ControlKind::name`.
 const CONTROL: [&str; 15] = [
     "hello",
@@ -185,7 +185,7 @@ impl Metrics {
             drop(self.control.get_or_create(&Kind { kind }));
         }
         for outcome in OUTCOMES.map(Outcome::name) {
-            for input in ["speech", "text", "say"] {
+            for input in ["speech", "text", "say", "sos"] {
                 drop(self.turns.get_or_create(&Ended { outcome, input }));
             }
         }
@@ -268,6 +268,7 @@ impl Metrics {
         let input = match report.input.as_str() {
             "speech" => "speech",
             "text" => "text",
+            "sos" => "sos",
             _ => "say",
         };
         self.turns.get_or_create(&Ended { outcome: outcome.name(), input }).inc();

@@ -2,6 +2,7 @@
 //! running turn. Nothing is shared between two devices but the provider pools and the store.
 
 mod actor;
+mod alarm;
 mod asked;
 mod book;
 mod cane;
@@ -28,6 +29,7 @@ mod turns;
 pub mod window;
 
 pub use actor::{Limits, Notice, Parts};
+pub use alarm::Alarm;
 pub use ears::EarParts;
 pub use history::{History, Line, Speaker};
 pub use info::{Info, State};

@@ -1,9 +1,12 @@
 //! Acknowledgements: what is owed, and what becomes of it when a commit ends.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
 use super::actor::Actor;
+use super::alarm::Alarm;
 use super::outgoing::Asked;
 use super::window::{Rule, Verdict};
 use crate::domain::{ImageId, Message, Receipt, Refusal, Settled, Stream};
@@ -52,14 +55,30 @@ impl Actor {
     }
 
     /// Writes `effect` and the marks in one batch; what is owed is settled when it is durable.
-    pub(super) fn commit(&mut self, mut effect: Batch, owed: Option<Owed>) {
-        if let Some(Owed { stream, seq: Some(seq), .. }) = &owed {
+    pub(super) fn commit(&mut self, effect: Batch, owed: Option<Owed>) {
+        let commit = self.write(effect, owed.as_ref());
+        self.commits.push(Box::pin(async move { Committed { owed, result: commit.await } }));
+    }
+
+    /// The same; who tells others is woken when it is durable.
+    pub(super) fn commit_and_raise(&mut self, effect: Batch, owed: Owed, alarm: Option<Arc<dyn Alarm>>) {
+        let commit = self.write(effect, Some(&owed));
+        self.commits.push(Box::pin(async move {
+            let result = commit.await;
+            if let Some(alarm) = alarm.filter(|_| result.is_ok()) {
+                alarm.raised();
+            }
+            Committed { owed: Some(owed), result }
+        }));
+    }
+
+    fn write(&mut self, mut effect: Batch, owed: Option<&Owed>) -> BoxFuture<'static, Result<CommitNo, StoreError>> {
+        if let Some(Owed { stream, seq: Some(seq), .. }) = owed {
             self.live.windows.stream(*stream).hand_in(*seq);
         }
         effect.extend(self.book.marks(&mut self.live, self.out.control_seq()));
         self.marks_due = None;
-        let commit = self.parts.store.commit(effect);
-        self.commits.push(Box::pin(async move { Committed { owed, result: commit.await } }));
+        self.parts.store.commit(effect)
     }
 
     /// A message that leaves nothing to re-do: it is done; its mark is written with the next commit, or soon.

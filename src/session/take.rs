@@ -196,6 +196,10 @@ impl Actor {
         if self.unheard_of(origin.dialect, &control.kind) {
             return self.not_known(control.session_id.as_deref(), receipt);
         }
+        if matches!(control.kind, ControlKind::Sos { .. }) {
+            // before its number is looked at: a session that is opened later forgets it, and the repeat is another call
+            self.revive();
+        }
         let verdict = self.verdict(Stream::Control, control.seq);
         if verdict != Verdict::New {
             if self.live.manners.by_number && verdict != Verdict::Pending {
@@ -317,14 +321,6 @@ impl Actor {
             self.book.outbox_done(&mut batch, n);
         }
         self.commit(batch, Some(owed));
-    }
-
-    fn take_sos(&mut self, kind: &str, text: Option<&str>, owed: Owed) {
-        tracing::warn!(device = %self.device, kind, "sos");
-        let body = json!({"sos": kind, "text": text});
-        self.tell(EventKind::Alert, body.clone());
-        let entry = self.book.entry(Kind::Alert, &self.live, body);
-        self.commit(entry, Some(owed));
     }
 
     fn take_telemetry(&mut self, telemetry: Vec<Telemetry>, receipt: Receipt) {

@@ -13,8 +13,8 @@ use super::history::Line;
 use super::outgoing::Outgoing;
 use super::tools::Tools;
 use crate::audio::Utterance;
-use crate::domain::{DeviceId, Message, Photo, SessionId, StopReason, TurnId};
-use crate::store::records::Persona;
+use crate::domain::{Audit, DeviceId, Message, Photo, SessionId, StopReason, TurnId};
+use crate::store::records::{Persona, Watching};
 
 /// How the answer reaches the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
@@ -38,6 +38,8 @@ pub enum Input {
     Say(String),
     /// Somebody sent a photo and asks about it; it is kept already.
     Photo(Box<Photo>),
+    /// Somebody called for help: that it is heard is said at once, without any provider.
+    Sos,
 }
 
 impl Input {
@@ -48,6 +50,7 @@ impl Input {
             Input::Text(_) => "text",
             Input::Say(_) => "say",
             Input::Photo(_) => "photo",
+            Input::Sos => "sos",
         }
     }
 }
@@ -77,6 +80,10 @@ pub struct Turn {
     pub tts_mode: TtsMode,
     /// Who answers.
     pub persona: Persona,
+    /// How it is watched over, where an operator said so.
+    pub watching: Watching,
+    /// What it speaks: [`crate::domain::dialect`].
+    pub dialect: &'static str,
     /// What the device needs around its speech.
     pub margins: Margins,
     /// What the device can do, when it has tools.
@@ -151,6 +158,8 @@ pub enum Outcome {
     Answered,
     /// There were no words in it.
     Empty,
+    /// It was shown and not spoken: nobody asked for it at this time of day.
+    Silenced,
     /// A stage failed; an apology was spoken where that could be.
     Failed,
     /// It was cancelled.
@@ -165,6 +174,7 @@ impl Outcome {
         match self {
             Outcome::Answered => "answered",
             Outcome::Empty => "empty",
+            Outcome::Silenced => "silenced",
             Outcome::Failed => "failed",
             Outcome::Interrupted => "interrupted",
             Outcome::LinkLost => "link_lost",
@@ -218,6 +228,12 @@ pub struct TurnReport {
     pub worst_late_ms: f64,
     /// Local intents answered it: no model was asked.
     pub local: bool,
+    /// How grave it was and by which rules, where that is worth a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safety: Option<serde_json::Value>,
+    /// Where a policy stepped in: entries of their own in the lifelog.
+    #[serde(skip)]
+    pub audits: Vec<Audit>,
 }
 
 /// What came in over the microphone.
@@ -249,6 +265,8 @@ impl TurnReport {
             frames: 0,
             worst_late_ms: 0.0,
             local: false,
+            safety: None,
+            audits: Vec::new(),
         }
     }
 }

@@ -31,6 +31,8 @@ impl Actor {
             history: self.live.history.lines(),
             tts_mode: self.live.tts_mode,
             persona: self.live.device_settings.as_ref().map(|device| device.persona.clone()).unwrap_or_default(),
+            watching: self.live.device_settings.as_ref().map(|device| device.watching.clone()).unwrap_or_default(),
+            dialect: self.live.manners.dialect,
             margins: self.live.manners.margins,
             tools: self.tools_of_turn(),
             decided,
@@ -89,6 +91,10 @@ impl Actor {
             body["stop"] = json!(reason);
         }
         let mut batch = self.book.entry(Kind::Turn, &self.live, body);
+        for mut audit in std::mem::take(&mut report.audits) {
+            audit.body["turn_id"] = json!(id.0);
+            batch.extend(self.book.entry(audit.policy.into(), &self.live, audit.body));
+        }
         batch.extend(self.book.session(&mut self.live, self.out.control_seq()));
         if let Some(n) = inbox.filter(|_| !self.stopping) {
             self.book.inbox_done(&mut batch, n);

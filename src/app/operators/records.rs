@@ -27,6 +27,7 @@ use crate::door::credentials::{Credentials, CredentialsError, Dropped, Options, 
 use crate::door::firmware::Catalogue;
 use crate::door::rights::Rights;
 use crate::lifelog::{Entry, Lifelog, Query, Tail};
+use crate::policy::redact::redact;
 use crate::store::records::{self, DeviceSettings, TtsMode, devices};
 use crate::store::{SledStore, Store, StoreError};
 use crate::topics;
@@ -180,7 +181,9 @@ fn is_of_kind(entry: &Entry, query: &LifelogQuery) -> bool {
     query.kind.as_deref().is_none_or(|kind| entry.kind.name() == kind)
 }
 
-fn row(entry: Entry) -> LifelogRow {
+fn row(mut entry: Entry) -> LifelogRow {
+    // devices and tools write what they like
+    redact(&mut entry.body);
     LifelogRow {
         at: entry.at,
         device: Some(entry.device),

@@ -14,6 +14,7 @@ mod speak;
 mod think;
 mod tools;
 mod transcribe;
+mod watch;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ pub use settings::Settings;
 
 use crate::audio::Workers;
 use crate::domain::{Clock, Photo, Sight, StopReason, Unseen};
+use crate::policy::Policies;
 use crate::provider::{ChatModel, ErrorKind, ProviderError, Synthesizer, Transcriber};
 use crate::session::{Input, Outcome, SharedReport, TtsMode, Turn, TurnRunner, stage};
 
@@ -56,6 +58,7 @@ struct Inner {
     zone: jiff::tz::TimeZone,
     phrases: Arc<Phrases>,
     sight: Arc<dyn Sight>,
+    policies: Policies,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
 }
@@ -88,6 +91,8 @@ pub struct Parts {
     pub phrases: Arc<Phrases>,
     /// Who looks at photos.
     pub sight: Arc<dyn Sight>,
+    /// What may be said, and when.
+    pub policies: Policies,
     /// For spoken times.
     pub clock: Arc<dyn Clock>,
     /// Its metrics.
@@ -98,8 +103,9 @@ impl Voice {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
         let zone = parts.settings.zone();
-        let Parts { providers, workers, settings, opus, phrases, sight, clock, metrics } = parts;
-        Self { inner: Arc::new(Inner { providers, workers, settings, opus, zone, phrases, sight, clock, metrics }) }
+        let Parts { providers, workers, settings, opus, phrases, sight, policies, clock, metrics } = parts;
+        let inner = Inner { providers, workers, settings, opus, zone, phrases, sight, policies, clock, metrics };
+        Self { inner: Arc::new(inner) }
     }
 }
 
@@ -132,23 +138,42 @@ impl Inner {
     }
 
     async fn hear_think_speak(&self, turn: &Turn, report: &SharedReport) -> Result<Outcome, Failed> {
-        let pieces = match &turn.input {
+        let words = match &turn.input {
+            Input::Sos => return Ok(self.say_that_help_was_called(turn, report).await),
             Input::Say(text) => {
                 if let Some(frames) = self.made_ahead(turn, text) {
                     return Ok(self.say_at_once(turn, text, frames, report).await);
                 }
-                think::exactly(text)
+                if self.is_untimely(turn, text, report) {
+                    return Ok(Outcome::Silenced);
+                }
+                return self.speak(turn, think::exactly(text), self.word_for_word(turn), report).await;
             }
-            Input::Text(text) => self.think(turn, text, report),
+            Input::Text(text) => text.clone(),
             Input::Speech(utterance) => {
                 let Some(words) = self.transcribe(turn, utterance, report).await? else {
                     return Ok(Outcome::Empty);
                 };
-                self.think(turn, &words, report)
+                words
             }
-            Input::Photo(photo) => think::exactly(&self.look(turn, photo, report).await),
+            Input::Photo(photo) => {
+                // it was judged as an answer about a photo already
+                let answer = self.look(turn, photo, report).await;
+                return self.speak(turn, think::exactly(&answer), self.word_for_word(turn), report).await;
+            }
         };
-        self.speak(turn, pieces, report).await
+        let pieces = self.think(turn, &words, report);
+        self.speak(turn, pieces, self.answer_to(turn, words), report).await
+    }
+
+    /// Says that a call for help was heard: in the gateway's own voice whoever speaks on the device, from memory.
+    async fn say_that_help_was_called(&self, turn: &Turn, report: &SharedReport) -> Outcome {
+        let phrase = self.phrases.sos();
+        let frames = match turn.tts_mode {
+            TtsMode::Audio => phrase.frames(),
+            TtsMode::DeviceText => Vec::new(),
+        };
+        self.say_at_once(turn, phrase.text(), frames, report).await
     }
 
     /// What is to be said about a photo: also when nobody could look at it.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Batch, Space, Store, StoreError, get_json, list_json, of_device, put_json};
-use crate::domain::{DeviceId, ListenMode, Wall};
+use crate::domain::{DeviceId, ListenMode, Profile, Wall};
 use crate::store::Key;
 
 /// Who speaks the reply.
@@ -68,6 +68,27 @@ impl fmt::Debug for Persona {
     }
 }
 
+/// How a device is watched over, where it is not as the configuration says.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Watching {
+    /// How closely; none: by its dialect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
+    /// IANA time zone of its person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+    /// As in `22:00-07:00`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_hours: Option<String>,
+}
+
+impl Watching {
+    /// As the configuration says.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What an operator set for a device.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeviceSettings {
@@ -92,6 +113,9 @@ pub struct DeviceSettings {
     /// Where it stands: of the devices of one room that wake to one word, one answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<String>,
+    /// How it is watched over.
+    #[serde(default, skip_serializing_if = "Watching::is_empty")]
+    pub watching: Watching,
 }
 
 /// A device that may connect.

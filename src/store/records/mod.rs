@@ -14,7 +14,7 @@ mod windows;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use device::{Board, Device, DeviceSettings, Persona, Transport, TtsMode};
+pub use device::{Board, Device, DeviceSettings, Persona, Transport, TtsMode, Watching};
 pub use inbox::{Inbox, InboxKind, Next, Quarantined};
 pub use number::Numbers;
 pub use outbox::Outbox;
@@ -26,7 +26,9 @@ pub mod devices {
 }
 /// Messages taken in but not yet done, and those that were given up.
 pub mod inboxes {
-    pub use super::inbox::{done, drop_quarantined, list, list_quarantined, next, put, release, retry_quarantined};
+    pub use super::inbox::{
+        done, drop_quarantined, list, list_kind, list_quarantined, next, put, release, retry_quarantined,
+    };
 }
 /// Messages that must reach a device.
 pub mod outboxes {

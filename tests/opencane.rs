@@ -553,19 +553,8 @@ mod websocket {
             let Message::Close(Some(close)) = next(&mut socket).await else { panic!("no close") };
             assert_eq!((u16::from(close.code), close.reason.as_str()), (4_401, "unauthorized"));
         }
-        let plain = get(gateway.addrs().devices.unwrap(), "/").await;
-        assert!(plain.starts_with("HTTP/1.1 404"), "{plain}");
+        assert_eq!(super::gateway::metrics::get(gateway.addrs().devices.unwrap(), "/").await.0, 404);
         gateway.stop().await;
-    }
-
-    async fn get(addr: std::net::SocketAddr, path: &str) -> String {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -86,17 +86,28 @@ impl Actor {
         let changed = self.live.manners != manners;
         let other = session.is_some_and(|said| self.live.peer.as_deref() != Some(said));
         if other || self.live.peer.is_none() {
-            let peer = session.map_or_else(|| format!("{}-default", self.device), str::to_owned);
+            let peer = Some(self.name_of(session));
             self.interrupt(StopReason::Closed);
-            self.open_session_as(Some(peer), None, "first message");
+            self.open_session_as(peer, None, "first message");
         } else {
             self.revive();
         }
         if changed || other {
             self.live.manners = manners;
-            self.live.mode = ListenMode::Manual;
-            self.ears.reset(ListenMode::Manual, false);
+            self.listen_when_told();
         }
+    }
+
+    /// What the device calls its session: what it says now, else what it said before.
+    pub(super) fn name_of(&self, said: Option<&str>) -> String {
+        let said = said.or(self.live.peer.as_deref());
+        said.map_or_else(|| format!("{}-default", self.device), str::to_owned)
+    }
+
+    /// The device alone says when somebody begins and when he has finished.
+    pub(super) fn listen_when_told(&mut self) {
+        self.live.mode = ListenMode::Manual;
+        self.ears.reset(ListenMode::Manual, false);
     }
 
     /// A message that a hello overtook was said in what was before: another session, or another count. What is to be kept of it

@@ -38,7 +38,7 @@ impl Actor {
             self.resume(&hello);
         } else {
             self.interrupt(StopReason::Closed);
-            let peer = by_number.then(|| self.name_of(control));
+            let peer = by_number.then(|| self.name_of(control.session_id.as_deref()));
             self.open_session_as(peer, hello.boot_id, "hello");
             self.live.begun = origin.arrival;
         }
@@ -76,9 +76,6 @@ impl Actor {
     /// Minds the manners of the device's dialect from now on.
     fn greet(&mut self, dialect: &str, hello: &Hello) {
         self.live.greeted = true;
-        if Manners::of(dialect, &self.parts.settings).by_number {
-            self.not_silent();
-        }
         self.live.manners = Manners::of(dialect, &self.parts.settings);
         self.live.datagrams = self.live.manners.ceremonious && hello.capabilities["transport"] == "udp";
         self.ears.on_path(if self.live.datagrams { Path::Datagrams } else { Path::Ordered });
@@ -87,9 +84,8 @@ impl Actor {
             self.ears.reset(self.live.mode, false);
         }
         if self.live.manners.by_number {
-            // it alone says when somebody has finished
-            self.live.mode = ListenMode::Manual;
-            self.ears.reset(ListenMode::Manual, false);
+            self.not_silent();
+            self.listen_when_told();
         }
         self.stirred();
     }
@@ -98,12 +94,6 @@ impl Actor {
     fn may_resume(&self, control: &Control, hello: &Hello) -> bool {
         let known = control.session_id.as_deref() == Some(self.live.id.as_str());
         known && self.live.is_open() && hello.boot_id.is_some() && self.live.boot_id == hello.boot_id
-    }
-
-    /// What the device calls its session.
-    fn name_of(&self, control: &Control) -> String {
-        let said = control.session_id.clone().or_else(|| self.live.peer.clone());
-        said.unwrap_or_else(|| format!("{}-default", self.device))
     }
 
     /// A session that was closed goes on under its name.

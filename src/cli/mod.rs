@@ -5,6 +5,7 @@
 
 mod abort;
 mod bench;
+mod binding;
 mod config;
 mod context;
 mod demo;

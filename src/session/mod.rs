@@ -3,6 +3,7 @@
 
 mod actor;
 mod asked;
+mod asked_operations;
 mod book;
 mod due;
 mod ears;
@@ -33,7 +34,7 @@ pub use info::{Info, State};
 pub use intake::{Intake, Overdue, Stored, Taken};
 pub use lanes::{Lanes, LanesClosed, Next};
 pub use manners::Settings as MannersSettings;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Totals};
 pub use outgoing::{Asked, Outgoing};
 pub use rooms::Rooms;
 pub use settings::Settings;

@@ -1,6 +1,6 @@
 //! Starting a session's actor, and the handle by which the router reaches it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,6 +117,8 @@ impl Starting {
             joined: HashMap::new(),
             unacknowledged: BTreeMap::new(),
             online,
+            hello_here: false,
+            calling: HashSet::new(),
             marks_due: None,
             images_due: None,
             stalls_at: None,

@@ -6,12 +6,12 @@ mod gateway;
 
 use serde_json::{Value, json};
 use voxgate::admin::{Admin, NewOperator, Role};
-use voxgate::domain::{ByteSize, DeviceId, Span};
+use voxgate::domain::{ByteSize, ControlKind, DeviceId, Downlink, Hello, Message, Span};
 use voxgate::door::http::control::Signature;
 
 use gateway::http::{Http, Reply};
 use gateway::peer::{Got, Peer, Version, connect_packet};
-use gateway::{Running, chat};
+use gateway::{PATIENCE, Running, chat, until};
 
 /// A gateway whose turns nobody asks for.
 async fn running() -> Running {
@@ -341,5 +341,270 @@ async fn every_route_is_in_the_document_and_the_page_loads_nothing_of_elsewhere(
     let page = nobody.get("/v1/docs").await;
     assert_eq!(page.status, 200);
     assert!(page.head.contains("default-src 'none'") && !page.text.contains("//"), "{}", page.text);
+    gateway.stop().await;
+}
+
+/// Says hello; gives the session.
+async fn hello(device: &mut voxgate::sim::device::Device, boot_id: u32) -> String {
+    device.renumber();
+    device.control(None, ControlKind::Hello(Hello { boot_id: Some(boot_id), ..Hello::default() })).await.unwrap();
+    let answer = until(device, |downlink| is(downlink, "hello_ack")).await;
+    let Downlink::Control { message: Message::HelloAck(ack), .. } = answer else { panic!("{answer:?}") };
+    ack.session_id.to_string()
+}
+
+fn is(downlink: &Downlink, name: &str) -> bool {
+    matches!(downlink, Downlink::Control { message, .. } if message.name() == name)
+}
+
+async fn answer(device: &mut voxgate::sim::device::Device, session: &str, operation_id: &str, success: bool) {
+    let (operation_id, result) = (operation_id.to_owned(), json!({"done": success}));
+    let error = (!success).then(|| "no such tool".to_owned());
+    let kind = ControlKind::ToolResult { operation_id, success, result, error };
+    device.control(Some(session), kind).await.unwrap();
+}
+
+/// The operation, when it has this status.
+async fn becomes(api: &Http, id: &str, status: &str) -> Value {
+    let begun = std::time::Instant::now();
+    loop {
+        let listed = done(api.get(&format!("/v1/device/ops?operation_id={id}")).await);
+        let item = listed["items"][0].clone();
+        if item["status"] == status {
+            return item;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{item}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+/// 25: an operation of a device that was away failed at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_of_a_device_that_is_away_is_neither_lost_by_a_restart_nor_done_twice() {
+    let gateway = running().await;
+    let olaf = operator(&gateway, "olaf", Role::Operator).await;
+    gateway.add("cane-1", false).await;
+    let order = json!({"device_id": "cane-1", "op_type": "config", "operation_id": "op-1", "payload": {"volume": 3}});
+    let begun = done(olaf.post("/v1/device/ops/dispatch", order.clone()).await);
+    assert_eq!((&begun["operation"]["status"], &begun["dispatch"]["queued"]), (&json!("queued"), &json!(true)));
+    assert_eq!(begun["operation"]["requested_by"], "olaf");
+    refused(&olaf.post("/v1/device/ops/dispatch", order.clone()).await, 409, "conflict");
+    let gateway = gateway.restart().await;
+    let olaf = Http { address: gateway.addrs().http.unwrap(), ..olaf };
+
+    let mut device = gateway.connect("cane-1").await;
+    let session = hello(&mut device, 7).await;
+    let sent = until(&mut device, |downlink| is(downlink, "set_config")).await;
+    let Downlink::Control { message: Message::SetConfig { config }, want_ack, .. } = sent else { panic!("{sent:?}") };
+    assert_eq!((config, want_ack), (json!({"volume": 3, "operation_id": "op-1"}), true));
+    let item = becomes(&olaf, "op-1", "sent").await;
+    assert_eq!((&item["session_id"], &item["attempts"]), (&json!(session), &json!(1)));
+    answer(&mut device, &session, "op-1", true).await;
+    let item = becomes(&olaf, "op-1", "acked").await;
+    assert_eq!(item["result"], json!({"done": true}));
+    assert!(item["acked_at_ms"].as_u64().unwrap() > 0);
+    refused(&olaf.post("/v1/device/ops/op-1/cancel", json!({})).await, 409, "conflict");
+    refused(&olaf.post("/v1/device/ops/dispatch", order).await, 409, "conflict");
+
+    // it comes back with another power-on: what it did is not asked of it again
+    device.disconnect().await;
+    let mut device = gateway.connect("cane-1").await;
+    hello(&mut device, 8).await;
+    let next = json!({"operation_id": "op-2", "volume": 4});
+    let begun = done(olaf.post("/v1/device/cane-1/set_config", next).await);
+    assert_eq!(
+        (&begun["operation"]["status"], &begun["operation"]["payload"]),
+        (&json!("sent"), &json!({"volume": 4}))
+    );
+    assert!(begun["dispatch"]["seq"].as_u64().is_some(), "{begun}");
+    let sent = until(&mut device, |downlink| is(downlink, "set_config")).await;
+    assert!(format!("{sent:?}").contains("op-2"), "{sent:?}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_did_not_answer_is_asked_again_when_it_is_back_and_an_update_is_not() {
+    let gateway = running().await;
+    let olaf = operator(&gateway, "olaf", Role::Operator).await;
+    let mut device = gateway.device("cane-1").await;
+    hello(&mut device, 7).await;
+    let call = json!({"operation_id": "call", "name": "buzz", "arguments": {"times": 2}});
+    done(olaf.post("/v1/device/cane-1/tool_call", call).await);
+    done(olaf.post("/v1/device/cane-1/ota_plan", json!({"operation_id": "ota", "version": "2"})).await);
+    until(&mut device, |downlink| is(downlink, "ota_plan")).await;
+    becomes(&olaf, "ota", "sent").await;
+    device.disconnect().await;
+    let mut device = gateway.connect("cane-1").await;
+    let session = hello(&mut device, 7).await;
+    let sent = until(&mut device, |downlink| is(downlink, "tool_call") || is(downlink, "ota_plan")).await;
+    let Downlink::Control { message: Message::ToolCall { operation_id, name, arguments }, .. } = sent else {
+        panic!("{sent:?}")
+    };
+    assert_eq!((operation_id.as_str(), name.as_str(), arguments), ("call", "buzz", json!({"times": 2})));
+    answer(&mut device, &session, "call", false).await;
+    let item = becomes(&olaf, "call", "failed").await;
+    assert_eq!((&item["error"], &item["attempts"]), (&json!("no such tool"), &json!(2)));
+    // for a device that has no word for it an operator says that it is done
+    done(olaf.post("/v1/device/ops/ota/ack", json!({"result": {"version": "2"}})).await);
+    becomes(&olaf, "ota", "acked").await;
+    gateway.stop().await;
+}
+
+/// 20, 25.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_operation_is_begun_for_nobody_or_ended_by_who_may_not() {
+    let gateway = running().await;
+    let ada = operator(&gateway, "ada", Role::Admin).await;
+    let vera = operator(&gateway, "vera", Role::Viewer).await;
+    gateway.add("cane-1", false).await;
+    let path = "/v1/device/ops/dispatch";
+    let order = |id: &str| json!({"device_id": "cane-1", "op_type": "set_config", "operation_id": id, "payload": {}});
+    refused(&vera.post(path, order("one")).await, 403, "forbidden");
+    let mut nobodys = order("one");
+    nobodys["device_id"] = json!("cane-7");
+    refused(&ada.post(path, nobodys).await, 404, "not_found");
+    for (key, bad) in [
+        ("op_type", json!("format_disk")),
+        ("payload", json!([1])),
+        ("ttl_seconds", json!(0)),
+        ("operation_id", json!("a/b")),
+    ] {
+        let mut order = order("one");
+        order[key] = bad;
+        refused(&ada.post(path, order).await, 400, "bad_request");
+    }
+    refused(&ada.post("/v1/device/cane-1/tool_call", json!({"arguments": {}})).await, 400, "bad_request");
+    refused(&ada.post("/v1/device/ops/none/ack", json!({})).await, 404, "not_found");
+    done(ada.post(path, order("one")).await);
+    for status in ["queued", "sent", "expired"] {
+        refused(&ada.post("/v1/device/ops/one/ack", json!({"status": status})).await, 400, "bad_request");
+    }
+    // another device says that it did it
+    let mut mallory = gateway.device("mallory").await;
+    let session = hello(&mut mallory, 3).await;
+    answer(&mut mallory, &session, "one", true).await;
+    until(&mut mallory, |downlink| is(downlink, "ack")).await;
+    becomes(&ada, "one", "queued").await;
+    done(ada.post("/v1/device/ops/one/cancel", json!({"reason": "not needed"})).await);
+    assert_eq!(becomes(&ada, "one", "canceled").await["error"], "not needed");
+    done(ada.post("/v1/device/revoke", json!({"device_id": "cane-1"})).await);
+    refused(&ada.post(path, order("two")).await, 409, "conflict");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_tells_of_each_device_and_does_nothing_without_a_selection() {
+    let gateway = running().await;
+    let ada = operator(&gateway, "ada", Role::Admin).await;
+    for (id, user) in [("cane-1", "anna"), ("cane-2", "anna"), ("cane-3", "bert")] {
+        gateway.add(id, false).await;
+        done(ada.post("/v1/device/bind", json!({"device_id": id, "user_id": user})).await);
+    }
+    let path = "/v1/device/ops/batch";
+    refused(&ada.post(path, json!({"op_type": "set_config"})).await, 400, "bad_request");
+    let annas = done(ada.post(path, json!({"op_type": "set_config", "user_id": "anna", "payload": {"a": 1}})).await);
+    assert_eq!((&annas["taken"], annas["results"].as_array().unwrap().len()), (&json!(2), 2));
+    let named = json!({"op_type": "set_config", "device_ids": ["cane-3", "cane-9"]});
+    let named = done(ada.post(path, named).await);
+    assert_eq!(named["taken"], 1);
+    assert!(named["results"][1]["error"].as_str().is_some(), "{named}");
+    let all = done(ada.post(path, json!({"op_type": "ota_plan", "all": true})).await);
+    assert_eq!(all["taken"], 3);
+    let batch = annas["batch_id"].as_str().unwrap();
+    assert_eq!(done(ada.get(&format!("/v1/device/ops?batch_id={batch}")).await)["count"], 2);
+    assert_eq!(done(ada.get("/v1/device/ops?op_type=ota_plan&limit=2&offset=2").await)["count"], 1);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operation_whose_time_is_over_is_not_sent() {
+    let gateway = running().await;
+    let ada = operator(&gateway, "ada", Role::Admin).await;
+    gateway.add("cane-1", false).await;
+    let order = json!({"operation_id": "late", "ttl_seconds": 1, "volume": 1});
+    done(ada.post("/v1/device/cane-1/set_config", order).await);
+    becomes(&ada, "late", "expired").await;
+    let mut device = gateway.connect("cane-1").await;
+    hello(&mut device, 1).await;
+    done(ada.post("/v1/device/cane-1/set_config", json!({"operation_id": "next"})).await);
+    let first = until(&mut device, |downlink| is(downlink, "set_config")).await;
+    assert!(format!("{first:?}").contains("next"), "{first:?}");
+    gateway.stop().await;
+}
+
+/// 11, 24: the share of devices that are offline counted sessions, and samples were taken by who asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_of_the_gateway_is_noted_by_a_clock_and_a_device_that_came_back_often_is_one() {
+    let often = |config: &mut voxgate::config::Config| {
+        config.http.api.sample_every = Span::secs(1);
+        config.http.api.samples = 2;
+    };
+    let gateway = Running::start_with(chat(&["yes"]), often).await;
+    let vera = operator(&gateway, "vera", Role::Viewer).await;
+    refused(&vera.get("/v1/device/cane-1/status").await, 404, "not_found");
+    gateway.add("cane-1", false).await;
+    let mut device = gateway.connect("cane-1").await;
+    for boot in 0..5 {
+        hello(&mut device, boot).await;
+        device.disconnect().await;
+        device = gateway.connect("cane-1").await;
+    }
+    hello(&mut device, 9).await;
+    let state = done(vera.get("/v1/device/cane-1/status").await);
+    assert_eq!((&state["device"]["online"], &state["device"]["status"]), (&json!(true), &json!("activated")));
+    let now = done(vera.get("/v1/runtime/observability").await);
+    assert_eq!((&now["healthy"], &now["metrics"]["devices_total"]), (&json!(true), &json!(1)));
+    assert_eq!(now["metrics"]["device_offline_rate"], 0.0);
+    gateway.add("cane-2", false).await;
+    let now = done(vera.get("/v1/runtime/observability?device_offline_rate_max=0.4").await);
+    assert_eq!((&now["healthy"], &now["alerts"][0]["metric"]), (&json!(false), &json!("device_offline_rate")));
+    refused(&vera.get("/v1/runtime/observability?device_offline_rate_max=7").await, 400, "bad_request");
+    let status = done(vera.get("/v1/runtime/status").await);
+    assert_eq!(status["metrics"]["events_by_type"]["hello"], 6);
+    assert_eq!(status["devices"].as_array().unwrap().len(), 2);
+    refused(&vera.post("/v1/device/cane-1/abort", json!({})).await, 403, "forbidden");
+    let olaf = operator(&gateway, "olaf", Role::Operator).await;
+    done(olaf.post("/v1/device/cane-1/abort", json!({"reason": "test"})).await);
+    refused(&olaf.post("/v1/device/cane-2/abort", json!({})).await, 404, "not_found");
+    let begun = std::time::Instant::now();
+    loop {
+        let history = done(vera.get("/v1/runtime/observability/history?bucket_seconds=5&include_raw=true").await);
+        let raw = history["raw"].as_array().unwrap();
+        assert!(raw.len() <= 2, "{history}");
+        // the third note has pushed the first out
+        if raw.len() == 2 && raw[0]["devices_total"] == 2 {
+            assert_eq!(history["summary"]["sample_count"], 2);
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{history}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    gateway.stop().await;
+}
+
+/// The document of the gateway against the gateway: no answer that it does not tell of, nothing taken that it forbids.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_promises_nothing_that_the_gateway_does_not_keep() {
+    let schemathesis = std::env::var("SCHEMATHESIS").unwrap_or_else(|_| "schemathesis".to_owned());
+    if std::process::Command::new(&schemathesis).arg("--version").output().is_err() {
+        eprintln!("skipped: there is no schemathesis (pip install schemathesis, or SCHEMATHESIS=/path/to/it)");
+        return;
+    }
+    let roomy = |config: &mut voxgate::config::Config| {
+        config.http.api.requests_per_minute = 1_000_000;
+        config.http.api.strangers_per_minute = 1_000_000;
+        config.http.connections = 256;
+        config.mqtt.credentials.delay = Span::ms(1);
+        config.mqtt.credentials.delay_max = Span::ms(1);
+    };
+    let gateway = Running::start_with(chat(&["yes"]), roomy).await;
+    let ada = operator(&gateway, "ada", Role::Admin).await;
+    gateway.add("cane-1", false).await;
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/api-check");
+    let mut check = tokio::process::Command::new(script);
+    check.arg(format!("http://{}", ada.address)).arg(ada.token.clone().unwrap()).env("SCHEMATHESIS", schemathesis);
+    let output = check.env("EXAMPLES", "5").output().await.unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
     gateway.stop().await;
 }

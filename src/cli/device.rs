@@ -11,7 +11,7 @@ use crate::admin::{self, Admin, NewDevice};
 use crate::domain::{DeviceId, ListenMode, Span};
 
 use super::context::{Context, block_on};
-use super::{binding, password, table};
+use super::{binding, operation, password, table};
 
 /// More instructions than this are not read: they are refused, whatever they say.
 const MOST_PROMPT: u64 = 64 << 10;
@@ -35,6 +35,9 @@ pub(super) enum Command {
     Activate(binding::Activate),
     Revoke(binding::Revoke),
     Bindings(binding::Bindings),
+    Op(operation::Op),
+    Ops(operation::Ops),
+    Cancel(operation::Cancel),
 }
 
 /// Make a device and its password
@@ -305,6 +308,9 @@ pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
             Command::Bind(args) => binding::bind(args, &*admin).await,
             Command::Activate(args) => binding::activate(args, &*admin).await,
             Command::Revoke(args) => binding::revoke(args, &*admin).await,
+            Command::Op(args) => operation::begin(args, &*admin, context).await,
+            Command::Ops(args) => operation::list(&args, &*admin, context).await,
+            Command::Cancel(args) => operation::cancel(args, &*admin).await,
             Command::Bindings(args) => binding::list(&args, &*admin, context).await,
             Command::Add(args) => add(args, &*admin, context).await,
             Command::Set(args) => set(args, &*admin).await,

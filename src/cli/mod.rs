@@ -15,6 +15,7 @@ mod firmware;
 mod import;
 mod lifelog;
 mod models;
+mod operation;
 mod operator;
 mod password;
 mod reference;

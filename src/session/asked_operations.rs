@@ -29,12 +29,14 @@ pub(super) enum Passed {
 }
 
 impl Actor {
-    /// The device is in a conversation, or will say no hello: what is sent now is not sent again in a moment.
+    /// The device is in a conversation, or will say no hello: what is sent now is not sent again in a moment. A board whose
+    /// connection outlives its conversations is asked between them too.
     fn takes_operations(&self) -> bool {
+        let no_hello = self.inbox_due.is_none();
         if self.live.manners.ceremonious {
-            return self.live.greeted;
+            return self.live.greeted || no_hello;
         }
-        self.hello_here || (self.live.boot_id.is_none() && self.inbox_due.is_none())
+        self.hello_here || (self.live.boot_id.is_none() && no_hello)
     }
 
     /// Sends an operation, if it is still wanted and the device can take it. What is to be written of it goes into `noted`.

@@ -20,7 +20,7 @@ use super::tools::ToolServer;
 use crate::domain::{DeviceId, ListenMode, SessionId};
 
 /// A device that connects has so long to say hello before what was left behind is taken up.
-const INBOX_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const INBOX_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Calls of tools that wait for a session.
 const ASKING: usize = 4;

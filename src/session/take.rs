@@ -10,6 +10,7 @@ use super::lanes::Next;
 use super::manners::Manners;
 use super::outgoing::Asked;
 use super::settle::Owed;
+use super::start::INBOX_PATIENCE;
 use super::turn::Input;
 use super::window::{Rule, Verdict};
 use crate::audio::Heard;
@@ -379,6 +380,10 @@ impl Actor {
             Notice::Online => {
                 self.online = true;
                 self.rest_at = None;
+                if !self.hello_here {
+                    // what waits for its hello waits so long
+                    self.inbox_due.get_or_insert(Instant::now() + INBOX_PATIENCE);
+                }
                 if self.live.manners.ceremonious {
                     self.back_again();
                 } else if std::mem::take(&mut self.live.stale) {

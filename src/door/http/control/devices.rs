@@ -37,9 +37,11 @@ pub(super) fn table() -> Vec<Endpoint> {
 struct Register {
     /// Its id: letters, digits and _ . : -, at most 64.
     #[serde(alias = "deviceId")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_.:-]+$"))]
     device_id: String,
     /// A token that you chose, of 12 characters at least; none: one is made, and told in the answer.
     #[serde(default, alias = "deviceToken")]
+    #[schemars(length(min = 12, max = 1024))]
     device_token: Option<String>,
     /// Gives a device that is registered another token; the one way back of a device that was revoked.
     #[serde(default, alias = "forceRotate")]
@@ -83,9 +85,11 @@ struct Bound {
 struct Bind {
     /// Which.
     #[serde(alias = "deviceId")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_.:-]+$"))]
     device_id: String,
     /// Whose, 1 to 128 bytes.
     #[serde(alias = "userId")]
+    #[schemars(length(min = 1, max = 128))]
     user_id: String,
     /// bound, or activated: it may come in at once.
     #[serde(default)]
@@ -111,6 +115,7 @@ async fn bind(ask: Ask<Bind>) -> Result<Bound, Fault> {
 struct Activate {
     /// Which.
     #[serde(alias = "deviceId")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_.:-]+$"))]
     device_id: String,
     /// Whose it is, when it is nobody's yet.
     #[serde(default, alias = "userId")]
@@ -127,9 +132,11 @@ async fn activate(ask: Ask<Activate>) -> Result<Bound, Fault> {
 struct Revoke {
     /// Which.
     #[serde(alias = "deviceId")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_.:-]+$"))]
     device_id: String,
     /// Why, for the record, at most 128 bytes.
     #[serde(default, alias = "revokeReason")]
+    #[schemars(length(max = 128))]
     reason: String,
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Fault {
     /// Seconds after which the same may be tried again.
     pub again: Option<u32>,
     /// Methods that the path has.
-    pub allow: Option<&'static str>,
+    pub allow: Option<String>,
 }
 
 impl Fault {
@@ -96,7 +96,7 @@ impl IntoResponse for Fault {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(again));
         }
         if let Some(allow) = allow {
-            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+            headers.extend(HeaderValue::from_str(&allow).ok().map(|allow| (header::ALLOW, allow)));
         }
         response
     }

@@ -19,6 +19,9 @@ use super::endpoint::{Endpoint, Raw};
 use super::fault::Fault;
 use super::{Api, document, page};
 
+/// Bodies up to this are looked at for whom they are about, bytes.
+const NAMED: usize = 64 << 10;
+
 /// Whose connection it is; an extension of each request.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
@@ -53,11 +56,16 @@ async fn serve(
     let id = params.ok().map(|params| params.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default());
     let (head, body) = request.into_parts();
     let mut who: Option<Arc<str>> = None;
+    let mut subject = id.clone().unwrap_or_default();
     let work = async {
         let caller = admitted(&api, peer.ip(), &head).await?;
         who = Some(Arc::clone(&caller.name));
         let id = id.clone().ok_or_else(|| Fault::bad("the path is no UTF-8"))?;
-        handle(&api, endpoint, (caller, id), &head, body).await
+        let raw = take(&api, endpoint, (caller, id), &head, body).await?;
+        if subject.is_empty() {
+            subject = about(&raw.body);
+        }
+        endpoint.run(Arc::clone(&api), raw).await
     };
     let answered = match timeout(api.settings.timeout.0, work).await {
         Ok(answered) => answered,
@@ -66,7 +74,6 @@ async fn serve(
     let outcome = answered.as_ref().map_or_else(|fault| fault.code, |_| "ok");
     api.metrics.request(endpoint.path, outcome);
     if let Some(operator) = who.filter(|_| endpoint.changes()) {
-        let subject = id.unwrap_or_default();
         tracing::info!(target: "voxgate::audit", %operator, peer = %peer, operation = endpoint.path, subject, outcome, "control api");
     } else if let Err(fault) = &answered
         && let Some(unsaid) = api.quiet.may_log()
@@ -83,13 +90,25 @@ async fn admitted(api: &Api, address: IpAddr, head: &Head) -> Result<Caller, Fau
     api.admit(&shown).await
 }
 
-async fn handle(
+/// Whom the body is about, for the audit log; nothing when it does not say so in the usual way.
+fn about(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        #[serde(alias = "deviceId")]
+        device_id: Option<crate::domain::DeviceId>,
+    }
+    let named = Some(body).filter(|body| body.len() <= NAMED).and_then(|body| serde_json::from_slice(body).ok());
+    named.and_then(|Named { device_id }| device_id).map(|id| id.to_string()).unwrap_or_default()
+}
+
+/// What the handler gets.
+async fn take(
     api: &Arc<Api>,
     endpoint: &Endpoint,
     (caller, id): (Caller, String),
     head: &Head,
     body: Body,
-) -> Result<Response, Fault> {
+) -> Result<Raw, Fault> {
     let query = head.uri.query().unwrap_or_default().to_owned();
     if caller.role < endpoint.role {
         return Err(super::caller::forbidden());
@@ -101,7 +120,7 @@ async fn handle(
     } else {
         Vec::new()
     };
-    endpoint.run(Arc::clone(api), Raw { caller, id, query, body }).await
+    Ok(Raw { caller, id, query, body })
 }
 
 /// The whole body, of which all requests together have so much; its digest fits what was signed.
@@ -175,8 +194,28 @@ async fn wrong_method(
     request: Request,
 ) -> Response {
     let fault = Fault::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the endpoint has other methods");
-    let allow = if request.method() == Method::POST { "GET, HEAD" } else { "POST" };
-    refuse(api, peer, request, Fault { allow: Some(allow), ..fault }).await
+    let allow = Some(methods(&api, request.uri().path()));
+    refuse(api, peer, request, Fault { allow, ..fault }).await
+}
+
+/// The methods that a path has.
+fn methods(api: &Api, path: &str) -> String {
+    let fits = |pattern: &str| {
+        let (mut asked, mut pattern) = (path.split('/'), pattern.split('/'));
+        loop {
+            match (asked.next(), pattern.next()) {
+                (None, None) => return true,
+                (Some(asked), Some(wanted)) if wanted == asked || wanted == "{id}" => {}
+                _ => return false,
+            }
+        }
+    };
+    let found = |method: Method| api.endpoints.iter().any(|known| known.method == method && fits(known.path));
+    let words = [(Method::GET, "GET, HEAD"), (Method::POST, "POST")];
+    let words: Vec<&str> =
+        words.into_iter().filter(|(method, _)| found(method.clone())).map(|(_, word)| word).collect();
+    // what is no endpoint of the table is a page
+    if words.is_empty() { "GET, HEAD".to_owned() } else { words.join(", ") }
 }
 
 /// How long a connection may take: its request and its answer.

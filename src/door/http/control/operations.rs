@@ -74,6 +74,7 @@ async fn abort(ask: Ask<Why>) -> Result<Aborted, Fault> {
 struct Dispatch {
     /// Which device.
     #[serde(alias = "deviceId")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_.:-]+$"))]
     device_id: String,
     /// set_config, tool_call or ota_plan; also config, tool, ota.
     #[serde(alias = "opType", alias = "operation_type", alias = "operationType", alias = "type")]
@@ -87,9 +88,11 @@ struct Dispatch {
 struct Short {
     /// Its id, which was never used before: letters, digits and _ . : -, at most 64; none: one is made.
     #[serde(default, alias = "operationId")]
+    #[schemars(length(max = 64), regex(pattern = r"^[A-Za-z0-9_.:-]*$"))]
     operation_id: Option<String>,
     /// How long it waits for the device, seconds; none: as configured.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 2_592_000))]
     ttl_seconds: Option<u32>,
     /// What is sent, at most 32 KB.
     #[serde(default)]

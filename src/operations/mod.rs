@@ -254,7 +254,7 @@ impl Operations {
             operation.state = OperationState::Sent;
             (operation.session, operation.seq, operation.updated) = (session.to_owned(), seq, now);
             operation.attempts = operation.attempts.saturating_add(1);
-            self.noted(operations::put(&mut batch, operation));
+            noted(operations::put(&mut batch, operation));
             self.metrics.ended("sent");
         }
         drop(under_way);
@@ -277,7 +277,7 @@ impl Operations {
         match lately.iter().find(|operation| operation.id == id && operation.device == *device) {
             // the same again, so that it is written now if it was not
             Some(operation) => {
-                self.noted(operations::put(&mut batch, operation));
+                noted(operations::put(&mut batch, operation));
                 outboxes::delete(&mut batch, device, operation.n);
             }
             None => self.metrics.ended("stray"),
@@ -439,12 +439,12 @@ impl Operations {
     fn stir(&self) {
         self.changed.send_modify(|changes| *changes += 1);
     }
+}
 
-    /// A record of our own that cannot be written as JSON is a fault of ours: said, and the rest goes on.
-    fn noted(&self, result: Result<(), StoreError>) {
-        if let Err(error) = result {
-            tracing::error!(%error, "the record of an operation was not written");
-        }
+/// A record of our own that cannot be written as JSON is a fault of ours: said, and the rest goes on.
+fn noted(result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "the record of an operation was not written");
     }
 }
 

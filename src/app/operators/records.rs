@@ -235,12 +235,11 @@ pub(super) fn credentials_error(error: &CredentialsError) -> AdminError {
     let kind = match error {
         CredentialsError::Exists(_) => AdminErrorKind::Exists,
         CredentialsError::Step(_) => AdminErrorKind::Conflict,
-        CredentialsError::NotRegistered => AdminErrorKind::NotFound,
         CredentialsError::Text(_)
         | CredentialsError::Name(_)
         | CredentialsError::Short(_)
         | CredentialsError::Foreign => AdminErrorKind::Invalid,
-        CredentialsError::Unknown(_) => AdminErrorKind::NotFound,
+        CredentialsError::Unknown(_) | CredentialsError::NotRegistered => AdminErrorKind::NotFound,
         CredentialsError::Store(_) => AdminErrorKind::Store,
         _ => AdminErrorKind::Internal,
     };

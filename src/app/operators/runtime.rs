@@ -55,7 +55,7 @@ pub(super) async fn all(operators: &Operators) -> Result<Runtime, AdminError> {
     let (under_way, queued) = operators.operations.count();
     let glance = operators.glance();
     let doors = operators.addrs.mqtt_listeners.iter().map(|(name, address)| format!("{name} {address}"));
-    let word = serde_json::to_value(&glance.health.status).ok().and_then(|word| word.as_str().map(str::to_owned));
+    let word = serde_json::to_value(glance.health.status).ok().and_then(|word| word.as_str().map(str::to_owned));
     Ok(Runtime {
         adapter: "voxgate".to_owned(),
         transport: doors.collect::<Vec<_>>().join(", "),

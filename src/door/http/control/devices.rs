@@ -187,7 +187,9 @@ async fn bindings(ask: Ask<Bindings>) -> Result<List, Fault> {
     };
     let mut items = ask.api.admin.device_bindings(query).await?;
     if mask_sensitive.unwrap_or_default() || ask.caller.role == Role::Viewer {
-        items.iter_mut().for_each(|row| mask(&mut row.metadata));
+        for row in &mut items {
+            mask(&mut row.metadata);
+        }
     }
     Ok(List { count: items.len(), items })
 }

@@ -86,7 +86,7 @@ impl Endpoint {
     ) -> Self
     where
         I: DeserializeOwned + JsonSchema + Send + 'static,
-        A: Serialize + JsonSchema,
+        A: Serialize + JsonSchema + 'static,
         F: Future<Output = Result<A, Fault>> + Send + 'static,
     {
         let read = |raw: &Raw| {
@@ -106,7 +106,7 @@ impl Endpoint {
     ) -> Self
     where
         I: DeserializeOwned + JsonSchema + Send + 'static,
-        A: Serialize + JsonSchema,
+        A: Serialize + JsonSchema + 'static,
         F: Future<Output = Result<A, Fault>> + Send + 'static,
     {
         Self::new(Method::POST, path, role, summary, |raw: &Raw| object(&raw.body), handler)
@@ -122,7 +122,7 @@ impl Endpoint {
     ) -> Self
     where
         I: DeserializeOwned + JsonSchema + Send + 'static,
-        A: Serialize + JsonSchema,
+        A: Serialize + JsonSchema + 'static,
         F: Future<Output = Result<A, Fault>> + Send + 'static,
     {
         let run = move |api: Arc<Api>, raw: Raw| match read(&raw) {
@@ -138,8 +138,8 @@ impl Endpoint {
             path,
             role,
             summary,
-            input: Box::new(|generator| generator.subschema_for::<I>()),
-            answer: Box::new(|generator| generator.subschema_for::<Done<A>>()),
+            input: Box::new(SchemaGenerator::subschema_for::<I>),
+            answer: Box::new(SchemaGenerator::subschema_for::<Done<A>>),
             run: Box::new(run),
         }
     }

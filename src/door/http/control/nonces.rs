@@ -64,8 +64,8 @@ impl Nonces {
     /// Takes the nonce of a proven identity, once.
     pub fn take(&self, who: &str, stamp: &Stamp, now: Wall) -> Result<(), Fault> {
         let now = ms(now);
-        let off = now.checked_sub(stamp.at_ms).map_or(i64::MAX, |off| off.saturating_abs());
-        if off > self.window_ms || stamp.at_ms < self.since_ms.saturating_sub(1_000) {
+        let off = now.checked_sub(stamp.at_ms).map_or(i64::MAX, i64::saturating_abs);
+        if off > self.window_ms || stamp.at_ms < self.since_ms {
             return Err(Fault::coded(StatusCode::BAD_REQUEST, "stale_timestamp"));
         }
         let key = key(who, &stamp.nonce);

@@ -42,11 +42,16 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim()
 }
 
-/// The name and the secret of the token, from either header.
+/// The name and the secret of the token, from either header. Two that differ are none: one of them is not meant.
 fn token(headers: &HeaderMap) -> Option<(&str, &str)> {
-    let authorization = text(headers, "authorization");
-    let bearer = authorization.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let token = bearer.map_or_else(|| text(headers, "x-auth-token"), |(_, token)| token.trim());
+    let (authorization, own) = (text(headers, "authorization"), text(headers, "x-auth-token"));
+    let token = match authorization.split_once(' ') {
+        _ if !headers.contains_key("authorization") => own,
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && (own.is_empty() || own == token.trim()) => {
+            token.trim()
+        }
+        _ => return None,
+    };
     token.rsplit_once('.').filter(|(name, secret)| !name.is_empty() && !secret.is_empty())
 }
 

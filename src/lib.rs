@@ -18,6 +18,7 @@ pub mod engine;
 pub mod lifelog;
 pub mod models;
 pub mod observe;
+pub mod operations;
 pub mod pipeline;
 pub mod policy;
 pub mod provider;

@@ -363,6 +363,43 @@ async fn the_model_calls_the_boards_tools_and_never_those_for_people() {
     gateway.stop().await;
 }
 
+/// Fault 25 of OpenCane, for boards: what is asked of one that is away is asked when it is there, by its own tools.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_call_waits_for_a_board_that_is_away_and_what_it_has_no_word_for_fails() {
+    let (gateway, login) = start(chat(&["Yes."])).await;
+    let (operators, id) = (gateway.operators(), DeviceId::parse(MAC).unwrap());
+    let begin = async |name: &str, op_type, payload: Value| {
+        let payload = payload.as_object().unwrap().clone();
+        let order = admin::Order { op_type, payload, time: None, by: "test".into() };
+        let new = admin::NewOperation { device: id.clone(), id: Some(name.into()), order };
+        operators.operation_begin(new).await.unwrap()
+    };
+    let call = json!({"name": "self.get_device_status", "arguments": {"deep": true}});
+    let begun = begin("call", admin::OperationType::ToolCall, call).await;
+    assert_eq!(begun.status, admin::OperationStatus::Queued);
+    begin("config", admin::OperationType::SetConfig, json!({"a": 1})).await;
+    let mut board = board(&login, &Path::Mqtt).await.with_tools(&[("self.get_device_status", "fine")]);
+    board.hello(PATIENCE).await.unwrap();
+    let ended = async |name: &str| {
+        let query = admin::OperationQuery { id: Some(name.into()), ..Default::default() };
+        let row = operators.operation_list(query).await.unwrap().remove(0);
+        (row.acked_at_ms > 0).then_some(row)
+    };
+    let begun = tokio::time::Instant::now();
+    let (mut called, mut config) = (None, None);
+    while called.is_none() || config.is_none() {
+        assert!(begun.elapsed() < PATIENCE, "{called:?} {config:?}");
+        let _ = board.next(Duration::from_millis(50), "request").await;
+        (called, config) = (ended("call").await, ended("config").await);
+    }
+    let (called, config) = (called.unwrap(), config.unwrap());
+    assert_eq!((called.status, called.result), (admin::OperationStatus::Acked, json!("fine")));
+    assert_eq!(config.status, admin::OperationStatus::Failed);
+    assert!(config.error.contains("no word"), "{}", config.error);
+    assert_eq!(board.called, [("self.get_device_status".to_owned(), json!({"deep": true}))]);
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_calls_tools_of_a_board_that_is_idle() {
     let (gateway, login) = start(chat(&["Yes."])).await;

@@ -11,7 +11,7 @@ use super::boards::Boards;
 use super::commands::DeviceCommands;
 use super::health::Parts as HealthParts;
 use super::metrics::Metrics;
-use super::operators::Operators;
+use super::operators::{Operators, runtime};
 use super::watchdog::Watchdog;
 use super::{Addrs, Gateway, Outside, StartError, housekeeping};
 use crate::admin::ControlServer;
@@ -23,12 +23,13 @@ use crate::domain::{Arrivals, Bulletins, Datagrams, Ingress, Photos};
 use crate::door::credentials::{self, Credentials};
 use crate::door::http::conversation::Conversations;
 use crate::door::http::talk::Talk;
-use crate::door::http::{conversation, operators as http, talk};
+use crate::door::http::{control, conversation, operators as http, talk};
 use crate::door::mqtt::{Bus, BusParts, Door};
 use crate::door::rights::Rights;
 use crate::door::{mqtt, udp};
 use crate::engine::supervisor::View;
 use crate::lifelog::Lifelog;
+use crate::operations::Operations;
 use crate::pipeline::images::Images;
 use crate::pipeline::sos::{self, Calls};
 use crate::pipeline::voice::{self, Absent, Phrases, Voice};
@@ -133,6 +134,16 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let counters = (metrics.enrolment, metrics.devices, metrics.photos.clone());
     let board_random = Arc::clone(&random);
     let boards = Boards::open(&config, (&shared, &credentials), &clock, bus.clone(), board_random, counters).await?;
+    let operations = Operations::open(
+        config.operations.clone(),
+        Arc::clone(&shared),
+        Arc::clone(&numbers),
+        Arc::clone(&clock),
+        Arc::clone(&random),
+        metrics.operations,
+    );
+    let operations = operations.await?;
+    let counted = metrics.session.clone();
     let intake = Images::new(Arc::clone(&lifelog), Arc::clone(&clock));
     let parts = session::Parts {
         settings: config.session.clone(),
@@ -152,6 +163,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         intake: Arc::new(intake),
         alarm: calls.has_target().then(|| Arc::clone(&calls) as Arc<dyn session::Alarm>),
         photos: boards.passes().map(|passes| passes as Arc<dyn Photos>),
+        operations: Arc::clone(&operations),
         rooms: session::Rooms::default(),
         random: Arc::clone(&random),
         boot: report.boot,
@@ -210,7 +222,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
             ingress: Arc::clone(&ingress),
             credentials: boards.credentials(),
             clock: Arc::clone(&clock),
-            arrivals,
+            arrivals: arrivals.clone(),
             metrics: metrics.websocket,
             tasks: tasks.clone(),
             stop: stop.clone(),
@@ -233,6 +245,9 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         enrolment: boards.enrolment(),
         firmware: boards.firmware(),
         lifelog: Arc::clone(&lifelog),
+        operations: Arc::clone(&operations),
+        sessions: counted,
+        started_at: clock.wall(),
         router: router.clone(),
         delivery,
         door: door.control(),
@@ -240,6 +255,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         talk: Arc::clone(&talk),
         health: Arc::clone(&health) as Arc<dyn observe::Health>,
         clock: Arc::clone(&clock),
+        arrivals,
         boot: report.boot,
         started: clock.mono(),
         addrs: addrs.clone(),
@@ -253,12 +269,25 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     if let Some(udp) = udp {
         tasks.spawn(udp.run(ingress, stop.clone()));
     }
+    let admin = Arc::clone(&operators) as Arc<dyn crate::admin::Admin>;
     if let Some(http) = http {
-        let parts = http::Parts { registry: Arc::new(registry), health };
+        let parts = control::Parts {
+            admin: Arc::clone(&admin),
+            credentials: Arc::clone(&operators.credentials),
+            clock: Arc::clone(&clock),
+            metrics: metrics.control,
+        };
+        let api = config.http.api.enabled.then(|| control::Api::new(config.http.api.clone(), parts));
+        let certificate = operators.door.certificate().filter(|_| config.http.tls);
+        let parts = http::Parts { registry: Arc::new(registry), health, api, certificate };
         tasks.spawn(http.run(parts, stop.clone()));
     }
-    let admin = Arc::clone(&operators) as Arc<dyn crate::admin::Admin>;
     tasks.spawn(control.run(admin, stop.clone()));
+    tasks.spawn(operations.run(stop.clone()));
+    let (every, keep) = (config.http.api.sample_every.0, config.http.api.samples);
+    if config.http.enabled && config.http.api.enabled {
+        tasks.spawn(runtime::note(Arc::clone(&operators), every, keep, stop.clone()));
+    }
     tasks.spawn(Arc::clone(&lifelog).run(stop.clone()));
     tasks.spawn(calls.run(stop.clone()));
     tasks.spawn(housekeeping::phrases(

@@ -11,12 +11,12 @@ use crate::admin::{self, Admin, NewDevice};
 use crate::domain::{DeviceId, ListenMode, Span};
 
 use super::context::{Context, block_on};
-use super::{password, table};
+use super::{binding, operation, password, table};
 
 /// More instructions than this are not read: they are refused, whatever they say.
 const MOST_PROMPT: u64 = 64 << 10;
 
-/// Add, claim, list and remove devices, change their passwords, call their tools, alert them, let a browser be one
+/// Add, claim, bind, revoke, list and remove devices, call their tools, alert them, let a browser be one
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Add(Add),
@@ -30,6 +30,14 @@ pub(super) enum Command {
     Remove(Remove),
     Password(Password),
     Set(Set),
+    Register(binding::Register),
+    Bind(binding::Bind),
+    Activate(binding::Activate),
+    Revoke(binding::Revoke),
+    Bindings(binding::Bindings),
+    Op(operation::Op),
+    Ops(operation::Ops),
+    Cancel(operation::Cancel),
 }
 
 /// Make a device and its password
@@ -306,6 +314,14 @@ pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
         };
         let admin = context.gateway_or_store().await?;
         match command {
+            Command::Register(args) => binding::register(args, &*admin, context).await,
+            Command::Bind(args) => binding::bind(args, &*admin).await,
+            Command::Activate(args) => binding::activate(args, &*admin).await,
+            Command::Revoke(args) => binding::revoke(args, &*admin).await,
+            Command::Op(args) => operation::begin(args, &*admin, context).await,
+            Command::Ops(args) => operation::list(&args, &*admin, context).await,
+            Command::Cancel(args) => operation::cancel(args, &*admin).await,
+            Command::Bindings(args) => binding::list(&args, &*admin, context).await,
             Command::Add(args) => add(args, &*admin, context).await,
             Command::Set(args) => set(args, &*admin).await,
             Command::List(args) => list(&args, &*admin, context).await,

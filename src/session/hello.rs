@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::actor::Actor;
+use super::asked_operations::Passed;
 use super::book::{Left, Live, Opening, message_of};
 use super::manners::Manners;
 use super::outgoing::Asked;
@@ -14,6 +15,7 @@ use crate::domain::{
 };
 use crate::lifelog::Kind;
 use crate::store::Batch;
+use crate::store::records::Outbox;
 
 impl Actor {
     /// A hello: never a duplicate. The same one again gets the same answer; a session that is known, open
@@ -56,10 +58,12 @@ impl Actor {
         let _ = self.out.control(Message::HelloAck(Box::new(answer)), Asked::default());
         self.parts.metrics.hello(resumes);
         // a device that names its sessions is told its numbers from where they were, also after it began to count anew
-        if (resumes || by_number)
-            && let Some(seq) = hello.last_recv_seq
-        {
-            self.forget_acknowledged(seq);
+        if resumes || by_number {
+            if let Some(seq) = hello.last_recv_seq {
+                self.forget_acknowledged(seq);
+            }
+            // what it has not got is sent again
+            self.unacknowledged.clear();
         }
         self.has_mcp = hello.has_tools();
         // what it has instead it tells next
@@ -75,7 +79,7 @@ impl Actor {
 
     /// Minds the manners of the device's dialect from now on.
     fn greet(&mut self, dialect: &str, hello: &Hello) {
-        self.live.greeted = true;
+        (self.live.greeted, self.hello_here) = (true, true);
         self.live.manners = Manners::of(dialect, &self.parts.settings);
         self.live.datagrams = self.live.manners.ceremonious && hello.capabilities["transport"] == "udp";
         self.ears.on_path(if self.live.datagrams { Path::Datagrams } else { Path::Ordered });
@@ -204,21 +208,30 @@ impl Actor {
             if self.unacknowledged.values().any(|n| *n == entry.n) {
                 continue;
             }
-            let Some(message) = message_of(&entry).filter(|_| !self.book.expired(&entry)) else {
+            if self.book.expired(&entry) {
                 self.book.outbox_done(&mut gone, entry.n);
                 continue;
+            }
+            let passed = match crate::operations::message(&entry) {
+                Some((id, message)) => self.pass_on(&id, message, &entry, &mut gone),
+                None => self.send_entry(&entry),
             };
-            let asked = Asked { msg_id: Some(entry.msg_id), want_ack: true };
-            let Ok(seq) = self.out.control(message, asked) else { break };
-            if entry.at_most_once {
-                self.book.outbox_done(&mut gone, entry.n);
-            } else {
-                self.unacknowledged.insert(seq, entry.n);
+            match passed {
+                Passed::Sent(seq) if !entry.at_most_once => drop(self.unacknowledged.insert(seq, entry.n)),
+                Passed::Sent(_) | Passed::Over => self.book.outbox_done(&mut gone, entry.n),
+                Passed::Stays => {}
+                Passed::NoRoom => break,
             }
         }
         if !gone.is_empty() {
             self.commit(gone, None);
         }
+    }
+
+    fn send_entry(&mut self, entry: &Outbox) -> Passed {
+        let Some(message) = message_of(entry) else { return Passed::Over };
+        let asked = Asked { msg_id: Some(entry.msg_id.clone()), want_ack: true };
+        self.out.control(message, asked).map_or(Passed::NoRoom, Passed::Sent)
     }
 
     fn forget_acknowledged(&mut self, seq: u32) {

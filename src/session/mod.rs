@@ -4,6 +4,7 @@
 mod actor;
 mod alarm;
 mod asked;
+mod asked_operations;
 mod book;
 mod cane;
 mod due;
@@ -36,7 +37,7 @@ pub use info::{Info, State};
 pub use intake::{Intake, Overdue, Stored, Taken};
 pub use lanes::{Lanes, LanesClosed, Next};
 pub use manners::Settings as MannersSettings;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Totals};
 pub use outgoing::{Asked, Outgoing};
 pub use rooms::Rooms;
 pub use settings::{OpenCane as OpenCaneSettings, Settings};

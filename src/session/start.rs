@@ -1,6 +1,6 @@
 //! Starting a session's actor, and the handle by which the router reaches it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::tools::ToolServer;
 use crate::domain::{DeviceId, ListenMode, SessionId};
 
 /// A device that connects has so long to say hello before what was left behind is taken up.
-const INBOX_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const INBOX_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Calls of tools that wait for a session.
 const ASKING: usize = 4;
@@ -117,6 +117,8 @@ impl Starting {
             joined: HashMap::new(),
             unacknowledged: BTreeMap::new(),
             online,
+            hello_here: false,
+            calling: HashSet::new(),
             marks_due: None,
             images_due: None,
             stalls_at: None,

@@ -10,6 +10,7 @@ use super::lanes::Next;
 use super::manners::Manners;
 use super::outgoing::Asked;
 use super::settle::Owed;
+use super::start::INBOX_PATIENCE;
 use super::turn::Input;
 use super::window::{Rule, Verdict};
 use crate::audio::Heard;
@@ -35,6 +36,8 @@ pub(super) enum Effect {
         /// What is asked about it.
         question: Option<String>,
     },
+    /// A tool of a board was called for an operation.
+    Called { n: u64, id: String, answered: Result<String, super::CallError> },
     /// How loud the wake word was, dB.
     Woke { level: f32, arrived: Instant },
 }
@@ -216,9 +219,11 @@ impl Actor {
             ControlKind::Ack(seq) => self.take_ack(seq, owed),
             ControlKind::Sos { kind, text } => self.take_sos(&kind, text.as_deref(), owed),
             ControlKind::ToolResult { operation_id, success, result, error } => {
+                let ended = self.answered(&operation_id, success, &result, error.as_deref());
                 let body = json!({"tool_result": {"operation_id": operation_id, "success": success,
                                                    "result": result, "error": error}});
-                let entry = self.book.entry(Kind::Session, &self.live, body);
+                let mut entry = self.book.entry(Kind::Session, &self.live, body);
+                entry.extend(ended);
                 self.commit(entry, Some(owed));
             }
             ControlKind::ImageNote { image_id, question, keep } => {
@@ -362,6 +367,7 @@ impl Actor {
     pub(super) fn effect(&mut self, effect: Effect) {
         let (result, receipt) = match effect {
             Effect::Image { result, receipt } => (result, receipt),
+            Effect::Called { n, id, answered } => return self.called(n, &id, answered),
             Effect::Woke { level, arrived } => return self.heard_its_name(level, arrived),
             Effect::Photo { result, owed, file, question } => return self.photo_kept(result, owed, (file, question)),
         };
@@ -409,7 +415,7 @@ impl Actor {
                 }
             }
             Notice::Offline => {
-                self.online = false;
+                (self.online, self.hello_here) = (false, false);
                 self.rest_at = Some(Instant::now() + self.parts.settings.rest_after.0);
                 self.away_since = Some(Instant::now());
                 self.tools.gone();
@@ -429,6 +435,10 @@ impl Actor {
             Notice::Online => {
                 self.online = true;
                 self.rest_at = None;
+                if !self.hello_here {
+                    // what waits for its hello waits so long
+                    self.inbox_due.get_or_insert(Instant::now() + INBOX_PATIENCE);
+                }
                 if self.live.manners.ceremonious {
                     self.back_again();
                 } else if std::mem::take(&mut self.live.stale) {
@@ -442,6 +452,7 @@ impl Actor {
             Notice::Alert(alert, sent) => drop(sent.send(self.out.control(alert, Asked::default()).is_ok())),
             Notice::Settings => self.read_settings().await,
             Notice::Hush => self.interrupt(StopReason::Abort),
+            Notice::Outbox => self.send_outbox().await,
             Notice::Reboot => self.send_once(Message::Reboot).await,
             // one that no longer waits has given up: the watchdog's time is over
             Notice::Canary(answer) => drop(answer.send(())),

@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod binary;
 pub mod browser;
+pub mod http;
 pub mod metrics;
 pub mod mosquitto;
 pub mod peer;

@@ -7,6 +7,7 @@
 mod device;
 mod inbox;
 mod number;
+mod operation;
 mod outbox;
 mod session;
 mod windows;
@@ -14,9 +15,10 @@ mod windows;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use device::{Board, Device, DeviceSettings, Persona, Transport, TtsMode, Watching};
+pub use device::{Binding, Board, Device, DeviceSettings, Persona, Status, Transport, TtsMode, Watching};
 pub use inbox::{Inbox, InboxKind, Next, Quarantined};
 pub use number::Numbers;
+pub use operation::{Operation, OperationKind, OperationState};
 pub use outbox::Outbox;
 pub use session::{LastHello, Session};
 
@@ -33,6 +35,10 @@ pub mod inboxes {
 /// Messages that must reach a device.
 pub mod outboxes {
     pub use super::outbox::{delete, list, put};
+}
+/// What operators asked of devices.
+pub mod operations {
+    pub use super::operation::{get, page, put, remove};
 }
 /// The live session of a device.
 pub mod sessions {

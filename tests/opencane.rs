@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures::StreamExt;
 use gateway::http::Http;
-use gateway::{PATIENCE, Running, chat, speech};
+use gateway::{PATIENCE, Running, chat, speech, with_chat};
 use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, QoS};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use voxgate::admin::{Admin, NewOperator, Role};
-use voxgate::domain::{AudioPacket, Downlink, SpokenFrame, Stream};
+use voxgate::domain::{AudioPacket, DeviceId, Downlink, SpokenFrame, Stream};
+use voxgate::provider::{ChatModel, ChatPiece, ChatRequest, ChatStream};
 use voxgate::wire::native::client;
 
 /// A cane over MQTT, with a client that knows nothing of the gateway.
@@ -460,6 +462,126 @@ mod never_again {
         cane.say("listen_start", json!({})).await;
         cane.say("listen_stop", json!({"transcript": "hello"})).await;
         assert_eq!(cane.told_until("tts_stop").await.last().unwrap(), "tts_stop");
+        gateway.stop().await;
+    }
+
+    // fault 6
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_session_that_was_closed_and_came_back_is_found_and_can_be_spoken_to() {
+        let quick = |config: &mut voxgate::config::Config| {
+            config.session.opencane.silent_after = voxgate::domain::Span(Duration::from_millis(300));
+        };
+        let gateway = Running::start_with(chat(&["Yes."]), quick).await;
+        let mut cane = Cane::new(&gateway, true).await;
+        let id = DeviceId::parse("cane-1").unwrap();
+        cane.hello().await;
+        assert_eq!(cane.command().await["type"], "close");
+        assert_eq!(gateway.operators().device_state(id.clone()).await.unwrap().state, "closed");
+        cane.say("listen_start", json!({})).await;
+        assert_eq!(cane.command().await["type"], "ack");
+        let state = gateway.operators().device_state(id.clone()).await.unwrap();
+        assert_eq!((state.state.as_str(), state.online), ("listening", true));
+        gateway.operators().say(id, "Mind the kerb.".to_owned()).await.unwrap();
+        assert!(cane.told_until("tts_stop").await.contains(&"tts_chunk".to_owned()));
+        gateway.stop().await;
+    }
+
+    // fault 12
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_service_that_hangs_for_one_cane_holds_up_no_other() {
+        struct Stuck;
+        impl ChatModel for Stuck {
+            fn chat(&self, request: ChatRequest) -> ChatStream {
+                if format!("{request:?}").contains("wait for ever") {
+                    return futures::stream::pending().boxed();
+                }
+                futures::stream::iter([Ok(ChatPiece::Text("Yes.".to_owned()))]).boxed()
+            }
+        }
+        let gateway = Running::start(with_chat(std::sync::Arc::new(Stuck))).await;
+        let mut stuck = Cane::new(&gateway, true).await;
+        let secret = gateway.add("cane-2", true).await;
+        let mut other = Cane::connect(&gateway, "cane-2", &secret).await;
+        for (cane, words) in [(&mut stuck, "wait for ever"), (&mut other, "is it green?")] {
+            cane.hello().await;
+            cane.say("listen_start", json!({})).await;
+            cane.say("listen_stop", json!({"transcript": words})).await;
+        }
+        assert!(other.told_until("tts_stop").await.contains(&"tts_chunk".to_owned()));
+        let state = gateway.operators().device_state(DeviceId::parse("cane-1").unwrap()).await.unwrap();
+        assert_eq!(state.state, "thinking");
+        // nor is it held up itself
+        stuck.say("abort", json!({})).await;
+        stuck.say("heartbeat", json!({})).await;
+        stuck.told_until_ack(stuck.seq).await;
+        gateway.stop().await;
+    }
+
+    // fault 13: 17 commits a turn
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_turn_is_not_written_piece_by_piece() {
+        let gateway = Running::start(chat(&["Yes."])).await;
+        let mut cane = Cane::new(&gateway, true).await;
+        cane.hello().await;
+        let groups = async || gateway.metric("voxgate_store_groups_total", &[]).await;
+        let before = groups().await;
+        cane.say("listen_start", json!({})).await;
+        cane.speak((1..).map(|n| (n, n * 60))).await;
+        cane.say("listen_stop", json!({})).await;
+        cane.told_until("tts_stop").await;
+        gateway.turns("cane-1", 1).await;
+        let groups = groups().await - before;
+        assert!((1..=5).contains(&groups), "{groups} groups of writes for one turn");
+        gateway.stop().await;
+    }
+
+    // fault 14
+    #[tokio::test(flavor = "multi_thread")]
+    async fn speech_is_opus_in_numbered_packets_and_none_comes_after_its_end() {
+        let gateway = Running::start(chat(&["The way is clear."])).await;
+        let mut cane = Cane::new(&gateway, false).await;
+        cane.hello().await;
+        cane.say("listen_start", json!({})).await;
+        cane.say("listen_stop", json!({"transcript": "is it?"})).await;
+        let mut packets = Vec::new();
+        loop {
+            match cane.next().await {
+                Got::Frame(frame) => packets.push(frame),
+                Got::Command(command) if command["type"] == "tts_stop" => break,
+                _ => {}
+            }
+        }
+        let numbers: Vec<u32> = packets.iter().map(|frame| frame.seq).collect();
+        assert_eq!(numbers, (numbers[0]..numbers[0] + u32::try_from(numbers.len()).unwrap()).collect::<Vec<_>>());
+        let bytes: Vec<_> = packets.iter().map(|frame| frame.packet.clone()).collect();
+        let samples = voxgate::audio::opus::decode_all(16_000, &bytes).unwrap();
+        assert_eq!(samples.len(), bytes.len() * 960, "packets of 60 ms");
+        assert!(samples.iter().any(|sample| sample.unsigned_abs() > 1_000), "it is heard");
+        cane.say("heartbeat", json!({})).await;
+        loop {
+            match cane.next().await {
+                Got::Frame(frame) => panic!("a frame after the end: {frame:?}"),
+                Got::Command(command) => {
+                    assert_eq!(command["type"], "ack");
+                    break;
+                }
+                Got::Puback => {}
+            }
+        }
+        gateway.stop().await;
+    }
+
+    // fault 15
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_cane_that_never_says_that_somebody_has_finished_is_answered_all_the_same() {
+        let quick = |config: &mut voxgate::config::Config| config.session.audio_stall = voxgate::domain::Span::ms(300);
+        let gateway = Running::start_with(chat(&["Yes."]), quick).await;
+        let mut cane = Cane::new(&gateway, true).await;
+        cane.hello().await;
+        cane.say("listen_start", json!({})).await;
+        cane.speak((1..).map(|n| (n, n * 60))).await;
+        let told = cane.told_until("tts_stop").await;
+        assert!(told.contains(&"stt_final".to_owned()), "{told:?}");
         gateway.stop().await;
     }
 }

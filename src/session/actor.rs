@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::book::{Book, Live};
 use super::ears::{EarParts, Ears};
-use super::info::{SharedInfo, State};
+use super::info::SharedInfo;
 use super::lanes::{Lanes, Next};
 use super::outgoing::Outgoing;
 use super::settle::Commits;
+use super::state::{Facts, Shown, State};
 use super::tools::{Asking, ToolServer};
 use super::turn::{SharedReport, TurnRunner};
 use super::{Metrics, Settings};
@@ -137,6 +138,7 @@ pub(super) struct Actor {
     pub(super) online: bool,
     /// It has said hello since its connection is there.
     pub(super) hello_here: bool,
+    pub(super) shown: Shown,
     /// Operations that a tool of a board was called for; their entries.
     pub(super) calling: HashSet<u64>,
     /// Since when there are marks that no commit carries.
@@ -177,6 +179,8 @@ pub(super) struct Actor {
 enum Step {
     Stop,
     TurnOver,
+    /// Speech has begun or ended.
+    Moved,
     Heard(super::ears::Report),
     Committed(super::settle::Committed),
     Effect(super::take::Effect),
@@ -198,6 +202,8 @@ pub(super) async fn run(mut actor: Box<Actor>, mut notices: mpsc::Receiver<Notic
         match step {
             Step::Stop => break,
             Step::TurnOver => actor.turn_over(),
+            // its state is told below
+            Step::Moved => {}
             Step::Heard(report) => actor.heard(report),
             Step::Committed(committed) => actor.committed(committed),
             Step::Effect(effect) => actor.effect(effect),
@@ -242,6 +248,7 @@ impl Actor {
             biased;
             () = stop.cancelled() => Step::Stop,
             () = over(&mut self.turn) => Step::TurnOver,
+            () = self.out.moved() => Step::Moved,
             report = self.ears.back() => Step::Heard(report),
             Some(committed) = self.commits.next() => Step::Committed(committed),
             Some(effect) = self.effects.next() => Step::Effect(effect),
@@ -257,14 +264,15 @@ impl Actor {
         }
     }
 
-    fn tell_state(&self) {
-        let state = if self.turn.is_some() {
-            if self.out.speaking() { State::Speaking } else { State::Thinking }
-        } else if self.ears.listening() {
-            State::Listening
-        } else {
-            State::Ready
-        };
+    fn tell_state(&mut self) {
+        let state = State::of(Facts {
+            opened: self.live.was_opened(),
+            open: self.live.is_open(),
+            listens: self.ears.listening(),
+            turn: self.turn.is_some(),
+            speaks: self.out.speaking(),
+        });
+        self.shown.is(state);
         self.info.write(|info| {
             info.state = state;
             info.session = self.live.id.clone();

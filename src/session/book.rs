@@ -120,6 +120,11 @@ impl Live {
         }
     }
 
+    /// A session was opened, at whatever time.
+    pub(super) fn was_opened(&self) -> bool {
+        self.open || self.opened != Wall(0)
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.open
     }

@@ -4,23 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+use super::state::State;
 use crate::domain::{DeviceId, ListenMode, SessionId, Wall};
-
-/// The states of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Nothing is going on.
-    Ready,
-    /// The microphone is heard.
-    Listening,
-    /// A turn runs, nothing is spoken yet.
-    Thinking,
-    /// A turn is being spoken.
-    Speaking,
-    /// The session is over.
-    Closed,
-}
 
 /// A session at a glance.
 #[derive(Debug, Clone, Serialize)]

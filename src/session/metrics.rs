@@ -6,6 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::state;
 use super::turn::{Outcome, TurnReport};
 use super::window::Verdict;
 use crate::domain::{Refusal, Stream};
@@ -75,6 +76,7 @@ pub struct Metrics {
     unknown_sessions: Counter,
     outdone: Counter,
     tools: Family<Why, Counter>,
+    states: state::Metrics,
 }
 
 /// What becomes of questions to a device's tools: answers of lists and calls, and what was wrong with them, or with what
@@ -101,7 +103,7 @@ const TOOLS: [&str; 16] = [
 impl Metrics {
     /// Registers them.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
+        let metrics = Self { states: state::Metrics::register(registry), ..Self::default() };
         registry.register("voxgate_sessions", "Sessions in memory", metrics.live.clone());
         registry.register("voxgate_sessions_opened", "Sessions opened", metrics.opened.clone());
         registry.register("voxgate_sessions_resumed", "Sessions resumed by a hello", metrics.resumed.clone());
@@ -176,6 +178,7 @@ impl Metrics {
 
     /// Makes a sample of each label, for `docs/metrics.md`; not for a registry that is served.
     pub fn show_labels(&self) {
+        self.states.show_labels();
         for stream in [Stream::Control, Stream::Telemetry].map(Stream::name) {
             for verdict in VERDICTS.map(name) {
                 drop(self.numbers.get_or_create(&Number { stream, verdict }));
@@ -256,6 +259,11 @@ impl Metrics {
 
     pub(super) fn failed_commit(&self) {
         self.failed_commits.inc();
+    }
+
+    /// How many sessions are in each state.
+    pub(super) fn states(&self) -> state::Metrics {
+        self.states.clone()
     }
 
     /// Counts a turn that runs, until the guard is dropped.

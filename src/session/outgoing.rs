@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use tokio::sync::{Notify, watch};
 
 use crate::domain::{
     Clock, DeviceId, Downlink, DownlinkSink, Message, NoRoom, SessionId, SpokenFrame, StopReason, TurnId,
@@ -38,6 +39,10 @@ pub struct Outgoing {
     sink: Arc<dyn DownlinkSink>,
     clock: Arc<dyn Clock>,
     line: Mutex<Line>,
+    /// Speech of a turn has begun, or ended.
+    moved: Notify,
+    /// The device has played a turn's speech to its end.
+    played: watch::Sender<Option<TurnId>>,
 }
 
 impl Outgoing {
@@ -50,7 +55,8 @@ impl Outgoing {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let line = Line { session, json: true, control_seq, audio_seq: 0, turn: None, speaking: false };
-        Self { device, sink, clock, line: Mutex::new(line) }
+        let (moved, played) = (Notify::new(), watch::Sender::new(None));
+        Self { device, sink, clock, line: Mutex::new(line), moved, played }
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -104,6 +110,7 @@ impl Outgoing {
             Message::TtsStop { .. } => line.speaking = false,
             _ => {}
         }
+        self.moved.notify_one();
         self.send(&mut line, message, Asked::default()).is_ok()
     }
 
@@ -134,6 +141,30 @@ impl Outgoing {
             // a device without a link is told nothing: it hears nothing either
             let _ = self.send(&mut line, Message::TtsStop { turn_id: turn, reason }, Asked::default());
         }
+    }
+
+    /// Speech of a turn has begun or ended since last asked.
+    pub async fn moved(&self) {
+        self.moved.notified().await;
+    }
+
+    /// The device says that it has played a turn's speech to its end.
+    pub fn has_played(&self, turn: TurnId) {
+        if self.line().turn == Some(turn) {
+            self.played.send_replace(Some(turn));
+        }
+    }
+
+    /// Waits until the device says so; what it said before, when its buffer ran dry in mid-speech, does not count.
+    pub async fn played(&self, turn: TurnId) {
+        let mut played = self.played.subscribe();
+        while played.changed().await.is_ok() {
+            if *played.borrow_and_update() == Some(turn) {
+                return;
+            }
+        }
+        // the sender lives as long as this does
+        std::future::pending().await
     }
 
     /// The turn that may speak.
@@ -207,6 +238,21 @@ mod tests {
         assert!(!out.frame(turn, Bytes::new(), 60, false));
         assert!(!out.of_turn(turn, Message::TtsStop { turn_id: turn, reason: StopReason::Done }));
         assert_eq!(*tape.0.lock().unwrap(), ["1 tts_start", "audio 1", "clear", "2 tts_stop"]);
+    }
+
+    #[test]
+    fn speech_is_played_when_the_device_says_so_of_this_turn_and_after_it_was_asked() {
+        let (_, out) = line();
+        let (turn, other) = (TurnId(1), TurnId(2));
+        out.begin(turn);
+        // its buffer ran dry in mid-speech
+        out.has_played(turn);
+        let mut played = std::pin::pin!(out.played(turn));
+        assert!(futures::FutureExt::now_or_never(played.as_mut()).is_none());
+        out.has_played(other);
+        assert!(futures::FutureExt::now_or_never(played.as_mut()).is_none());
+        out.has_played(turn);
+        assert!(futures::FutureExt::now_or_never(played.as_mut()).is_some());
     }
 
     #[test]

@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use super::actor::{Actor, Notice, Parts, caught};
 use super::book::{Book, Live};
 use super::ears::Ears;
-use super::info::{Info, SharedInfo, State};
+use super::info::{Info, SharedInfo};
 use super::lanes::Lanes;
 use super::outgoing::Outgoing;
+use super::state::{Shown, State};
 use super::telemetry::TelemetryMemory;
 use super::tools::ToolServer;
 use crate::domain::{DeviceId, ListenMode, SessionId};
@@ -64,7 +65,7 @@ pub fn start(
     let info = SharedInfo::new(Info {
         device: device.clone(),
         session: unopened(),
-        state: State::Ready,
+        state: State::Connecting,
         mode: parts.settings.mode,
         turns: 0,
         online,
@@ -102,6 +103,7 @@ impl Starting {
         ears.reset(live.mode, open);
         let rest_at = (!online).then(|| Instant::now() + parts.settings.rest_after.0);
         let tools = ToolServer::new(parts.settings.xiaozhi.tool_timeout.0);
+        let shown = Shown::new(State::Connecting, parts.metrics.states());
         // boxed: each future that it passes through would keep a place for it
         let actor = Box::new(Actor {
             device,
@@ -118,6 +120,7 @@ impl Starting {
             unacknowledged: BTreeMap::new(),
             online,
             hello_here: false,
+            shown,
             calling: HashSet::new(),
             marks_due: None,
             images_due: None,

@@ -278,7 +278,8 @@ impl Actor {
             ControlKind::Said(text) => self.said(text, arrived),
             ControlKind::Goodbye => self.goodbye(),
             ControlKind::Wake { text } => self.wake(text, arrived),
-            // a heartbeat changes nothing but the clock; `played` says that the device is done with a turn that is over here too
+            ControlKind::Played(turn) => self.out.has_played(turn),
+            // a heartbeat changes nothing but the clock
             _ => {}
         }
     }

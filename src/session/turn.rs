@@ -139,6 +139,11 @@ impl TurnVoice {
         self.out.frame(self.turn, packet, ts_ms, last)
     }
 
+    /// Waits until the device says that it has played the turn's speech to its end; not every device does.
+    pub async fn played(&self) {
+        self.out.played(self.turn).await;
+    }
+
     /// Speech is over.
     pub fn stop(&self, reason: StopReason) {
         self.out.of_turn(self.turn, Message::TtsStop { turn_id: self.turn, reason });

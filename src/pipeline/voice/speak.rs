@@ -298,7 +298,7 @@ impl Inner {
                 }
             }
         }
-        pace.wait_for_end(turn.margins.tail).await;
+        pace.wait_for_end(turn).await;
         true
     }
 
@@ -316,7 +316,7 @@ impl Inner {
             }
             self.note_frame(&mut pace, report);
         }
-        pace.wait_for_end(turn.margins.tail).await;
+        pace.wait_for_end(turn).await;
         true
     }
 
@@ -391,10 +391,12 @@ impl Pace {
         }
     }
 
-    /// Waits until the last frame has been played, and `tail` longer.
-    async fn wait_for_end(&self, tail: Duration) {
-        if let Some(start) = self.start {
-            tokio::time::sleep_until(start + self.pacer.played_at() + tail).await;
+    /// Waits until the last frame has been played, and the margin behind it; a device that says so need not wait.
+    async fn wait_for_end(&self, turn: &Turn) {
+        let Some(start) = self.start else { return };
+        tokio::select! {
+            () = tokio::time::sleep_until(start + self.pacer.played_at() + turn.margins.tail) => {}
+            () = turn.voice.played() => {}
         }
     }
 }

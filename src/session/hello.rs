@@ -34,7 +34,7 @@ impl Actor {
             self.resume(&hello);
         } else {
             self.interrupt(StopReason::Closed);
-            self.open_session(hello.boot_id, "hello");
+            self.open_session_by(hello.boot_id, "hello", control.seq);
         }
         self.greet(dialect, &hello);
         if let Some(seq) = control.seq {
@@ -85,16 +85,18 @@ impl Actor {
 
     fn hello_ack(&self, resumed: bool) -> HelloAck {
         let limits = self.parts.limits;
+        let windows = &self.live.windows;
         HelloAck {
             session_id: self.live.id.clone(),
             resumed,
             boot: self.parts.boot,
             time: self.parts.clock.wall().0,
             ack: AckMarks {
-                control: self.live.windows.ack(Stream::Control),
-                audio: self.live.windows.ack(Stream::Audio),
-                telemetry: self.live.windows.ack(Stream::Telemetry),
-                image: self.live.windows.ack(Stream::Image),
+                control: windows.told(Stream::Control),
+                // advisory: outside of the promise
+                audio: windows.ack(Stream::Audio),
+                telemetry: windows.told(Stream::Telemetry),
+                image: windows.told(Stream::Image),
             },
             down_seq: self.out.control_seq(),
             max_packet: limits.packet,
@@ -107,12 +109,23 @@ impl Actor {
 
     /// Opens a new session; the one before it is closed.
     pub(super) fn open_session(&mut self, boot_id: Option<u32>, why: &str) {
+        self.open_session_by(boot_id, why, None);
+    }
+
+    /// The same by a hello with this number.
+    fn open_session_by(&mut self, boot_id: Option<u32>, why: &str, seq: Option<u32>) {
         if self.live.is_open() {
             self.close_session("replaced");
         }
         let id = new_id((self.parts.random)());
         let opening = Opening { id: id.clone(), boot_id, opened: self.parts.clock.wall() };
         self.live = Live::open(opening, &self.parts.settings, self.live.device_settings.take());
+        if let Some(seq) = seq {
+            self.live.windows.accept(Stream::Control, seq, Rule::Sure);
+            self.live.windows.stream(Stream::Control).committed(seq);
+            // it may be told before it is on disk: with this mark the session itself would be gone
+            self.live.windows.written(self.live.windows.marks());
+        }
         self.out.renumber(id, 0);
         self.unacknowledged.clear();
         self.joined.clear();

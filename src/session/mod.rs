@@ -26,6 +26,9 @@ mod turn;
 mod turns;
 pub mod window;
 
+#[cfg(test)]
+mod path;
+
 pub use actor::{Limits, Notice, Parts};
 pub use ears::EarParts;
 pub use history::{History, Line, Speaker};

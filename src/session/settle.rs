@@ -5,8 +5,8 @@ use futures::stream::FuturesUnordered;
 
 use super::actor::Actor;
 use super::outgoing::Asked;
-use super::window::{Rule, Verdict};
-use crate::domain::{ImageId, Message, Receipt, Refusal, Settled, Stream};
+use super::window::{Marks, Rule, Verdict};
+use crate::domain::{ImageId, Message, Receipt, Refusal, SessionId, Settled, Stream};
 use crate::store::{Batch, CommitNo, StoreError};
 
 /// Commits on their way.
@@ -25,6 +25,8 @@ pub(super) struct Owed {
 /// A commit that ended.
 pub(super) struct Committed {
     pub(super) owed: Option<Owed>,
+    /// The marks that it wrote, and of which session.
+    marks: (SessionId, Marks),
     pub(super) result: Result<CommitNo, StoreError>,
 }
 
@@ -56,8 +58,9 @@ impl Actor {
         }
         effect.extend(self.book.marks(&mut self.live, self.out.control_seq()));
         self.marks_due = None;
+        let marks = (self.live.id.clone(), self.live.windows.marks());
         let commit = self.parts.store.commit(effect);
-        self.commits.push(Box::pin(async move { Committed { owed, result: commit.await } }));
+        self.commits.push(Box::pin(async move { Committed { owed, marks, result: commit.await } }));
     }
 
     /// A message that leaves nothing to re-do: it is done; its mark is written with the next commit, or soon.
@@ -82,7 +85,10 @@ impl Actor {
     }
 
     pub(super) fn committed(&mut self, committed: Committed) {
-        let Committed { owed, result } = committed;
+        let Committed { owed, marks: (session, marks), result } = committed;
+        if result.is_ok() && session == self.live.id && self.live.is_open() {
+            self.live.windows.written(marks);
+        }
         let settled = match &result {
             Ok(_) => Settled::Durable,
             Err(error) => {
@@ -107,7 +113,7 @@ impl Actor {
 
     /// Tells the device what is durable.
     pub(super) fn acknowledge(&mut self, stream: Stream, image: Option<(ImageId, String)>) {
-        let seq = Some(self.live.windows.ack(stream)).filter(|seq| *seq > 0);
+        let seq = Some(self.live.windows.told(stream)).filter(|seq| *seq > 0);
         let (image_id, sha256) = image.unzip();
         if seq.is_none() && image_id.is_none() {
             return;

@@ -37,6 +37,7 @@ use voxgate::domain::{
     SystemClock, Uplink,
 };
 use voxgate::lifelog::{self, Lifelog};
+use voxgate::operations::{self, Operations};
 use voxgate::pipeline::images::Images;
 use voxgate::router::Router;
 use voxgate::session::{self, EarParts, Limits, SharedReport, Turn, TurnRunner};
@@ -116,8 +117,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// Must be called in the runtime.
-    fn new(devices: usize, payloads: Vec<Bytes>) -> Self {
+    async fn new(devices: usize, payloads: Vec<Bytes>) -> Self {
         let (config, dir) = (Config::default(), tempfile::tempdir().unwrap());
         let mut registry = Registry::default();
         let clock = Arc::new(SystemClock);
@@ -144,6 +144,15 @@ impl Rig {
         let vad_name = vad.name();
         let table = Arc::new(Table::builtin("bench").unwrap());
         let delivery = Arc::new(Delivery::new(table, None, delivery::Metrics::register(&mut registry)));
+        let random: Arc<dyn Fn() -> u128 + Send + Sync> = Arc::new(rand::random::<u128>);
+        let operations = Operations::open(
+            config.operations.clone(),
+            Arc::clone(&shared),
+            Arc::clone(&numbers),
+            Arc::clone(&shared_clock),
+            Arc::clone(&random),
+            operations::Metrics::register(&mut registry),
+        );
         let parts = session::Parts {
             settings: config.session.clone(),
             ears: EarParts {
@@ -158,11 +167,13 @@ impl Rig {
             sink: delivery.clone(),
             bulletins: Arc::new(Unwatched),
             clock: Arc::clone(&shared_clock),
+            alarm: None,
+            operations: operations.await.unwrap(),
             runner: Arc::new(Nobody),
             intake: Arc::new(Images::new(lifelog, shared_clock)),
             photos: None,
             rooms: session::Rooms::default(),
-            random: Arc::new(rand::random::<u128>),
+            random,
             boot: report.boot,
             limits: Limits { packet: 262_144, image: 4 << 20, in_flight: 32 },
             metrics: session::Metrics::register(&mut registry),
@@ -181,7 +192,7 @@ impl Rig {
     /// What the door does with the bytes of an audio packet, once it knows whose they are.
     fn frame(&self, device: usize) {
         let packet = numbered(&self.payloads, self.sent);
-        let Ok(Body::Audio(packet)) = wire::decode(NATIVE, Stream::Audio, &packet) else {
+        let Ok(Body::Audio(packet)) = wire::decode(NATIVE, Stream::Audio, &packet, &self.devices[device]) else {
             panic!("an audio packet is an audio packet")
         };
         self.router.audio(self.origin(device, 2 * self.sent), packet);
@@ -248,10 +259,11 @@ fn parse(c: &mut Criterion<CpuTime>) {
             numbered(&payloads, n)
         });
     });
+    let device = DeviceId::parse("bench").unwrap();
     group.bench_function("copy and wire parse", |b| {
         b.iter(|| {
             n += 1;
-            wire::decode(NATIVE, Stream::Audio, &numbered(&payloads, n))
+            wire::decode(NATIVE, Stream::Audio, &numbered(&payloads, n), &device)
         });
     });
 }
@@ -261,7 +273,7 @@ fn heard(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("uplink");
     for (what, payloads) in [("silent", silence()), ("talking", speech())] {
         for sessions in [1, 200] {
-            let mut rig = runtime.block_on(async { Rig::new(sessions, payloads.clone()) });
+            let mut rig = runtime.block_on(Rig::new(sessions, payloads.clone()));
             group.throughput(Throughput::Elements((sessions * BURST) as u64));
             let name = format!("{BURST} frames to heard, {what}, {} sessions, {}", sessions, rig.vad);
             group.bench_function(name, |b| {
@@ -288,7 +300,7 @@ fn in_life(_: &mut Criterion<CpuTime>) {
     for (what, payloads) in [("silent", silence()), ("talking", speech())] {
         for sessions in [1_usize, 200] {
             runtime.block_on(async {
-                let mut rig = Rig::new(sessions, payloads.clone());
+                let mut rig = Rig::new(sessions, payloads.clone()).await;
                 rig.round().await;
                 let (begun, spent, first) = (Instant::now(), cpu(), rig.sent);
                 let step = FRAME / u32::try_from(sessions).unwrap();

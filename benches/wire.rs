@@ -4,7 +4,9 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use voxgate::domain::{AudioPacket, Codec, Control, ControlKind, Downlink, SpokenFrame, Stream, Telemetry, TurnId};
+use voxgate::domain::{
+    AudioPacket, Codec, Control, ControlKind, DeviceId, Downlink, SpokenFrame, Stream, Telemetry, TurnId,
+};
 use voxgate::topics::{Table, matches};
 use voxgate::wire::xiaozhi::datagram::{Cipher, Header};
 use voxgate::wire::{decode, encode, native::client};
@@ -45,17 +47,18 @@ fn telemetry() -> Bytes {
 fn codec(c: &mut Criterion) {
     let mut group = c.benchmark_group("wire");
     group.throughput(Throughput::Elements(1));
+    let Ok(device) = DeviceId::parse("bench") else { return };
     for (name, stream, payload) in [
         ("decode audio packet", Stream::Audio, audio_packet()),
         ("decode control, json", Stream::Control, control(true)),
         ("decode control, protobuf", Stream::Control, control(false)),
         ("decode telemetry, json", Stream::Telemetry, telemetry()),
     ] {
-        group.bench_function(name, |b| b.iter(|| decode(NATIVE, stream, black_box(&payload))));
+        group.bench_function(name, |b| b.iter(|| decode(NATIVE, stream, black_box(&payload), &device)));
     }
     let packet = Bytes::from(vec![0x5A; 180]);
     let frame = Downlink::Audio(SpokenFrame { turn: TurnId(3), seq: 7, ts_ms: 360, last: false, packet });
-    group.bench_function("encode spoken frame", |b| b.iter(|| encode(NATIVE, black_box(&frame))));
+    group.bench_function("encode spoken frame", |b| b.iter(|| encode(NATIVE, black_box(&frame), &device)));
     group.finish();
 }
 

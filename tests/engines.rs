@@ -161,7 +161,10 @@ async fn what_is_missing_is_said_with_the_command_that_mends_it() {
     .await;
     let health = loop {
         let health = engine.health().await;
-        if health["status"] == "degraded" {
+        // each is looked for by itself: degraded it is from the first that is missing on
+        let looked_for =
+            ["stt", "tts", "chat", "embed"].iter().all(|name| health["engines"][name]["state"] != "loading");
+        if health["status"] == "degraded" && looked_for {
             break health;
         }
     };

@@ -146,7 +146,7 @@ mod voice {
         let id = voxgate::domain::DeviceId::parse("cane-1").unwrap();
         gateway.operators().say(id, "Dinner is ready.".into()).await.unwrap();
         until(&mut device, |downlink| {
-            matches!(downlink, Downlink::Control { message: Message::TtsSentence { text }, .. } if text == "Dinner is ready.")
+            matches!(downlink, Downlink::Control { message: Message::TtsSentence { text, .. }, .. } if text == "Dinner is ready.")
         })
         .await;
         until(&mut device, |downlink| matches!(downlink, Downlink::Audio(_))).await;

@@ -194,7 +194,8 @@ async fn a_board_that_subscribes_gets_each_message_once_as_does_one_that_never_d
     let (gateway, login) = start(chat(&["Yes."])).await;
     let hello = json!({"type": "hello", "version": 3, "transport": "udp", "features": {},
         "audio_params": {"format": "opus", "sample_rate": 16_000, "channels": 1, "frame_duration": 60}});
-    for subscribes in [true, false] {
+    // a hello is the first that is sent, and, after it and an alert, the third
+    for (subscribes, sent) in [(true, 1), (false, 3)] {
         let mut peer = Peer::connect(gateway.addrs().mqtt, peer::Version::V4, MAC, &login.secret).await;
         if subscribes {
             peer.subscribe(&format!("xz/{MAC}/down")).await;
@@ -202,7 +203,7 @@ async fn a_board_that_subscribes_gets_each_message_once_as_does_one_that_never_d
         let mut counts = BTreeMap::<String, u32>::new();
         peer.publish_on(&format!("xz/{MAC}/up"), 0, hello.to_string().as_bytes()).await;
         // what follows the hello in order tells that no second one is on its way
-        gateway.counted("voxgate_downlink_packets_total", &[("kind", "control")], 1).await;
+        gateway.counted("voxgate_downlink_packets_total", &[("kind", "control")], sent).await;
         gateway.operators().device_alert(alert("Dinner is ready", None, None)).await.unwrap();
         while !counts.contains_key("alert") {
             if let Got::Message(topic, payload) = peer.next().await {
@@ -359,6 +360,43 @@ async fn the_model_calls_the_boards_tools_and_never_those_for_people() {
     let offered: Vec<String> = model.0.lock().unwrap()[0].tools.iter().map(|tool| tool.name.clone()).collect();
     assert_eq!(offered, ["self_get_device_status", "self_screen_set_theme", "self_x"]);
     content(&board);
+    gateway.stop().await;
+}
+
+/// Fault 25 of OpenCane, for boards: what is asked of one that is away is asked when it is there, by its own tools.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_call_waits_for_a_board_that_is_away_and_what_it_has_no_word_for_fails() {
+    let (gateway, login) = start(chat(&["Yes."])).await;
+    let (operators, id) = (gateway.operators(), DeviceId::parse(MAC).unwrap());
+    let begin = async |name: &str, op_type, payload: Value| {
+        let payload = payload.as_object().unwrap().clone();
+        let order = admin::Order { op_type, payload, time: None, by: "test".into() };
+        let new = admin::NewOperation { device: id.clone(), id: Some(name.into()), order };
+        operators.operation_begin(new).await.unwrap()
+    };
+    let call = json!({"name": "self.get_device_status", "arguments": {"deep": true}});
+    let begun = begin("call", admin::OperationType::ToolCall, call).await;
+    assert_eq!(begun.status, admin::OperationStatus::Queued);
+    begin("config", admin::OperationType::SetConfig, json!({"a": 1})).await;
+    let mut board = board(&login, &Path::Mqtt).await.with_tools(&[("self.get_device_status", "fine")]);
+    board.hello(PATIENCE).await.unwrap();
+    let ended = async |name: &str| {
+        let query = admin::OperationQuery { id: Some(name.into()), ..Default::default() };
+        let row = operators.operation_list(query).await.unwrap().remove(0);
+        (row.acked_at_ms > 0).then_some(row)
+    };
+    let begun = tokio::time::Instant::now();
+    let (mut called, mut config) = (None, None);
+    while called.is_none() || config.is_none() {
+        assert!(begun.elapsed() < PATIENCE, "{called:?} {config:?}");
+        let _ = board.next(Duration::from_millis(50), "request").await;
+        (called, config) = (ended("call").await, ended("config").await);
+    }
+    let (called, config) = (called.unwrap(), config.unwrap());
+    assert_eq!((called.status, called.result), (admin::OperationStatus::Acked, json!("fine")));
+    assert_eq!(config.status, admin::OperationStatus::Failed);
+    assert!(config.error.contains("no word"), "{}", config.error);
+    assert_eq!(board.called, [("self.get_device_status".to_owned(), json!({"deep": true}))]);
     gateway.stop().await;
 }
 

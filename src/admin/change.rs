@@ -27,6 +27,15 @@ pub struct DeviceChange {
     /// loudest answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<String>,
+    /// How closely what is said on it is watched: `off`, `audit`, `cane`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// The IANA time zone of its person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+    /// When nothing is said to it unasked, as in `22:00-07:00`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_hours: Option<String>,
     /// How a board speaks to the gateway, from its next start on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,
@@ -35,7 +44,18 @@ pub struct DeviceChange {
 impl DeviceChange {
     /// Nothing yet.
     pub fn of(device: DeviceId) -> Self {
-        Self { device, name: None, language: None, voice: None, prompt: None, room: None, transport: None }
+        Self {
+            device,
+            name: None,
+            language: None,
+            voice: None,
+            prompt: None,
+            room: None,
+            policy: None,
+            timezone: None,
+            quiet_hours: None,
+            transport: None,
+        }
     }
 
     /// It changes nothing.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -26,6 +26,10 @@ use super::{
     Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow,
     TalkLink, ToolCall, ToolRow,
 };
+use super::{
+    BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
+};
+use super::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, Secret};
 
 /// Speaks to the gateway behind a control socket.
 #[derive(Debug, Clone)]
@@ -141,6 +145,58 @@ impl Admin for Client {
 
     async fn device_set(&self, change: DeviceChange) -> Result<(), AdminError> {
         self.one(Request::DeviceSet { change }).await
+    }
+
+    async fn device_register(&self, new: NewBinding) -> Result<Registered, AdminError> {
+        self.one(Request::DeviceRegister { new }).await
+    }
+
+    async fn device_step(&self, device: DeviceId, change: BindingStep) -> Result<BindingRow, AdminError> {
+        self.one(Request::DeviceStep { device, change }).await
+    }
+
+    async fn device_bindings(&self, query: BindingQuery) -> Result<Vec<BindingRow>, AdminError> {
+        self.many(Request::DeviceBindings { query }).await
+    }
+
+    async fn operator_signing_key(&self, name: String) -> Result<Secret, AdminError> {
+        self.one(Request::OperatorSigningKey { name }).await
+    }
+
+    async fn device_state(&self, device: DeviceId) -> Result<DeviceState, AdminError> {
+        self.one(Request::DeviceState { device }).await
+    }
+
+    async fn device_event(&self, device: DeviceId, event: Map<String, Value>) -> Result<(), AdminError> {
+        self.one(Request::DeviceEvent { device, event }).await
+    }
+
+    async fn operation_begin(&self, new: NewOperation) -> Result<OperationRow, AdminError> {
+        self.one(Request::OperationBegin { new }).await
+    }
+
+    async fn operation_end(&self, end: OperationEnd) -> Result<OperationRow, AdminError> {
+        self.one(Request::OperationEnd { end }).await
+    }
+
+    async fn operation_list(&self, query: OperationQuery) -> Result<Vec<OperationRow>, AdminError> {
+        self.many(Request::OperationList { query }).await
+    }
+
+    async fn runtime(&self) -> Result<Runtime, AdminError> {
+        self.one(Request::Runtime {}).await
+    }
+
+    async fn sample(&self) -> Result<Sample, AdminError> {
+        self.one(Request::Sample {}).await
+    }
+
+    async fn samples(&self, since: u64) -> Result<Vec<Sample>, AdminError> {
+        self.many(Request::Samples { since }).await
+    }
+
+    async fn operation_batch(&self, selection: Selection, order: Order) -> Result<Vec<BatchRow>, AdminError> {
+        self.many(Request::OperationBatch { selection, order }).await
     }
 
     async fn device_pending(&self) -> Result<Vec<PendingRow>, AdminError> {

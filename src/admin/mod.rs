@@ -4,10 +4,13 @@
 //! gateway runs) and once by [`Client`], which speaks to the first over the socket: the command line
 //! does not know which of them it talks to. This room knows nothing of sessions, stores or doors.
 
+mod binding;
 mod boards;
 mod change;
 mod client;
+mod operation;
 mod protocol;
+mod runtime;
 mod server;
 mod settings;
 #[cfg(test)]
@@ -17,16 +20,23 @@ mod types;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::domain::DeviceId;
 
+pub use binding::{BindingQuery, BindingRow, BindingStatus, BindingStep, NewBinding, Registered};
 pub use boards::{
     Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, Level, NewFirmware, NewTalk, PendingRow,
     TalkLink, ToolCall, ToolRow, Transport,
 };
 pub use change::DeviceChange;
 pub use client::Client;
+pub use operation::{
+    BatchRow, NewOperation, OperationEnd, OperationQuery, OperationRow, OperationStatus, OperationType, Order,
+    Selection,
+};
 pub use protocol::{MAX_ANSWER, MAX_REQUEST, Request};
+pub use runtime::{Counted, DeviceState, Runtime, Sample};
 pub use server::{ControlError, ControlServer};
 pub use settings::Settings;
 pub use types::{
@@ -38,6 +48,8 @@ pub use types::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdminErrorKind {
+    /// The state of things does not allow it.
+    Conflict,
     /// There is one already.
     Exists,
     /// A fault of the gateway's.
@@ -87,6 +99,42 @@ pub trait Admin: Send + Sync {
     /// Removes a device's credential and settings, and ends its connections; its lifelog stays.
     async fn device_remove(&self, device: DeviceId) -> Result<(), AdminError>;
 
+    /// Registers a device, or gives one that is registered another token. A token is told once, here.
+    async fn device_register(&self, new: NewBinding) -> Result<Registered, AdminError>;
+
+    /// Takes a device one step on: binds, activates or revokes it. One that is revoked loses its connections.
+    async fn device_step(&self, device: DeviceId, step: BindingStep) -> Result<BindingRow, AdminError>;
+
+    /// Whose devices are, by id.
+    async fn device_bindings(&self, query: BindingQuery) -> Result<Vec<BindingRow>, AdminError>;
+
+    /// How a device is.
+    async fn device_state(&self, device: DeviceId) -> Result<DeviceState, AdminError>;
+
+    /// Takes an event as if the device had sent it, in OpenCane's words; done when what has to be durable of it is.
+    async fn device_event(&self, device: DeviceId, event: Map<String, Value>) -> Result<(), AdminError>;
+
+    /// Begins an operation of a device, which may be away.
+    async fn operation_begin(&self, new: NewOperation) -> Result<OperationRow, AdminError>;
+
+    /// Begins the same operation on many devices; one outcome each, by device.
+    async fn operation_batch(&self, selection: Selection, order: Order) -> Result<Vec<BatchRow>, AdminError>;
+
+    /// Ends an operation: in the place of a device that cannot say so, or to take it back.
+    async fn operation_end(&self, end: OperationEnd) -> Result<OperationRow, AdminError>;
+
+    /// Operations, newest first.
+    async fn operation_list(&self, query: OperationQuery) -> Result<Vec<OperationRow>, AdminError>;
+
+    /// How the gateway is, with its devices and what it counted.
+    async fn runtime(&self) -> Result<Runtime, AdminError>;
+
+    /// How the gateway is now, as it is noted for its history.
+    async fn sample(&self) -> Result<Sample, AdminError>;
+
+    /// How the gateway was since `since` (ms since 1970-01-01 UTC), oldest first.
+    async fn samples(&self, since: u64) -> Result<Vec<Sample>, AdminError>;
+
     /// Boards that wait to be claimed, in the order in which they came.
     async fn device_pending(&self) -> Result<Vec<PendingRow>, AdminError>;
 
@@ -131,6 +179,9 @@ pub trait Admin: Send + Sync {
 
     /// Gives a device another password and ends its connections. A secret is told once, here.
     async fn device_password(&self, new: NewPassword) -> Result<Credential, AdminError>;
+
+    /// The key that an operator signs requests to the control API with; another one when the password is changed.
+    async fn operator_signing_key(&self, name: String) -> Result<Secret, AdminError>;
 
     /// Gives an operator another password and ends the operator's connections. A secret is told once, here.
     async fn operator_password(&self, new: NewPassword) -> Result<Credential, AdminError>;

@@ -5,13 +5,14 @@
 //! ways, so neither side can make the other hold more than that.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::domain::DeviceId;
 
 use super::{AdminError, ImportUser, LifelogQuery, NewDevice, NewOperator, NewPassword, NewRule};
 use super::{Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, ImportBoard, NewFirmware, NewTalk, ToolCall};
+use super::{BindingQuery, BindingStep, NewBinding, NewOperation, OperationEnd, OperationQuery, Order, Selection};
 
 /// Longest request in bytes, its newline included.
 pub const MAX_REQUEST: usize = 64 << 10;
@@ -19,7 +20,7 @@ pub const MAX_REQUEST: usize = 64 << 10;
 pub const MAX_ANSWER: usize = 1 << 20;
 
 /// One request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// Answered by a credential.
@@ -38,6 +39,71 @@ pub enum Request {
     DeviceSet {
         /// What.
         change: DeviceChange,
+    },
+    /// Answered by the device and its token.
+    DeviceRegister {
+        /// Which.
+        new: NewBinding,
+    },
+    /// Answered by the device.
+    DeviceStep {
+        /// Which.
+        device: DeviceId,
+        /// What.
+        change: BindingStep,
+    },
+    /// Answered by devices.
+    DeviceBindings {
+        /// Which.
+        query: BindingQuery,
+    },
+    /// Answered by how it is.
+    DeviceState {
+        /// Which.
+        device: DeviceId,
+    },
+    /// Answered by nothing, when it is taken.
+    DeviceEvent {
+        /// In whose place.
+        device: DeviceId,
+        /// What it is to have said, in OpenCane's words.
+        event: Map<String, Value>,
+    },
+    /// Answered by the operation.
+    OperationBegin {
+        /// What.
+        new: NewOperation,
+    },
+    /// Answered by an outcome each.
+    OperationBatch {
+        /// Of which devices.
+        selection: Selection,
+        /// What.
+        order: Order,
+    },
+    /// Answered by the operation.
+    OperationEnd {
+        /// Which, and how.
+        end: OperationEnd,
+    },
+    /// Answered by operations.
+    OperationList {
+        /// Which.
+        query: OperationQuery,
+    },
+    /// Answered by how the gateway is.
+    Runtime {},
+    /// Answered by how the gateway is.
+    Sample {},
+    /// Answered by how the gateway was.
+    Samples {
+        /// Since when.
+        since: u64,
+    },
+    /// Answered by a key.
+    OperatorSigningKey {
+        /// Whose.
+        name: String,
     },
     /// Answered by boards.
     DevicePending {},
@@ -183,6 +249,21 @@ impl Request {
             Request::DeviceList {} => "device_list",
             Request::DeviceRemove { .. } => "device_remove",
             Request::DeviceSet { .. } => "device_set",
+            Request::DeviceRegister { .. } => "device_register",
+            Request::DeviceStep { change: BindingStep::Bind { .. }, .. } => "device_bind",
+            Request::DeviceStep { change: BindingStep::Activate { .. }, .. } => "device_activate",
+            Request::DeviceStep { change: BindingStep::Revoke { .. }, .. } => "device_revoke",
+            Request::DeviceBindings { .. } => "device_bindings",
+            Request::DeviceState { .. } => "device_state",
+            Request::DeviceEvent { .. } => "device_event",
+            Request::OperationBegin { .. } => "operation_begin",
+            Request::OperationBatch { .. } => "operation_batch",
+            Request::OperationEnd { .. } => "operation_end",
+            Request::OperationList { .. } => "operation_list",
+            Request::Runtime {} => "runtime",
+            Request::Sample {} => "sample",
+            Request::Samples { .. } => "samples",
+            Request::OperatorSigningKey { .. } => "operator_signing_key",
             Request::DevicePending {} => "device_pending",
             Request::DeviceClaim { .. } => "device_claim",
             Request::DeviceTalk { .. } => "device_talk",
@@ -226,13 +307,21 @@ impl Request {
             Request::FirmwareAdd { new } => &new.board,
             Request::FirmwareRollout { name, .. } | Request::FirmwareRemove { name } => &name.board,
             Request::OperatorAdd { new } => &new.name,
-            Request::OperatorRemove { name } => name,
+            Request::OperatorRemove { name } | Request::OperatorSigningKey { name } => name,
+            Request::DeviceRegister { new } => new.device.as_str(),
+            Request::OperationBegin { new } => new.device.as_str(),
+            Request::OperationEnd { end } => &end.id,
+            Request::OperationList { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
+            Request::DeviceBindings { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
             Request::DevicePassword { new } | Request::OperatorPassword { new } => &new.name,
             Request::RuleAdd { rule } => &rule.filter,
             Request::ImportBoard { board, .. } => &board.mac,
             Request::RuleRemove { id } => id,
             Request::DeviceRemove { device }
             | Request::DeviceTools { device }
+            | Request::DeviceStep { device, .. }
+            | Request::DeviceState { device }
+            | Request::DeviceEvent { device, .. }
             | Request::Say { device, .. }
             | Request::Abort { device } => device.as_str(),
             Request::DeviceTalk { new } => new.device.as_str(),
@@ -243,6 +332,10 @@ impl Request {
             }
             Request::DeviceList {}
             | Request::DevicePending {}
+            | Request::OperationBatch { .. }
+            | Request::Runtime {}
+            | Request::Sample {}
+            | Request::Samples { .. }
             | Request::FirmwareList {}
             | Request::RuleList {}
             | Request::ImportUsers { .. }

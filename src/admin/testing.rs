@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -21,6 +21,10 @@ use super::{
     Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow,
     TalkLink, ToolCall, ToolRow,
 };
+use super::{
+    BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
+};
+use super::{BindingQuery, BindingRow, BindingStatus, BindingStep, NewBinding, Registered};
 
 /// Keeps devices in memory; tails what the test sends.
 #[derive(Default)]
@@ -31,6 +35,8 @@ pub(crate) struct InMemory {
     pub tail: Mutex<Option<mpsc::Receiver<Result<LifelogRow, AdminError>>>>,
     /// What was to be changed.
     pub changed: Mutex<Vec<DeviceChange>>,
+    /// How far devices have come.
+    pub bound: Mutex<Vec<BindingRow>>,
     /// What was uploaded.
     pub uploaded: Mutex<Vec<u8>>,
 }
@@ -90,6 +96,78 @@ impl Admin for InMemory {
         let known = self.devices.lock().unwrap().iter().any(|known| known.id == change.device);
         self.changed.lock().unwrap().push(change);
         known.then_some(()).ok_or_else(|| AdminError::new(AdminErrorKind::NotFound, "there is no such device"))
+    }
+
+    async fn device_register(&self, new: NewBinding) -> Result<Registered, AdminError> {
+        let row = BindingRow {
+            device_id: new.device.to_string(),
+            status: BindingStatus::Registered,
+            user_id: String::new(),
+            created_at_ms: 1_700_000_000_000,
+            updated_at_ms: 1_700_000_000_000,
+            activated_at_ms: 0,
+            revoked_at_ms: 0,
+            revoke_reason: String::new(),
+            metadata: new.metadata.unwrap_or_default(),
+        };
+        self.bound.lock().unwrap().push(row.clone());
+        Ok(Registered { device: row, token: new.token.is_none().then(|| Secret("hush".into())) })
+    }
+
+    async fn device_step(&self, device: DeviceId, step: BindingStep) -> Result<BindingRow, AdminError> {
+        let mut bound = self.bound.lock().unwrap();
+        let row = bound.iter_mut().find(|row| row.device_id == device.as_str());
+        let row = row.ok_or_else(|| AdminError::new(AdminErrorKind::NotFound, "device is not registered"))?;
+        match step {
+            BindingStep::Bind { user, .. } => (row.status, row.user_id) = (BindingStatus::Bound, user),
+            BindingStep::Activate { .. } => row.status = BindingStatus::Activated,
+            BindingStep::Revoke { reason } => (row.status, row.revoke_reason) = (BindingStatus::Revoked, reason),
+        }
+        Ok(row.clone())
+    }
+
+    async fn device_bindings(&self, _: BindingQuery) -> Result<Vec<BindingRow>, AdminError> {
+        Ok(self.bound.lock().unwrap().clone())
+    }
+
+    async fn operator_signing_key(&self, _: String) -> Result<Secret, AdminError> {
+        not_here()
+    }
+
+    async fn device_state(&self, _: DeviceId) -> Result<DeviceState, AdminError> {
+        not_here()
+    }
+
+    async fn device_event(&self, _: DeviceId, _: Map<String, Value>) -> Result<(), AdminError> {
+        not_here()
+    }
+
+    async fn operation_begin(&self, _: NewOperation) -> Result<OperationRow, AdminError> {
+        not_here()
+    }
+
+    async fn operation_end(&self, _: OperationEnd) -> Result<OperationRow, AdminError> {
+        not_here()
+    }
+
+    async fn operation_list(&self, _: OperationQuery) -> Result<Vec<OperationRow>, AdminError> {
+        not_here()
+    }
+
+    async fn runtime(&self) -> Result<Runtime, AdminError> {
+        not_here()
+    }
+
+    async fn sample(&self) -> Result<Sample, AdminError> {
+        not_here()
+    }
+
+    async fn samples(&self, _: u64) -> Result<Vec<Sample>, AdminError> {
+        not_here()
+    }
+
+    async fn operation_batch(&self, _: Selection, _: Order) -> Result<Vec<BatchRow>, AdminError> {
+        not_here()
     }
 
     async fn device_pending(&self) -> Result<Vec<PendingRow>, AdminError> {

@@ -4,11 +4,11 @@ use std::fmt;
 
 use prometheus_client::registry::Registry;
 
-use crate::door::http::{conversation, devices, talk, vision as photos};
+use crate::door::http::{control, conversation, devices, talk, vision as photos};
 use crate::door::{credentials, enrolment, mqtt, udp};
 use crate::engine::supervisor;
-use crate::pipeline::{vision, voice};
-use crate::{audio, bridge, delivery, lifelog, observe, session, store};
+use crate::pipeline::{sos, vision, voice};
+use crate::{audio, bridge, delivery, lifelog, observe, operations, policy, session, store};
 
 /// Each room's metrics, registered. The engine supervisor's are apart: it runs only where local engines are wanted.
 pub(super) struct Metrics {
@@ -18,6 +18,7 @@ pub(super) struct Metrics {
     pub credentials: credentials::Metrics,
     pub enrolment: enrolment::Metrics,
     pub devices: devices::Metrics,
+    pub control: control::Metrics,
     pub websocket: conversation::Metrics,
     pub photos: photos::Metrics,
     pub talk: talk::Metrics,
@@ -27,7 +28,10 @@ pub(super) struct Metrics {
     pub audio: audio::Metrics,
     pub voice: voice::Metrics,
     pub vision: vision::Metrics,
+    pub sos: sos::Metrics,
+    pub policy: policy::Metrics,
     pub delivery: delivery::Metrics,
+    pub operations: operations::Metrics,
     pub session: session::Metrics,
 }
 
@@ -41,6 +45,7 @@ impl Metrics {
             credentials: credentials::Metrics::register(registry),
             enrolment: enrolment::Metrics::register(registry),
             devices: devices::Metrics::register(registry),
+            control: control::Metrics::register(registry),
             websocket: conversation::Metrics::register(registry),
             photos: photos::Metrics::register(registry),
             talk: talk::Metrics::register(registry),
@@ -50,7 +55,10 @@ impl Metrics {
             audio: audio::Metrics::register(registry),
             voice: voice::Metrics::register(registry),
             vision: vision::Metrics::register(registry),
+            sos: sos::Metrics::register(registry),
+            policy: policy::Metrics::register(registry),
             delivery: delivery::Metrics::register(registry),
+            operations: operations::Metrics::register(registry),
             session: session::Metrics::register(registry),
         }
     }
@@ -66,6 +74,7 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.credentials.show_labels();
     metrics.enrolment.show_labels();
     metrics.devices.show_labels();
+    metrics.control.show_labels();
     metrics.websocket.show_labels();
     metrics.photos.show_labels();
     metrics.talk.show_labels();
@@ -73,7 +82,10 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.bridge.show_labels();
     metrics.voice.show_labels();
     metrics.vision.show_labels();
+    metrics.sos.show_labels();
+    metrics.policy.show_labels();
     metrics.delivery.show_labels();
+    metrics.operations.show_labels();
     metrics.session.show_labels();
     engine.show_labels();
     observe::reference(&registry)

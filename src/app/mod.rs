@@ -99,6 +99,12 @@ pub enum StartError {
     /// A provider.
     #[error("{0}")]
     Providers(#[from] crate::provider::SetupError),
+    /// The policy packs.
+    #[error("{0}")]
+    Policy(#[from] crate::policy::PolicyError),
+    /// The token for calls for help.
+    #[error("sos.token_file cannot be read: {0}")]
+    SosToken(std::io::Error),
     /// The HTTP client.
     #[error("{0}")]
     Client(#[from] crate::provider::http::HttpError),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::{Map, Value};
 
 use super::Addrs;
 use crate::admin::{
@@ -15,9 +16,13 @@ use crate::admin::{
     Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow,
     TalkLink, ToolCall, ToolRow,
 };
+use crate::admin::{
+    BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
+};
+use crate::admin::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered};
 use crate::config::Config;
 use crate::delivery::Delivery;
-use crate::domain::{Clock, DeviceId};
+use crate::domain::{Arrivals, Clock, DeviceId};
 use crate::door::credentials::Credentials;
 use crate::door::enrolment::Enrolment;
 use crate::door::firmware::Catalogue;
@@ -31,11 +36,15 @@ use crate::router::{CommandError, Router};
 use crate::store::Store;
 
 mod access;
+mod bindings;
 mod boards;
 mod browsers;
 mod change;
+mod injected;
 mod moved;
+mod operations;
 mod records;
+pub(super) mod runtime;
 
 pub use records::Offline;
 
@@ -48,6 +57,9 @@ pub struct Operators {
     pub(super) enrolment: Arc<Enrolment>,
     pub(super) firmware: Arc<Catalogue>,
     pub(super) lifelog: Arc<Lifelog>,
+    pub(super) operations: Arc<crate::operations::Operations>,
+    pub(super) sessions: crate::session::Metrics,
+    pub(super) started_at: crate::domain::Wall,
     pub(super) router: Router,
     pub(super) delivery: Arc<Delivery>,
     pub(super) door: DoorControl,
@@ -55,6 +67,7 @@ pub struct Operators {
     pub(super) talk: Arc<Talk>,
     pub(super) health: Arc<dyn Health>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) arrivals: Arrivals,
     pub(super) boot: u64,
     pub(super) started: Duration,
     pub(super) addrs: Addrs,
@@ -139,6 +152,75 @@ impl Admin for Operators {
         // a device without a session learns it when it has one
         let _ = self.router.settings_changed(&device);
         Ok(())
+    }
+
+    async fn device_register(&self, new: NewBinding) -> Result<Registered, AdminError> {
+        let (device, rotated) = (new.device.clone(), new.force_rotate);
+        let registered = self.records().device_register(new).await?;
+        if rotated {
+            self.end_device(&device, "the device has another token");
+        }
+        Ok(registered)
+    }
+
+    async fn device_step(&self, device: DeviceId, step: BindingStep) -> Result<BindingRow, AdminError> {
+        let row = self.records().device_step(&device, step).await?;
+        if row.status != crate::admin::BindingStatus::Activated {
+            self.end_device(&device, "the device may not come in any more");
+        }
+        Ok(row)
+    }
+
+    async fn device_bindings(&self, query: BindingQuery) -> Result<Vec<BindingRow>, AdminError> {
+        self.records().device_bindings(&query).await
+    }
+
+    async fn operator_signing_key(&self, name: String) -> Result<Secret, AdminError> {
+        self.records().operator_signing_key(&name)
+    }
+
+    async fn device_state(&self, device: DeviceId) -> Result<DeviceState, AdminError> {
+        runtime::device(self, &device).await
+    }
+
+    async fn device_event(&self, device: DeviceId, event: Map<String, Value>) -> Result<(), AdminError> {
+        injected::take(self, device, &event).await
+    }
+
+    async fn operation_begin(&self, new: NewOperation) -> Result<OperationRow, AdminError> {
+        let device = new.device.clone();
+        let row = operations::begin(&*self.store, &self.operations, new).await?;
+        self.router.outbox_changed(&device);
+        Ok(operations::when_sent(self, row).await)
+    }
+
+    async fn operation_batch(&self, selection: Selection, order: Order) -> Result<Vec<BatchRow>, AdminError> {
+        let rows = operations::batch(&*self.store, &self.operations, selection, order).await?;
+        let taken = rows.iter().filter(|row| row.operation.is_some());
+        for device in taken.filter_map(|row| DeviceId::parse(&row.device_id).ok()) {
+            self.router.outbox_changed(&device);
+        }
+        Ok(rows)
+    }
+
+    async fn operation_end(&self, end: OperationEnd) -> Result<OperationRow, AdminError> {
+        operations::end(&self.operations, end).await
+    }
+
+    async fn operation_list(&self, query: OperationQuery) -> Result<Vec<OperationRow>, AdminError> {
+        operations::list(&self.operations, query).await
+    }
+
+    async fn runtime(&self) -> Result<Runtime, AdminError> {
+        runtime::all(self).await
+    }
+
+    async fn sample(&self) -> Result<Sample, AdminError> {
+        Ok(runtime::sample(self))
+    }
+
+    async fn samples(&self, since: u64) -> Result<Vec<Sample>, AdminError> {
+        runtime::samples(&*self.store, since).await
     }
 
     async fn device_pending(&self) -> Result<Vec<PendingRow>, AdminError> {

@@ -1,4 +1,4 @@
-//! Photos of boards: the door that takes them, and who looks at them.
+//! Photos of boards and canes: the door that takes them, and who looks at them.
 
 use std::sync::Arc;
 
@@ -6,50 +6,56 @@ use tokio_util::task::TaskTracker;
 
 use super::StartError;
 use crate::config::Config;
-use crate::domain::{Bulletins, Clock};
+use crate::domain::{Bulletins, Clock, Sight};
 use crate::door::http::{Routes, vision as door};
 use crate::lifelog::Lifelog;
 use crate::pipeline::vision::{self, Vision};
+use crate::policy::Policies;
 use crate::provider::Kind;
 use crate::provider::http::Client;
 use crate::store::Store;
 
-/// What photos need of the rest.
-pub(super) struct Parts<'a> {
-    /// Who may send some; nobody where they are switched off.
-    pub passes: Option<Arc<door::Passes>>,
-    pub lifelog: &'a Arc<Lifelog>,
-    pub store: &'a Arc<dyn Store>,
-    pub bulletins: Arc<dyn Bulletins>,
-    pub clock: &'a Arc<dyn Clock>,
-    pub metrics: (door::Metrics, vision::Metrics),
-    pub tasks: &'a TaskTracker,
-}
-
-/// The routes of photos; reads the key of the service that looks at them.
-pub(super) fn routes(config: &Config, parts: Parts<'_>) -> Result<Routes, StartError> {
-    let Some(passes) = parts.passes else { return Ok(Routes::new()) };
+/// Who looks at photos; reads the key of the service that does.
+pub(super) fn sight(
+    config: &Config,
+    (lifelog, store): (&Arc<Lifelog>, &Arc<dyn Store>),
+    bulletins: Arc<dyn Bulletins>,
+    policies: &Policies,
+    clock: &Arc<dyn Clock>,
+    metrics: vision::Metrics,
+) -> Result<Arc<dyn Sight>, StartError> {
     let model = match config.vision.kind {
         Kind::Openai => config.vision.service().vision(&Client::new(&config.http_client)?)?,
         _ => None,
     };
-    let (door_metrics, metrics) = parts.metrics;
-    let sight = Vision::new(vision::Parts {
+    Ok(Arc::new(Vision::new(vision::Parts {
         model,
         settings: config.vision.clone(),
-        lifelog: Arc::clone(parts.lifelog),
-        store: Arc::clone(parts.store),
-        bulletins: parts.bulletins,
-        clock: Arc::clone(parts.clock),
+        policies: policies.clone(),
+        lifelog: Arc::clone(lifelog),
+        store: Arc::clone(store),
+        bulletins,
+        clock: Arc::clone(clock),
         metrics,
-    });
-    let door_parts = door::Parts {
+    })))
+}
+
+/// The routes of photos; none where they are switched off.
+pub(super) fn routes(
+    config: &Config,
+    passes: Option<Arc<door::Passes>>,
+    sight: Arc<dyn Sight>,
+    clock: &Arc<dyn Clock>,
+    (metrics, tasks): (door::Metrics, &TaskTracker),
+) -> Routes {
+    let Some(passes) = passes else { return Routes::new() };
+    let parts = door::Parts {
         passes,
-        sight: Arc::new(sight),
-        clock: Arc::clone(parts.clock),
-        metrics: door_metrics,
-        tasks: parts.tasks.clone(),
+        sight,
+        clock: Arc::clone(clock),
+        metrics,
+        tasks: tasks.clone(),
         limits: config.devices.limits.clone(),
     };
-    Ok(door::routes(config.devices.vision.clone(), door_parts))
+    door::routes(config.devices.vision.clone(), parts)
 }

@@ -11,7 +11,7 @@ use super::boards::Boards;
 use super::commands::DeviceCommands;
 use super::health::Parts as HealthParts;
 use super::metrics::Metrics;
-use super::operators::Operators;
+use super::operators::{Operators, runtime};
 use super::watchdog::Watchdog;
 use super::{Addrs, Gateway, Outside, StartError, housekeeping};
 use crate::admin::ControlServer;
@@ -19,18 +19,21 @@ use crate::audio::{VadModel, Workers};
 use crate::bridge::Bridges;
 use crate::config::Config;
 use crate::delivery::Delivery;
-use crate::domain::{Arrivals, Datagrams, Ingress, Photos};
+use crate::domain::{Arrivals, Bulletins, Datagrams, Ingress, Photos};
 use crate::door::credentials::{self, Credentials};
 use crate::door::http::conversation::Conversations;
 use crate::door::http::talk::Talk;
-use crate::door::http::{conversation, operators as http, talk};
+use crate::door::http::{control, conversation, operators as http, talk};
 use crate::door::mqtt::{Bus, BusParts, Door};
 use crate::door::rights::Rights;
 use crate::door::{mqtt, udp};
 use crate::engine::supervisor::View;
 use crate::lifelog::Lifelog;
+use crate::operations::Operations;
 use crate::pipeline::images::Images;
+use crate::pipeline::sos::{self, Calls};
 use crate::pipeline::voice::{self, Absent, Phrases, Voice};
+use crate::policy::Policies;
 use crate::provider;
 use crate::router::Router;
 use crate::session::{self, EarParts, Limits};
@@ -94,19 +97,26 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         Some(providers) => providers,
         None => configured_providers(&config, engine.clone()).await?,
     };
+    let policies = open_policies(&config, metrics.policy).await?;
+    let calls = open_calls(&config, (&shared, &lifelog), &clock, metrics.sos)?;
     let polite = &config.session.xiaozhi;
     let phrases = Arc::new(Phrases::open(
         &config.voice.reply.apology,
+        &config.sos.spoken,
         &[&polite.greeting, &polite.farewell],
         config.providers.tts.voice.as_deref().unwrap_or_default(),
         &data.join("speech"),
     ));
+    let watchers = bus.clone() as Arc<dyn Bulletins>;
+    let sight = super::photos::sight(&config, (&lifelog, &shared), watchers, &policies, &clock, metrics.vision)?;
     let runner = Voice::new(voice::Parts {
         providers: providers.clone(),
         workers: workers.clone(),
         settings: config.voice.reply.clone(),
         opus: config.voice.opus.clone(),
         phrases: Arc::clone(&phrases),
+        sight: Arc::clone(&sight),
+        policies: policies.clone(),
         clock: Arc::clone(&clock),
         metrics: metrics.voice,
     });
@@ -124,6 +134,16 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let counters = (metrics.enrolment, metrics.devices, metrics.photos.clone());
     let board_random = Arc::clone(&random);
     let boards = Boards::open(&config, (&shared, &credentials), &clock, bus.clone(), board_random, counters).await?;
+    let operations = Operations::open(
+        config.operations.clone(),
+        Arc::clone(&shared),
+        Arc::clone(&numbers),
+        Arc::clone(&clock),
+        Arc::clone(&random),
+        metrics.operations,
+    );
+    let operations = operations.await?;
+    let counted = metrics.session.clone();
     let intake = Images::new(Arc::clone(&lifelog), Arc::clone(&clock));
     let parts = session::Parts {
         settings: config.session.clone(),
@@ -141,7 +161,9 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         clock: Arc::clone(&clock),
         runner: Arc::new(runner),
         intake: Arc::new(intake),
+        alarm: calls.has_target().then(|| Arc::clone(&calls) as Arc<dyn session::Alarm>),
         photos: boards.passes().map(|passes| passes as Arc<dyn Photos>),
+        operations: Arc::clone(&operations),
         rooms: session::Rooms::default(),
         random: Arc::clone(&random),
         boot: report.boot,
@@ -200,7 +222,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
             ingress: Arc::clone(&ingress),
             credentials: boards.credentials(),
             clock: Arc::clone(&clock),
-            arrivals,
+            arrivals: arrivals.clone(),
             metrics: metrics.websocket,
             tasks: tasks.clone(),
             stop: stop.clone(),
@@ -223,6 +245,9 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         enrolment: boards.enrolment(),
         firmware: boards.firmware(),
         lifelog: Arc::clone(&lifelog),
+        operations: Arc::clone(&operations),
+        sessions: counted,
+        started_at: clock.wall(),
         router: router.clone(),
         delivery,
         door: door.control(),
@@ -230,35 +255,41 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         talk: Arc::clone(&talk),
         health: Arc::clone(&health) as Arc<dyn observe::Health>,
         clock: Arc::clone(&clock),
+        arrivals,
         boot: report.boot,
         started: clock.mono(),
         addrs: addrs.clone(),
     });
 
-    let looking = super::photos::Parts {
-        passes: boards.passes(),
-        lifelog: &lifelog,
-        store: &shared,
-        bulletins: bus.clone(),
-        clock: &clock,
-        metrics: (metrics.photos, metrics.vision),
-        tasks: &tasks,
-    };
-    let photos = super::photos::routes(&config, looking)?;
+    let photos = super::photos::routes(&config, boards.passes(), sight, &clock, (metrics.photos, &tasks));
     let websocket = conversations.routes();
-    let more = websocket.clone().merge(talk.routes()).merge(photos);
+    let more = websocket.clone().merge(conversations.cane_routes()).merge(talk.routes()).merge(photos);
     boards.run(&door, websocket.has_routes(), more, (&tasks, &stop));
     tasks.spawn(log_end("mqtt", door.run(stop.clone())));
     if let Some(udp) = udp {
         tasks.spawn(udp.run(ingress, stop.clone()));
     }
+    let admin = Arc::clone(&operators) as Arc<dyn crate::admin::Admin>;
     if let Some(http) = http {
-        let parts = http::Parts { registry: Arc::new(registry), health };
+        let parts = control::Parts {
+            admin: Arc::clone(&admin),
+            credentials: Arc::clone(&operators.credentials),
+            clock: Arc::clone(&clock),
+            metrics: metrics.control,
+        };
+        let api = config.http.api.enabled.then(|| control::Api::new(config.http.api.clone(), parts));
+        let certificate = operators.door.certificate().filter(|_| config.http.tls);
+        let parts = http::Parts { registry: Arc::new(registry), health, api, certificate };
         tasks.spawn(http.run(parts, stop.clone()));
     }
-    let admin = Arc::clone(&operators) as Arc<dyn crate::admin::Admin>;
     tasks.spawn(control.run(admin, stop.clone()));
+    tasks.spawn(operations.run(stop.clone()));
+    let (every, keep) = (config.http.api.sample_every.0, config.http.api.samples);
+    if config.http.enabled && config.http.api.enabled {
+        tasks.spawn(runtime::note(Arc::clone(&operators), every, keep, stop.clone()));
+    }
     tasks.spawn(Arc::clone(&lifelog).run(stop.clone()));
+    tasks.spawn(calls.run(stop.clone()));
     tasks.spawn(housekeeping::phrases(
         phrases,
         Arc::clone(&providers.synthesizer),
@@ -300,6 +331,32 @@ pub(super) fn open_lifelog(
     let (settings, dir) = (config.lifelog.clone(), &config.gateway.data_dir);
     let lifelog = Lifelog::open(settings, dir, Arc::clone(store), Arc::clone(clock), Arc::clone(numbers), metrics)?;
     Ok(Arc::new(lifelog))
+}
+
+/// Reads the policy packs and plays their examples.
+async fn open_policies(config: &Arc<Config>, metrics: crate::policy::Metrics) -> Result<Policies, StartError> {
+    let settings = config.policy.clone();
+    let opened = tokio::task::spawn_blocking(move || Policies::open(&settings, metrics)).await;
+    Ok(opened.map_err(|error| StartError::Interrupted(error.to_string()))??)
+}
+
+/// Who tells others of calls for help.
+fn open_calls(
+    config: &Config,
+    (store, lifelog): (&Arc<dyn Store>, &Arc<Lifelog>),
+    clock: &Arc<dyn crate::domain::Clock>,
+    metrics: sos::Metrics,
+) -> Result<Arc<Calls>, StartError> {
+    let parts = sos::Parts {
+        settings: config.sos.clone(),
+        gateway: config.gateway.name.clone(),
+        client: provider::http::Client::new(&config.http_client)?,
+        store: Arc::clone(store),
+        lifelog: Arc::clone(lifelog),
+        clock: Arc::clone(clock),
+        metrics,
+    };
+    Calls::new(parts).map(Arc::new).map_err(StartError::SosToken)
 }
 
 pub(super) async fn open_store(

@@ -42,6 +42,15 @@ impl Pacer {
         due.max(now)
     }
 
+    /// The packet that was scheduled last left at `at`. One that comes when the device has played all before it, since the
+    /// machine was late, begins a new run: what follows keeps its distance to it.
+    pub fn left(&mut self, at: Duration) {
+        if self.anchor.is_some_and(|anchor| at > anchor + self.frame * self.run.saturating_sub(1)) {
+            self.anchor = Some(at);
+            self.run = 1;
+        }
+    }
+
     /// When the device will have played all that was sent; zero when nothing was.
     pub fn played_at(&self) -> Duration {
         self.anchor.map_or(Duration::ZERO, |anchor| anchor + self.frame * self.run)
@@ -93,20 +102,38 @@ mod tests {
         assert_eq!([0, 0].map(|now| pacer.schedule(ms(now))), [ms(0), ms(20)]);
     }
 
+    #[test]
+    fn a_packet_that_leaves_too_late_ends_later_and_keeps_the_next_from_crowding() {
+        let mut pacer = Pacer::new(60, 2);
+        for _ in 0..3 {
+            let at = pacer.schedule(ms(0));
+            pacer.left(at);
+        }
+        // Due at 120, on its way at 400 only; the device had played all by 180.
+        assert_eq!(pacer.schedule(ms(60)), ms(120));
+        pacer.left(ms(400));
+        assert_eq!(pacer.played_at(), ms(460));
+        assert_eq!([0, 0].map(|_| pacer.schedule(ms(400))), [ms(400), ms(460)]);
+    }
+
     proptest! {
         #[test]
-        fn the_device_never_holds_more_than_so_many(ahead in 1u32..8, waits in proptest::collection::vec(0u64..300, 1..100)) {
+        fn the_device_never_holds_more_than_so_many(
+            ahead in 1u32..8,
+            waits in proptest::collection::vec((0u64..300, 0u64..400), 1..100),
+        ) {
             let mut pacer = Pacer::new(60, ahead);
-            let mut now = ms(0);
-            let mut last = ms(0);
-            for wait in waits {
+            let (mut now, mut last, mut played) = (ms(0), ms(0), ms(0));
+            for (wait, late) in waits {
                 now += ms(wait);
                 let at = pacer.schedule(now);
                 prop_assert!(at >= last && at >= now);
-                let held = pacer.played_at().checked_sub(at);
-                prop_assert!(held.is_some_and(|held| held <= ms(60) * ahead));
-                last = at;
-                now = at;
+                let at = at + ms(late);
+                pacer.left(at);
+                played = played.max(at) + ms(60);
+                prop_assert_eq!(pacer.played_at(), played);
+                prop_assert!(played <= at + ms(60) * ahead);
+                (last, now) = (at, at);
             }
         }
     }

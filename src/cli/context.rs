@@ -64,9 +64,12 @@ impl<'a> Context<'a> {
         if let Some(admin) = &self.admin {
             return Ok(Arc::clone(admin));
         }
-        let config = self.config()?;
+        let config = Box::new(self.config()?);
         let client = Client::new(&config.control.socket);
-        if client.answers().await? { Ok(Arc::new(client)) } else { open_store(config, Arc::clone(&self.clock)).await }
+        if client.answers().await? {
+            return Ok(Arc::new(client));
+        }
+        Box::pin(open_store(*config, Arc::clone(&self.clock))).await
     }
 
     /// The store itself, for what no gateway may run meanwhile.
@@ -77,7 +80,7 @@ impl<'a> Context<'a> {
             !client.answers().await?,
             "a gateway runs on this store: stop it first (systemctl stop voxgate), then do it again"
         );
-        Ok(Offline::open(config, Arc::clone(&self.clock)).await?)
+        Ok(Box::pin(Offline::open(config, Arc::clone(&self.clock))).await?)
     }
 
     /// Prints a value as JSON, on one line.
@@ -90,7 +93,7 @@ impl<'a> Context<'a> {
 
 /// The operators' operations on a store that no gateway holds.
 async fn open_store(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Admin>> {
-    Ok(Arc::new(Offline::open(config, clock).await?))
+    Ok(Arc::new(Box::pin(Offline::open(config, clock)).await?))
 }
 
 /// Runs a future to its end on a runtime of one thread: enough for a command that asks and prints.

@@ -11,12 +11,12 @@ use crate::admin::{self, Admin, NewDevice};
 use crate::domain::{DeviceId, ListenMode, Span};
 
 use super::context::{Context, block_on};
-use super::{password, table};
+use super::{binding, operation, password, table};
 
 /// More instructions than this are not read: they are refused, whatever they say.
 const MOST_PROMPT: u64 = 64 << 10;
 
-/// Add, claim, list and remove devices, change their passwords, call their tools, alert them, let a browser be one
+/// Add, claim, bind, revoke, list and remove devices, call their tools, alert them, let a browser be one
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Add(Add),
@@ -30,6 +30,14 @@ pub(super) enum Command {
     Remove(Remove),
     Password(Password),
     Set(Set),
+    Register(binding::Register),
+    Bind(binding::Bind),
+    Activate(binding::Activate),
+    Revoke(binding::Revoke),
+    Bindings(binding::Bindings),
+    Op(operation::Op),
+    Ops(operation::Ops),
+    Cancel(operation::Cancel),
 }
 
 /// Make a device and its password
@@ -165,7 +173,8 @@ pub(super) struct Talk {
 Examples:
   voxgate device set 3c:84:27:aa:bb:01 --name kitchen --language de
   voxgate device set toy-7 --prompt-file pirate.txt --voice onyx
-  voxgate device set toy-7 --voice ''                            the gateway's voice again")]
+  voxgate device set toy-7 --voice ''                            the gateway's voice again
+  voxgate device set cane-2 --policy cane --timezone Asia/Shanghai --quiet-hours 22:00-07:00")]
 pub(super) struct Set {
     /// Its id
     id: DeviceId,
@@ -187,6 +196,15 @@ pub(super) struct Set {
     /// Where it stands: of the boards of one room that wake to one word, the one that heard it loudest answers
     #[arg(long)]
     room: Option<String>,
+    /// How closely what is said on it is watched: off, audit or cane [default: by its dialect, see docs/policy.md]
+    #[arg(long, value_name = "PROFILE")]
+    policy: Option<String>,
+    /// The time zone of its person, as in Europe/Berlin
+    #[arg(long, value_name = "ZONE")]
+    timezone: Option<String>,
+    /// When nothing is said to it unasked, as in 22:00-07:00; danger always is
+    #[arg(long, value_name = "FROM-TO")]
+    quiet_hours: Option<String>,
     /// How a board speaks to the gateway, from its next start on
     #[arg(long, value_enum)]
     transport: Option<Transport>,
@@ -296,6 +314,14 @@ pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
         };
         let admin = context.gateway_or_store().await?;
         match command {
+            Command::Register(args) => binding::register(args, &*admin, context).await,
+            Command::Bind(args) => binding::bind(args, &*admin).await,
+            Command::Activate(args) => binding::activate(args, &*admin).await,
+            Command::Revoke(args) => binding::revoke(args, &*admin).await,
+            Command::Op(args) => operation::begin(args, &*admin, context).await,
+            Command::Ops(args) => operation::list(&args, &*admin, context).await,
+            Command::Cancel(args) => operation::cancel(args, &*admin).await,
+            Command::Bindings(args) => binding::list(&args, &*admin, context).await,
             Command::Add(args) => add(args, &*admin, context).await,
             Command::Set(args) => set(args, &*admin).await,
             Command::List(args) => list(&args, &*admin, context).await,
@@ -346,9 +372,11 @@ async fn set(args: Set, admin: &dyn Admin) -> anyhow::Result<()> {
         Some(file) => Some(read_prompt(file)?),
         None => args.prompt,
     };
-    let Set { id, name, language, voice, room, transport, .. } = args;
+    let Set { id, name, language, voice, room, policy, timezone, quiet_hours, transport, .. } = args;
     let transport = transport.map(admin::Transport::from);
-    let change = admin::DeviceChange { device: id.clone(), name, language, voice, prompt, room, transport };
+    let device = id.clone();
+    let change =
+        admin::DeviceChange { device, name, language, voice, prompt, room, policy, timezone, quiet_hours, transport };
     admin.device_set(change).await?;
     eprintln!("device {id} is set");
     Ok(())

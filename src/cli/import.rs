@@ -13,6 +13,7 @@ use crate::admin::{Admin, ImportOutcome, ImportUser, NewRule, Role};
 use super::context::{Context, block_on};
 
 mod acl;
+mod opencane;
 mod passwords;
 mod xiaozhi;
 
@@ -26,6 +27,8 @@ const LARGEST: u64 = 64 << 20;
 pub(super) enum Command {
     Mosquitto(Mosquitto),
     XiaozhiServer(xiaozhi::XiaozhiServer),
+    #[command(name = "opencane")]
+    OpenCane(opencane::OpenCane),
 }
 
 /// Take over mosquitto's password_file and acl_file
@@ -101,6 +104,7 @@ pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
     match command {
         Command::Mosquitto(args) => mosquitto(&args, context),
         Command::XiaozhiServer(args) => xiaozhi::run(&args, context),
+        Command::OpenCane(args) => opencane::run(&args, context),
     }
 }
 

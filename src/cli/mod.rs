@@ -5,6 +5,7 @@
 
 mod abort;
 mod bench;
+mod binding;
 mod config;
 mod context;
 mod demo;
@@ -14,6 +15,7 @@ mod firmware;
 mod import;
 mod lifelog;
 mod models;
+mod operation;
 mod operator;
 mod password;
 mod reference;

@@ -18,6 +18,7 @@ pub(super) enum Command {
     Remove(Remove),
     Password(Password),
     ResetKey(ResetKey),
+    SigningKey(SigningKey),
 }
 
 /// Make an operator and a password
@@ -88,6 +89,15 @@ pub(super) struct ResetKey {
     force: bool,
 }
 
+/// Print the key that an operator signs requests to the control API with
+///
+/// For http.api.signature = "required". It is another one when the operator's password is changed.
+#[derive(Debug, clap::Args)]
+pub(super) struct SigningKey {
+    /// The name
+    name: DeviceId,
+}
+
 /// Works on the gateway that runs, else on the store.
 pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
     block_on(async {
@@ -106,6 +116,11 @@ pub(super) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
                 let (new, json) = args.change.read()?;
                 let credential = context.gateway_or_store().await?.operator_password(new).await?;
                 password::tell(("operator", "has another password"), &credential, json, context)
+            }
+            Command::SigningKey(args) => {
+                let admin = context.gateway_or_store().await?;
+                let key = admin.operator_signing_key(args.name.to_string()).await?;
+                Ok(writeln!(context.out, "{}", key.0)?)
             }
             Command::ResetKey(args) => Box::pin(reset_key(&args, context)).await,
         }

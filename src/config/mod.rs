@@ -62,6 +62,10 @@ parts! {
         session: crate::session::Settings,
         /// Voice: hearing, the codec, replies.
         voice: Voice,
+        /// What is said is looked at: safety, quiet hours.
+        policy: crate::policy::Settings,
+        /// Calls for help: how they are confirmed, and who is told.
+        sos: crate::pipeline::sos::Settings,
         /// Which service transcribes, answers, speaks, embeds.
         providers: crate::provider::Settings,
         /// Which service looks at photos.
@@ -72,11 +76,13 @@ parts! {
         engine: crate::engine::Settings,
         /// The weights of the local engines.
         models: crate::models::Settings,
+        /// What operators ask of devices that may be away.
+        operations: crate::operations::Settings,
         /// The records: journal and tree.
         store: crate::store::Settings,
         /// What happened, by device and time.
         lifelog: crate::lifelog::Settings,
-        /// Operators' HTTP: metrics and health.
+        /// Operators' HTTP: metrics, health, the control API.
         http: crate::door::http::operators::Settings,
         /// The local socket of the command line.
         control: crate::admin::Settings,
@@ -125,6 +131,10 @@ impl Config {
         if self.devices.enabled && self.devices.tls && !self.mqtt.tls.enabled && !self.mqtt.websocket_tls.enabled {
             let what = "shows the certificate of the MQTT door, and no listener of that speaks TLS";
             problems.push(Problem::new("devices.tls", what, "set mqtt.tls.enabled, or end TLS in a proxy"));
+        }
+        if self.http.enabled && self.http.tls && !self.mqtt.tls.enabled && !self.mqtt.websocket_tls.enabled {
+            let what = "shows the certificate of the MQTT door, and no listener of that speaks TLS";
+            problems.push(Problem::new("http.tls", what, "set mqtt.tls.enabled, or end TLS in a proxy"));
         }
         problems
     }

@@ -26,6 +26,8 @@ struct Connected {
     links: Vec<Arc<dyn Link>>,
     primary: usize,
     dialect: &'static str,
+    /// Somebody said so; before, it is a guess.
+    known: bool,
 }
 
 impl Connected {
@@ -68,9 +70,10 @@ impl Delivery {
             links: Vec::new(),
             primary: 0,
             dialect: dialect::NATIVE,
+            known: false,
         });
         if let Some(dialect) = link.dialect() {
-            connected.dialect = dialect;
+            (connected.dialect, connected.known) = (dialect, true);
         }
         connected.links.push(link);
         connected.primary = connected.links.len() - 1;
@@ -101,7 +104,7 @@ impl Delivery {
     pub fn speaks(&self, device: &DeviceId, link: LinkId, dialect: &'static str) {
         let mut devices = self.devices();
         let Some(connected) = devices.get_mut(device) else { return };
-        connected.dialect = dialect;
+        (connected.dialect, connected.known) = (dialect, true);
         if connected.primary().is_some_and(|primary| primary.id() == link) {
             return;
         }
@@ -114,8 +117,10 @@ impl Delivery {
     pub fn heard(&self, device: &DeviceId, link: LinkId, dialect: &'static str) {
         let mut devices = self.devices();
         let Some(connected) = devices.get_mut(device) else { return };
-        if connected.dialect != dialect && connected.primary().is_some_and(|primary| primary.id() == link) {
-            connected.dialect = dialect;
+        if (connected.dialect != dialect || !connected.known)
+            && connected.primary().is_some_and(|primary| primary.id() == link)
+        {
+            (connected.dialect, connected.known) = (dialect, true);
         }
     }
 
@@ -127,6 +132,11 @@ impl Delivery {
     /// The device has a live link.
     pub fn is_connected(&self, device: &DeviceId) -> bool {
         self.devices().contains_key(device)
+    }
+
+    /// The dialect that a connected device speaks, once that is known.
+    pub fn dialect(&self, device: &DeviceId) -> Option<&'static str> {
+        self.devices().get(device).filter(|connected| connected.known).map(|connected| connected.dialect)
     }
 
     fn route(&self, device: &DeviceId) -> Option<Route> {
@@ -179,7 +189,10 @@ impl DownlinkSink for Delivery {
             self.offer(device, &route, &mut downlink)?;
         }
         let Route { link, dialect, .. } = route;
-        if !link.has_topics() && matches!(&downlink, Downlink::Control { message: Message::Close { .. }, .. }) {
+        if !link.has_topics()
+            && dialect == dialect::XIAOZHI
+            && matches!(&downlink, Downlink::Control { message: Message::Close { .. }, .. })
+        {
             // where there is one connection a conversation, its end is the conversation's
             link.close("the conversation is over");
             return Ok(());
@@ -190,7 +203,7 @@ impl DownlinkSink for Delivery {
         };
         let qos = self.table.downlink_qos(dialect, stream);
         // a message that the dialect has no word for is nothing that failed
-        let Some(payload) = wire::encode(dialect, &downlink) else { return Ok(()) };
+        let Some(payload) = wire::encode(dialect, &downlink, device) else { return Ok(()) };
         let topic =
             if link.has_topics() { self.table.downlink(dialect, stream, device).ok_or(NoRoom)? } else { "".into() };
         let sent = link.send(LinkPacket { topic, payload, qos, kind });

@@ -3,5 +3,8 @@
 /// Voxgate's own.
 pub const NATIVE: &str = "native";
 
+/// That of OpenCane's devices.
+pub const OPENCANE: &str = "opencane";
+
 /// That of stock xiaozhi firmware.
 pub const XIAOZHI: &str = "xiaozhi";

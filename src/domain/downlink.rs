@@ -81,6 +81,12 @@ pub struct HelloAck {
     pub max_in_flight: u32,
     /// The device shall send a heartbeat this often, seconds.
     pub heartbeat_s: u32,
+    /// The hello's own number, for dialects that acknowledge each message by its number.
+    #[serde(skip)]
+    pub number: Option<u32>,
+    /// The version of the protocol that the device says it speaks.
+    #[serde(skip)]
+    pub protocol: Option<String>,
     /// Where audio goes, when it goes beside the connection that brought the hello.
     #[serde(skip)]
     pub media: Option<MediaOffer>,
@@ -157,11 +163,17 @@ pub enum Message {
     TtsStart {
         /// The turn.
         turn_id: TurnId,
+        /// Its first words, where they are known already.
+        text: String,
+        /// The device makes the speech itself, of the clauses.
+        device_speaks: bool,
     },
     /// The clause that is spoken next.
     TtsSentence {
         /// The clause.
         text: String,
+        /// See `TtsStart`.
+        device_speaks: bool,
     },
     /// Speech is over; frames of an older turn are void.
     TtsStop {

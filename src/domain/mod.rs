@@ -12,6 +12,7 @@ pub mod english;
 mod event;
 mod id;
 mod link;
+mod policy;
 mod units;
 mod uplink;
 mod vision;
@@ -26,6 +27,7 @@ pub use link::{
     Bulletins, Commands, DownlinkSink, Ingress, Link, LinkPacket, NoRoom, PacketKind, QoS, Receipt, Refusal, SendError,
     Settled,
 };
+pub use policy::{Audit, Level, Policy, Profile};
 pub use units::{ByteSize, Problem, Span};
 pub use uplink::{
     Body, Control, ControlKind, Hello, ImagePart, ImageUpload, ListenMode, Origin, Path, Stream, Telemetry, Uplink,

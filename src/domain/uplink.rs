@@ -139,6 +139,9 @@ pub struct Hello {
     /// Free-form capabilities; bounded by the packet size.
     #[serde(default)]
     pub capabilities: Value,
+    /// The version of the protocol that it speaks, where it says so.
+    #[serde(default)]
+    pub version: Option<String>,
     /// The highest contiguous downlink control number that the device has.
     pub last_recv_seq: Option<u32>,
     /// The oldest number that the device still holds, by stream.
@@ -207,6 +210,21 @@ pub enum ControlKind {
         /// `true`: keep it and say nothing.
         keep: bool,
     },
+    /// The utterance is over, and this is what the device itself understood.
+    Said(String),
+    /// A piece of what the device itself understands, while somebody speaks.
+    Partial(String),
+    /// A telemetry object that came as an event.
+    Telemetry(Box<Telemetry>),
+    /// A photo that came as an event, to be kept and answered.
+    Photo {
+        /// The file.
+        file: Bytes,
+        /// What is asked about it.
+        question: Option<String>,
+    },
+    /// What went wrong on the device: an object.
+    Fault(Value),
     /// The session ends.
     Goodbye,
     /// The device heard its wake word; some clients send what was typed this way.
@@ -235,6 +253,11 @@ impl ControlKind {
             ControlKind::Sos { .. } => "sos",
             ControlKind::ToolResult { .. } => "tool_result",
             ControlKind::ImageNote { .. } => "image",
+            ControlKind::Said(_) => "said",
+            ControlKind::Partial(_) => "partial",
+            ControlKind::Telemetry(_) => "telemetry",
+            ControlKind::Photo { .. } => "photo",
+            ControlKind::Fault(_) => "fault",
             ControlKind::Goodbye => "goodbye",
             ControlKind::Wake { .. } => "wake",
             ControlKind::Mcp(_) => "mcp",
@@ -259,6 +282,9 @@ impl ControlKind {
                 | ControlKind::Sos { .. }
                 | ControlKind::Ack(_)
                 | ControlKind::ImageNote { .. }
+                | ControlKind::Photo { .. }
+                | ControlKind::Telemetry(_)
+                | ControlKind::Fault(_)
         )
     }
 }

@@ -49,6 +49,9 @@ pub trait Sight: Send + Sync {
         until: Instant,
         cancelled: CancellationToken,
     ) -> BoxFuture<'static, Result<String, Unseen>>;
+
+    /// Answers the question of a photo that is kept already, by `until`.
+    fn answer(&self, photo: Photo, until: Instant) -> BoxFuture<'static, Result<String, Unseen>>;
 }
 
 /// Who lets devices send photos. Implemented by the door that takes them.

@@ -12,11 +12,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 
 use crate::domain::{Clock, DeviceId, IdError, Wall};
-use crate::store::records::{Device, DeviceSettings, devices};
+use crate::store::records::{Device, DeviceSettings, Status, devices};
 use crate::store::{Batch, Key, Space, Store, StoreError};
 use crate::topics::{self, Role, Who};
 
 mod backoff;
+mod binding;
 mod board;
 mod certificate;
 mod expected;
@@ -30,10 +31,12 @@ mod records;
 mod reset;
 mod secret;
 mod settings;
+mod signing;
 #[cfg(test)]
 pub(crate) mod tests;
 mod verifier;
 
+pub use binding::Step;
 pub use board::{Enrolled, Fingerprint, Standing, Taken};
 pub use certificate::PeerCertificate;
 pub use expected::Expectation;
@@ -97,6 +100,15 @@ pub enum CredentialsError {
     /// A foreign hash of a kind that cannot be checked here.
     #[error("the hash is none of mosquitto's ($7$ or $6$) and no argon2id of at most 64 MiB; set a new password")]
     Foreign,
+    /// A text that is too long, or empty.
+    #[error("{0}")]
+    Text(&'static str),
+    /// A step that is not allowed from where the device is.
+    #[error("{0}")]
+    Step(&'static str),
+    /// Nobody registered the device.
+    #[error("device is not registered")]
+    NotRegistered,
     /// Too many passwords are being checked.
     #[error("too many passwords are being checked just now; try again")]
     Busy,
@@ -107,6 +119,9 @@ pub enum CredentialsError {
     #[error("the system gives no random numbers")]
     Random,
 }
+
+/// What is said of a device that was revoked.
+const REVOKED: &str = "the device is revoked: registering it again with force_rotate brings it back";
 
 /// How to open the credentials.
 #[derive(Debug, Clone, Default)]
@@ -127,6 +142,8 @@ struct Known {
     verifier: Arc<Verifier>,
     /// It is known, so nobody else may be it, and it may not come in.
     revoked: bool,
+    /// It may not come in: it is revoked, or was registered and is not activated yet.
+    shut: bool,
     /// What the device speaks, when its record says so.
     dialect: Option<&'static str>,
 }
@@ -137,13 +154,14 @@ impl Known {
             who: Who::Device(device.id.clone()),
             verifier: read_verifier(device.id.as_str(), &device.verifier),
             revoked: device.revoked,
+            shut: device.revoked || device.standing().status != Status::Activated,
             dialect: device.settings.dialect.as_deref().and_then(topics::dialect),
         }
     }
 
     fn operator(operator: &Operator) -> Self {
         let verifier = read_verifier(&operator.name, &operator.verifier);
-        Self { who: Who::Operator(operator.role), verifier, revoked: false, dialect: None }
+        Self { who: Who::Operator(operator.role), verifier, revoked: false, shut: false, dialect: None }
     }
 
     /// Nobody changed the record since the other was read.
@@ -265,13 +283,15 @@ impl Credentials {
         let (secret, text) = self.make(device.as_str(), password).await?;
         let _changing = self.changing.lock().await;
         match self.get(device.as_str()) {
-            Some(Known { who: Who::Device(_), .. }) if replace => {}
+            Some(Known { who: Who::Device(_), revoked: false, .. }) if replace => {}
+            Some(Known { who: Who::Device(_), revoked: true, .. }) => return Err(CredentialsError::Step(REVOKED)),
             Some(_) => return Err(CredentialsError::Exists(device.to_string())),
             None => {}
         }
         let (created, settings) = (self.clock.wall(), DeviceSettings::default());
         let id = device.clone();
-        let record = Device { id, verifier: text, settings, created, revoked: false, board: None, expected: None };
+        let (board, expected, binding) = (None, None, None);
+        let record = Device { id, verifier: text, settings, created, revoked: false, board, expected, binding };
         self.write_device(&record).await?;
         Ok(secret)
     }
@@ -322,6 +342,19 @@ impl Credentials {
         Ok(secret)
     }
 
+    /// Changes what a device's record says besides its secret; `false` when there is none.
+    pub async fn change_settings(
+        &self,
+        device: &DeviceId,
+        change: impl FnOnce(&mut DeviceSettings),
+    ) -> Result<bool, CredentialsError> {
+        let _changing = self.changing.lock().await;
+        let Some(mut record) = devices::get(&*self.store, device).await? else { return Ok(false) };
+        change(&mut record.settings);
+        self.write_device(&record).await?;
+        Ok(true)
+    }
+
     /// Gives an operator another password. Its open connections are the door's to end.
     pub async fn change_operator(&self, name: &str, password: Password) -> Result<Option<Secret>, CredentialsError> {
         let (secret, verifier) = self.make(name, password).await?;
@@ -370,7 +403,7 @@ impl Credentials {
     pub fn list_devices(&self) -> Vec<DeviceId> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let device = |k: &Known| if let Who::Device(d) = &k.who { Some(d.clone()) } else { None };
-        let mut devices: Vec<DeviceId> = known.values().filter(|k| !k.revoked).filter_map(device).collect();
+        let mut devices: Vec<DeviceId> = known.values().filter(|k| !k.shut).filter_map(device).collect();
         devices.sort();
         devices
     }
@@ -396,7 +429,7 @@ impl Credentials {
 
     /// Who the user of this name is now; none when there is none any more, or it is revoked.
     pub fn who(&self, user: &str) -> Option<Who> {
-        self.get(user).filter(|k| !k.revoked).map(|k| k.who)
+        self.get(user).filter(|k| !k.shut).map(|k| k.who)
     }
 
     /// What a device speaks, when its record says so.

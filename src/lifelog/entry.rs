@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::day::Day;
-use crate::domain::{DeviceId, SessionId, Wall};
+use crate::domain::{DeviceId, Policy, SessionId, Wall};
 use crate::store::{Batch, Key, Space, StoreError};
 
 /// What an entry tells of.
@@ -21,6 +21,10 @@ pub enum Kind {
     Telemetry,
     /// Somebody should look.
     Alert,
+    /// The safety policy changed what was said.
+    SafetyPolicy,
+    /// The interaction policy kept something from being said, or added to it.
+    InteractionPolicy,
 }
 
 impl Kind {
@@ -32,6 +36,17 @@ impl Kind {
             Kind::Image => "image",
             Kind::Telemetry => "telemetry",
             Kind::Alert => "alert",
+            Kind::SafetyPolicy => "safety_policy",
+            Kind::InteractionPolicy => "interaction_policy",
+        }
+    }
+}
+
+impl From<Policy> for Kind {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Safety => Kind::SafetyPolicy,
+            Policy::Interaction => Kind::InteractionPolicy,
         }
     }
 }

@@ -94,6 +94,16 @@ impl Router {
         self.command(device, Notice::Settings)
     }
 
+    /// Something was put into the outbox of a device: it is sent now, if the device is connected.
+    pub fn outbox_changed(&self, device: &DeviceId) {
+        let inner = &self.inner;
+        let mut sessions = inner.sessions();
+        if inner.delivery.is_connected(device) && !inner.stop.is_cancelled() {
+            let handle = inner.session_of(&mut sessions, device);
+            inner.notify(&handle, device, Notice::Outbox);
+        }
+    }
+
     /// Restarts a device.
     pub fn reboot(&self, device: &DeviceId) -> Result<(), CommandError> {
         self.command(device, Notice::Reboot)

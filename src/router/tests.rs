@@ -18,6 +18,7 @@ use crate::domain::{
 };
 use crate::door::credentials::tests::MapStore;
 use crate::lifelog::{self, Lifelog};
+use crate::operations::{self, Operations};
 use crate::session::{self, EarParts, Intake, Limits, Overdue, SharedReport, Taken, Turn, TurnRunner};
 use crate::store::records::{Inbox, InboxKind, Numbers};
 use crate::store::{Batch, CommitNo, Key, Page, Range, Store, StoreError};
@@ -103,7 +104,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(rest_after: Span) -> Self {
+    async fn new(rest_after: Span) -> Self {
         let (dir, store) = (TempDir::new().unwrap(), Arc::new(CountedStore::default()));
         let (shared, clock): (Arc<dyn Store>, Arc<dyn Clock>) = (store.clone(), Arc::new(SystemClock));
         // the run after the one whose numbers the records have
@@ -116,6 +117,10 @@ impl Rig {
             numbers.clone(),
             &lifelog::Metrics::default(),
         );
+        let (settings, random) = (operations::Settings::default(), Arc::new(|| 7));
+        let metrics = operations::Metrics::default();
+        let operations =
+            Operations::open(settings, shared.clone(), numbers.clone(), clock.clone(), random, metrics).await.unwrap();
         let table = Arc::new(Table::builtin("gw").unwrap());
         let delivery = Arc::new(Delivery::new(table, None, delivery::Metrics::default()));
         let voice = crate::audio::Settings::default();
@@ -135,7 +140,9 @@ impl Rig {
             clock,
             runner: Arc::new(Nobody),
             intake: Arc::new(Nobody),
+            alarm: None,
             photos: None,
+            operations,
             rooms: session::Rooms::default(),
             random: Arc::new(|| 7),
             boot: 2,
@@ -175,7 +182,7 @@ fn device(n: usize) -> DeviceId {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn devices_that_come_and_go_all_the_time_leave_no_session_behind_and_find_one_when_they_stay() {
     const DEVICES: usize = 40;
-    let rig = Arc::new(Rig::new(Span::ms(1)));
+    let rig = Arc::new(Rig::new(Span::ms(1)).await);
     for n in 0..DEVICES {
         rig.leave_something(&device(n)).await;
     }
@@ -225,7 +232,7 @@ async fn devices_that_come_and_go_all_the_time_leave_no_session_behind_and_find_
 
 #[tokio::test]
 async fn what_waits_for_others_costs_a_device_that_connects_nothing() {
-    let rig = Rig::new(Span::secs(60));
+    let rig = Rig::new(Span::secs(60)).await;
     let mut batch = Batch::new();
     for n in 0..900 {
         let body = json!({"text": "hello"});

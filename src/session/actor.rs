@@ -3,7 +3,7 @@
 //! What takes long runs beside it and comes back as an event: the ears on the codec threads, commits on
 //! the store's writer, the turn as a future that is dropped to cancel it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -26,6 +26,7 @@ use crate::domain::{
     AudioPacket, Bulletins, Clock, DeviceId, DownlinkSink, LinkId, Message, PhotoPass, Photos, Receipt, Stream, TurnId,
 };
 use crate::lifelog::Lifelog;
+use crate::operations::Operations;
 use crate::store::Store;
 use crate::store::records::Numbers;
 
@@ -51,8 +52,12 @@ pub struct Parts {
     pub runner: Arc<dyn TurnRunner>,
     /// Takes telemetry and images.
     pub intake: Arc<dyn super::Intake>,
+    /// Tells others of calls for help; none where nobody is to be told.
+    pub alarm: Option<Arc<dyn super::Alarm>>,
     /// Takes photos that devices send beside their connection; none where nobody does.
     pub photos: Option<Arc<dyn Photos>>,
+    /// What operators asked of devices.
+    pub operations: Arc<Operations>,
     /// Who answers where several wake to one word.
     pub rooms: super::Rooms,
     /// Random bits for session ids.
@@ -93,6 +98,8 @@ pub enum Notice {
     Settings,
     /// An operator wants the device to restart.
     Reboot,
+    /// Something was put into the device's outbox.
+    Outbox,
     /// Somebody asks for the device's tools, or calls one.
     Tools(Asking),
     /// An operator wants this shown, a [`Message::Alert`], whether there is a conversation or not; and be told whether a
@@ -130,6 +137,10 @@ pub(super) struct Actor {
     /// Outbox entries on their way: downlink number → entry.
     pub(super) unacknowledged: BTreeMap<u32, u64>,
     pub(super) online: bool,
+    /// It has said hello since its connection is there.
+    pub(super) hello_here: bool,
+    /// Operations that a tool of a board was called for; their entries.
+    pub(super) calling: HashSet<u64>,
     /// Since when there are marks that no commit carries.
     pub(super) marks_due: Option<Instant>,
     /// When an utterance counts as over because its audio stopped coming.
@@ -152,6 +163,8 @@ pub(super) struct Actor {
     pub(super) things: super::things::Things,
     /// The device may send photos.
     pub(super) photos: Option<PhotoPass>,
+    /// What the device itself understands of what is being said.
+    pub(super) partials: super::cane::Partials,
     /// What is put off.
     pub(super) due: super::due::Due,
     /// What it sent before it said that it woke: its wake word.
@@ -199,7 +212,11 @@ pub(super) async fn run(mut actor: Box<Actor>, mut notices: mpsc::Receiver<Notic
             }
             Step::Marks => actor.write_marks(),
             Step::Stalled => actor.audio_stalled(),
-            Step::Inbox => Box::pin(actor.take_up_the_inbox()).await,
+            Step::Inbox => {
+                Box::pin(actor.take_up_the_inbox()).await;
+                // it says no hello: what waits for one waits no longer
+                Box::pin(actor.send_outbox()).await;
+            }
             Step::Images => actor.ask_for_parts(),
             Step::Asked(asking) => actor.asked(asking),
             Step::Due => actor.done_waiting(),

@@ -28,6 +28,8 @@ pub(super) struct Live {
     open: bool,
     opened: Wall,
     pub(super) boot_id: Option<u32>,
+    /// What the device calls the session, where it names them.
+    pub(super) peer: Option<String>,
     /// The last hello: boot id, message id, answer.
     pub(super) hello: Option<(Option<u32>, Option<String>, HelloAck)>,
     pub(super) windows: Windows,
@@ -41,6 +43,10 @@ pub(super) struct Live {
     /// A packet flagged as the last of its utterance is with the ears.
     pub(super) last_flag: bool,
     pub(super) turns: u32,
+    /// The arrival of the hello that it began with; 0 without one.
+    pub(super) begun: u64,
+    /// Number of the last audio packet of a device that gives none.
+    pub(super) audio_seq: u32,
     pub(super) down_seq: u32,
     down_reserved: u32,
     /// The next thing that happens opens a new session.
@@ -62,6 +68,7 @@ pub(super) struct Live {
 pub(super) struct Opening {
     pub(super) id: SessionId,
     pub(super) boot_id: Option<u32>,
+    pub(super) peer: Option<String>,
     pub(super) opened: Wall,
 }
 
@@ -69,7 +76,7 @@ impl Live {
     /// No session: the first thing that happens opens one.
     pub(super) fn none(settings: &Settings, device: Option<DeviceSettings>) -> Self {
         let id = SessionId::parse("none").unwrap_or_else(|_| unreachable!("a word is an id"));
-        let opening = Opening { id, boot_id: None, opened: Wall(0) };
+        let opening = Opening { id, boot_id: None, peer: None, opened: Wall(0) };
         Self { open: false, ..Self::open(opening, settings, device) }
     }
 
@@ -89,6 +96,7 @@ impl Live {
             open: true,
             opened: opening.opened,
             boot_id: opening.boot_id,
+            peer: opening.peer,
             hello: None,
             windows: Windows::new(false),
             history: History::new(settings.history_tokens),
@@ -98,10 +106,12 @@ impl Live {
             announced: false,
             last_flag: false,
             turns: 0,
+            begun: 0,
+            audio_seq: 0,
             down_seq: 0,
             down_reserved: 0,
             stale: false,
-            manners: Manners::of(speaks.unwrap_or(dialect::NATIVE), &settings.xiaozhi),
+            manners: Manners::of(speaks.unwrap_or(dialect::NATIVE), settings),
             greeted: false,
             datagrams: false,
             addressed: false,
@@ -116,6 +126,16 @@ impl Live {
 
     pub(super) fn close(&mut self) {
         self.open = false;
+    }
+
+    /// Something happens in a session that was closed, and goes on under its name.
+    pub(super) fn reopen(&mut self) {
+        self.open = true;
+    }
+
+    /// What the session is called towards the device.
+    pub(super) fn called(&self) -> SessionId {
+        self.peer.as_deref().and_then(|peer| SessionId::parse(peer).ok()).unwrap_or_else(|| self.id.clone())
     }
 }
 
@@ -164,8 +184,9 @@ impl Book {
     pub(super) async fn read(&self, settings: &Settings) -> Result<Live, StoreError> {
         let device = self.device_settings().await?;
         let known = sessions::get(&*self.store, &self.device).await?;
-        // without a boot id nothing tells whether the device is still in it
-        let Some(known) = known.filter(|known| known.open && known.boot_id.is_some()) else {
+        // without a boot id, or a name of its own, nothing tells whether the device is still in it
+        let resumable = |known: &records::Session| known.open && known.boot_id.is_some() || known.peer.is_some();
+        let Some(known) = known.filter(resumable) else {
             return Ok(Live::none(settings, device));
         };
         let windows = match marks::get(&*self.store, &self.device, &known.session).await? {
@@ -173,8 +194,9 @@ impl Book {
                 .map_err(|error| StoreError::Damaged(format!("windows of {}: {error}", self.device)))?,
             None => Windows::new(false),
         };
-        let opening = Opening { id: known.session, boot_id: known.boot_id, opened: known.opened };
+        let opening = Opening { id: known.session, boot_id: known.boot_id, peer: known.peer, opened: known.opened };
         let mut live = Live::open(opening, settings, device);
+        live.open = known.open;
         live.windows = windows;
         live.hello = known.last_hello.map(|hello| (known.boot_id, Some(hello.msg_id), hello.answer));
         live.down_seq = known.down_seq;
@@ -196,6 +218,7 @@ impl Book {
             device: self.device.clone(),
             opened: live.opened,
             boot_id: live.boot_id,
+            peer: live.peer.clone(),
             last_hello,
             down_seq: live.down_reserved,
             open: live.open,
@@ -238,6 +261,14 @@ impl Book {
         (batch, n)
     }
 
+    /// A call for help, until others are told of it.
+    pub(super) fn inbox_sos(&self, call: Value) -> Batch {
+        let (n, now) = (self.numbers.next(), self.clock.wall());
+        let mut batch = Batch::new();
+        self.noted(inboxes::put(&mut batch, &Inbox::new(n, self.device.clone(), InboxKind::Sos, call, now)));
+        batch
+    }
+
     /// The message is done, in the same batch as its effect.
     pub(super) fn inbox_done(&self, batch: &mut Batch, n: u64) {
         inboxes::done(batch, &self.device, n);
@@ -248,7 +279,8 @@ impl Book {
         let mut left = Vec::new();
         for message in inboxes::list(&*self.store, &self.device, MANY).await? {
             // what this run took in is being done
-            if self.numbers.is_of_this_run(message.n) {
+            // and calls for help are not the session's: they are told to others whether the device is back or not
+            if self.numbers.is_of_this_run(message.n) || message.kind == InboxKind::Sos {
                 continue;
             }
             let n = message.n;

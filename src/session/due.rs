@@ -27,6 +27,8 @@ pub(super) struct Due {
     idle: Option<Instant>,
     quiet: Option<Quiet>,
     woke: Option<Woke>,
+    /// When a device that says nothing counts as gone.
+    silent: Option<Instant>,
 }
 
 /// A device woke, and others of its room may have.
@@ -66,7 +68,7 @@ impl Due {
         let held = self.held.as_ref().map(|held| held.until);
         let quiet = self.quiet.as_ref().filter(|_| !ears_busy).map(|quiet| quiet.at);
         let woke = self.woke.as_ref().map(|woke| woke.at);
-        [stop, held, self.idle, quiet, woke].into_iter().flatten().min()
+        [stop, held, self.idle, quiet, woke, self.silent].into_iter().flatten().min()
     }
 
     /// Nothing is put off any more.
@@ -141,9 +143,19 @@ impl Actor {
         self.due.idle = counts.then(|| Instant::now() + idle);
     }
 
+    /// A device that has to be heard of now and then was heard of.
+    pub(super) fn not_silent(&mut self) {
+        let most = self.parts.settings.opencane.silent_after.0;
+        self.due.silent = (!most.is_zero()).then(|| Instant::now() + most);
+    }
+
     /// Does what is due.
     pub(super) fn done_waiting(&mut self) {
         let now = Instant::now();
+        if self.due.silent.is_some_and(|silent| silent <= now) {
+            self.due.silent = None;
+            self.fell_silent();
+        }
         if !self.ears.busy()
             && self.due.stop.as_ref().is_some_and(|stop| stop.quiet.min(stop.latest) <= now)
             && let Some(stop) = self.due.stop.take()

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::actor::Actor;
+use super::asked_operations::Passed;
 use super::book::{Left, Live, Opening, message_of};
 use super::manners::Manners;
 use super::outgoing::Asked;
@@ -10,46 +11,64 @@ use super::turn::Input;
 use super::window::Rule;
 use crate::audio::jitter::Path;
 use crate::domain::{
-    AckMarks, Control, EventKind, Hello, HelloAck, ListenMode, Message, SessionId, StopReason, Stream,
+    AckMarks, Control, EventKind, Hello, HelloAck, ListenMode, Message, Origin, SessionId, StopReason, Stream,
 };
 use crate::lifelog::Kind;
 use crate::store::Batch;
+use crate::store::records::Outbox;
 
 impl Actor {
     /// A hello: never a duplicate. The same one again gets the same answer; a session that is known, open
     /// and of the same boot goes on; everything else is a new session.
-    pub(super) async fn hello(&mut self, dialect: &str, control: &Control, hello: Hello) {
+    pub(super) async fn hello(&mut self, origin: &Origin, control: &Control, hello: Hello) {
+        let dialect = origin.dialect;
+        let by_number = Manners::of(dialect, &self.parts.settings).by_number;
         let same = self.live.hello.as_ref().is_some_and(|(boot, msg_id, _)| {
-            hello.boot_id.is_some() && *boot == hello.boot_id && control.msg_id.is_some() && *msg_id == control.msg_id
+            let booted = by_number || hello.boot_id.is_some();
+            booted && *boot == hello.boot_id && control.msg_id.is_some() && *msg_id == control.msg_id
         });
         if same {
-            if let Some((_, _, answer)) = self.live.hello.clone() {
+            if let Some((_, _, mut answer)) = self.live.hello.clone() {
+                (answer.number, answer.protocol) = (control.seq, hello.version);
                 let _ = self.out.control(Message::HelloAck(Box::new(answer)), Asked::default());
             }
             return;
         }
-        let known = control.session_id.as_deref() == Some(self.live.id.as_str());
-        let resumes = known && self.live.is_open() && hello.boot_id.is_some() && self.live.boot_id == hello.boot_id;
+        let resumes = if by_number { self.goes_on(control) } else { self.may_resume(control, &hello) };
         if resumes {
+            self.reopen();
             self.resume(&hello);
         } else {
             self.interrupt(StopReason::Closed);
-            self.open_session_by(hello.boot_id, "hello", control.seq);
+            let peer = by_number.then(|| self.name_of(control.session_id.as_deref()));
+            self.open_session_as(peer, hello.boot_id, "hello");
+            self.live.begun = origin.arrival;
         }
         self.greet(dialect, &hello);
         if let Some(seq) = control.seq {
             // a hello is done in any case; its number only closes a hole
             self.live.windows.accept(Stream::Control, seq, Rule::Sure);
             self.live.windows.stream(Stream::Control).committed(seq);
+            if !resumes {
+                // it may be told before it is on disk: with this mark the session itself would be gone
+                let marks = self.live.windows.marks();
+                self.live.windows.written(marks);
+            }
         }
-        let answer = self.hello_ack(resumes);
+        let mut answer = self.hello_ack(resumes);
+        (answer.number, answer.protocol) = (control.seq, hello.version.clone());
         self.live.hello = Some((hello.boot_id, control.msg_id.clone(), answer.clone()));
         let session = self.book.session(&mut self.live, self.out.control_seq());
         self.commit(session, None);
         let _ = self.out.control(Message::HelloAck(Box::new(answer)), Asked::default());
         self.parts.metrics.hello(resumes);
-        if resumes && let Some(seq) = hello.last_recv_seq {
-            self.forget_acknowledged(seq);
+        // a device that names its sessions is told its numbers from where they were, also after it began to count anew
+        if resumes || by_number {
+            if let Some(seq) = hello.last_recv_seq {
+                self.forget_acknowledged(seq);
+            }
+            // what it has not got is sent again
+            self.unacknowledged.clear();
         }
         self.has_mcp = hello.has_tools();
         // what it has instead it tells next
@@ -65,15 +84,33 @@ impl Actor {
 
     /// Minds the manners of the device's dialect from now on.
     fn greet(&mut self, dialect: &str, hello: &Hello) {
-        self.live.greeted = true;
-        self.live.manners = Manners::of(dialect, &self.parts.settings.xiaozhi);
+        (self.live.greeted, self.hello_here) = (true, true);
+        self.live.manners = Manners::of(dialect, &self.parts.settings);
         self.live.datagrams = self.live.manners.ceremonious && hello.capabilities["transport"] == "udp";
         self.ears.on_path(if self.live.datagrams { Path::Datagrams } else { Path::Ordered });
         if self.live.manners.ceremonious {
             // nothing is heard before it says that it listens
             self.ears.reset(self.live.mode, false);
         }
+        if self.live.manners.by_number {
+            self.not_silent();
+            self.listen_when_told();
+        }
         self.stirred();
+    }
+
+    /// The session is known, open and of the same boot.
+    fn may_resume(&self, control: &Control, hello: &Hello) -> bool {
+        let known = control.session_id.as_deref() == Some(self.live.id.as_str());
+        known && self.live.is_open() && hello.boot_id.is_some() && self.live.boot_id == hello.boot_id
+    }
+
+    /// A session that was closed goes on under its name.
+    fn reopen(&mut self) {
+        if !self.live.is_open() {
+            self.live.reopen();
+            self.tell(EventKind::Session, json!({"event": "revived"}));
+        }
     }
 
     fn resume(&mut self, hello: &Hello) {
@@ -87,7 +124,7 @@ impl Actor {
         let limits = self.parts.limits;
         let windows = &self.live.windows;
         HelloAck {
-            session_id: self.live.id.clone(),
+            session_id: self.live.called(),
             resumed,
             boot: self.parts.boot,
             time: self.parts.clock.wall().0,
@@ -102,6 +139,8 @@ impl Actor {
             max_packet: limits.packet,
             max_image: limits.image,
             max_in_flight: limits.in_flight,
+            number: None,
+            protocol: None,
             heartbeat_s: u32::try_from(self.parts.settings.heartbeat.0.as_secs()).unwrap_or(30),
             media: None,
         }
@@ -109,25 +148,25 @@ impl Actor {
 
     /// Opens a new session; the one before it is closed.
     pub(super) fn open_session(&mut self, boot_id: Option<u32>, why: &str) {
-        self.open_session_by(boot_id, why, None);
+        let peer = self.live.peer.take();
+        self.open_session_as(peer, boot_id, why);
     }
 
-    /// The same by a hello with this number.
-    fn open_session_by(&mut self, boot_id: Option<u32>, why: &str, seq: Option<u32>) {
+    /// The same, for a device that calls it so.
+    pub(super) fn open_session_as(&mut self, peer: Option<String>, boot_id: Option<u32>, why: &str) {
+        // to the device it is the same session: what it is told goes on being numbered
+        let goes_on = peer.is_some() && peer == self.live.peer;
+        let numbered = if goes_on { self.out.control_seq() } else { 0 };
         if self.live.is_open() {
             self.close_session("replaced");
         }
         let id = new_id((self.parts.random)());
-        let opening = Opening { id: id.clone(), boot_id, opened: self.parts.clock.wall() };
+        let opening = Opening { id, boot_id, peer, opened: self.parts.clock.wall() };
         self.live = Live::open(opening, &self.parts.settings, self.live.device_settings.take());
-        if let Some(seq) = seq {
-            self.live.windows.accept(Stream::Control, seq, Rule::Sure);
-            self.live.windows.stream(Stream::Control).committed(seq);
-            // it may be told before it is on disk: with this mark the session itself would be gone
-            self.live.windows.written(self.live.windows.marks());
+        self.out.renumber(self.live.called(), numbered);
+        if !goes_on {
+            self.unacknowledged.clear();
         }
-        self.out.renumber(id, 0);
-        self.unacknowledged.clear();
         self.joined.clear();
         self.info.write(|info| info.opened = self.parts.clock.wall());
         // its packets are numbered from the start: a window that has seen the former ones would take none of them
@@ -136,7 +175,7 @@ impl Actor {
         self.parts.metrics.session_opened();
         self.tell(EventKind::Session, json!({"event": "opened", "why": why}));
         let mut batch = self.book.entry(Kind::Session, &self.live, json!({"event": "opened", "why": why}));
-        batch.extend(self.book.session(&mut self.live, 0));
+        batch.extend(self.book.session(&mut self.live, numbered));
         self.commit(batch, None);
     }
 
@@ -152,7 +191,9 @@ impl Actor {
 
     /// Something happens on a session that was closed: a new one begins, without a hello.
     pub(super) fn revive(&mut self) {
-        if !self.live.is_open() {
+        if !self.live.is_open() && self.live.peer.is_some() {
+            self.reopen();
+        } else if !self.live.is_open() {
             self.open_session(None, "without hello");
         }
     }
@@ -174,21 +215,30 @@ impl Actor {
             if self.unacknowledged.values().any(|n| *n == entry.n) {
                 continue;
             }
-            let Some(message) = message_of(&entry).filter(|_| !self.book.expired(&entry)) else {
+            if self.book.expired(&entry) {
                 self.book.outbox_done(&mut gone, entry.n);
                 continue;
+            }
+            let passed = match crate::operations::message(&entry) {
+                Some((id, message)) => self.pass_on(&id, message, &entry, &mut gone),
+                None => self.send_entry(&entry),
             };
-            let asked = Asked { msg_id: Some(entry.msg_id), want_ack: true };
-            let Ok(seq) = self.out.control(message, asked) else { break };
-            if entry.at_most_once {
-                self.book.outbox_done(&mut gone, entry.n);
-            } else {
-                self.unacknowledged.insert(seq, entry.n);
+            match passed {
+                Passed::Sent(seq) if !entry.at_most_once => drop(self.unacknowledged.insert(seq, entry.n)),
+                Passed::Sent(_) | Passed::Over => self.book.outbox_done(&mut gone, entry.n),
+                Passed::Stays => {}
+                Passed::NoRoom => break,
             }
         }
         if !gone.is_empty() {
             self.commit(gone, None);
         }
+    }
+
+    fn send_entry(&mut self, entry: &Outbox) -> Passed {
+        let Some(message) = message_of(entry) else { return Passed::Over };
+        let asked = Asked { msg_id: Some(entry.msg_id.clone()), want_ack: true };
+        self.out.control(message, asked).map_or(Passed::NoRoom, Passed::Sent)
     }
 
     fn forget_acknowledged(&mut self, seq: u32) {

@@ -129,16 +129,25 @@ fn bare(text: &str) -> String {
 pub(super) struct Manners {
     /// A conversation begins with a hello and ends with a word; outside of one only tools and alerts are heard.
     pub(super) ceremonious: bool,
+    /// Each message is acknowledged by its own number, and the device names its sessions.
+    pub(super) by_number: bool,
     pub(super) margins: Margins,
+    /// The dialect itself.
+    pub(super) dialect: &'static str,
 }
 
 impl Manners {
-    pub(super) fn of(name: &str, settings: &Settings) -> Self {
-        if name == dialect::XIAOZHI {
-            let margins = Margins { lead: settings.lead.0, tail: settings.tail.0 };
-            return Self { ceremonious: true, margins };
+    pub(super) fn of(name: &str, settings: &super::Settings) -> Self {
+        let margins = Margins::default();
+        let plain = Self { ceremonious: false, by_number: false, margins, dialect: dialect::NATIVE };
+        match name {
+            dialect::XIAOZHI => {
+                let margins = Margins { lead: settings.xiaozhi.lead.0, tail: settings.xiaozhi.tail.0 };
+                Self { ceremonious: true, margins, dialect: dialect::XIAOZHI, ..plain }
+            }
+            dialect::OPENCANE => Self { by_number: true, dialect: dialect::OPENCANE, ..plain },
+            _ => plain,
         }
-        Self { ceremonious: false, margins: Margins::default() }
     }
 }
 

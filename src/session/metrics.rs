@@ -34,8 +34,8 @@ struct Ended {
 
 /// What is said of numbers of control and telemetry; audio's are counted by the ears.
 const VERDICTS: [Verdict; 4] = [Verdict::New, Verdict::Duplicate, Verdict::Pending, Verdict::Late];
-const OUTCOMES: [Outcome; 5] =
-    [Outcome::Answered, Outcome::Empty, Outcome::Failed, Outcome::Interrupted, Outcome::LinkLost];
+const OUTCOMES: [Outcome; 6] =
+    [Outcome::Answered, Outcome::Empty, Outcome::Silenced, Outcome::Failed, Outcome::Interrupted, Outcome::LinkLost];
 /// Every `ControlKind::name`.
 const CONTROL: [&str; 15] = [
     "hello",
@@ -185,7 +185,7 @@ impl Metrics {
             drop(self.control.get_or_create(&Kind { kind }));
         }
         for outcome in OUTCOMES.map(Outcome::name) {
-            for input in ["speech", "text", "say"] {
+            for input in ["speech", "text", "say", "sos"] {
                 drop(self.turns.get_or_create(&Ended { outcome, input }));
             }
         }
@@ -268,9 +268,31 @@ impl Metrics {
         let input = match report.input.as_str() {
             "speech" => "speech",
             "text" => "text",
+            "sos" => "sos",
             _ => "say",
         };
         self.turns.get_or_create(&Ended { outcome: outcome.name(), input }).inc();
+    }
+
+    /// What was counted so far. Makes no sample of a label that was never counted.
+    pub fn counted(&self) -> Totals {
+        let control =
+            CONTROL.iter().map(|kind| (*kind, self.control.get(&Kind { kind }).map_or(0, |count| count.get())));
+        let number = |stream, verdict| self.numbers.get(&Number { stream, verdict }).map_or(0, |count| count.get());
+        let streams = [Stream::Control, Stream::Telemetry].map(Stream::name);
+        let again = streams.iter().flat_map(|stream| ["duplicate", "pending"].map(|verdict| number(*stream, verdict)));
+        let turns = |outcome: Outcome| {
+            let ended = |input| Ended { outcome: outcome.name(), input };
+            let count = |input| self.turns.get(&ended(input)).map_or(0, |count| count.get());
+            ["speech", "text", "say"].into_iter().map(count).sum::<u64>()
+        };
+        Totals {
+            control: control.filter(|(_, count)| *count > 0).collect(),
+            duplicates: again.sum(),
+            turns: OUTCOMES.into_iter().map(turns).sum(),
+            failed_turns: turns(Outcome::Failed),
+            failed_commits: self.failed_commits.get(),
+        }
     }
 
     /// An actor began.
@@ -285,6 +307,21 @@ impl Metrics {
             self.panics.inc();
         }
     }
+}
+
+/// What sessions counted so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Control messages by type, without those that never came.
+    pub control: Vec<(&'static str, u64)>,
+    /// Numbers that came again.
+    pub duplicates: u64,
+    /// Turns that ended.
+    pub turns: u64,
+    /// Those that failed.
+    pub failed_turns: u64,
+    /// Commits that failed.
+    pub failed_commits: u64,
 }
 
 /// A turn that runs; it ends with its session too, however that ends.

@@ -2,8 +2,11 @@
 //! running turn. Nothing is shared between two devices but the provider pools and the store.
 
 mod actor;
+mod alarm;
 mod asked;
+mod asked_operations;
 mod book;
+mod cane;
 mod due;
 mod ears;
 mod hello;
@@ -30,16 +33,17 @@ pub mod window;
 mod path;
 
 pub use actor::{Limits, Notice, Parts};
+pub use alarm::Alarm;
 pub use ears::EarParts;
 pub use history::{History, Line, Speaker};
 pub use info::{Info, State};
 pub use intake::{Intake, Overdue, Stored, Taken};
 pub use lanes::{Lanes, LanesClosed, Next};
 pub use manners::Settings as MannersSettings;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Totals};
 pub use outgoing::{Asked, Outgoing};
 pub use rooms::Rooms;
-pub use settings::Settings;
+pub use settings::{OpenCane as OpenCaneSettings, Settings};
 pub use start::{Handle, Starting, start};
 pub use telemetry::TelemetryMemory;
 pub use tools::{Asking, Call, CallError, Tool, Tools};

@@ -201,7 +201,7 @@ mod tests {
         let (tape, out) = line();
         let turn = TurnId(1);
         out.begin(turn);
-        assert!(out.of_turn(turn, Message::TtsStart { turn_id: turn }));
+        assert!(out.of_turn(turn, Message::TtsStart { turn_id: turn, text: String::new(), device_speaks: false }));
         assert!(out.frame(turn, Bytes::new(), 0, false));
         out.end(StopReason::Abort);
         assert!(!out.frame(turn, Bytes::new(), 60, false));

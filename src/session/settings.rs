@@ -34,6 +34,8 @@ pub struct Settings {
     pub reboot_expires: Span,
     /// Conversations with stock xiaozhi firmware.
     pub xiaozhi: super::manners::Settings,
+    /// Conversations with OpenCane's devices.
+    pub opencane: OpenCane,
 }
 
 impl Default for Settings {
@@ -51,7 +53,35 @@ impl Default for Settings {
             text_expires: Span::secs(60),
             reboot_expires: Span::secs(60),
             xiaozhi: super::manners::Settings::default(),
+            opencane: OpenCane::default(),
         }
+    }
+}
+
+/// `[session.opencane]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OpenCane {
+    /// The session of a device that says nothing for so long, not even a heartbeat, is closed, and the device is told. "0s"
+    /// never closes it. Default "90s".
+    pub silent_after: Span,
+    /// What is asked about a photo that comes without a question.
+    pub question: String,
+}
+
+impl Default for OpenCane {
+    fn default() -> Self {
+        Self { silent_after: Span::secs(90), question: "What is in front of me, and is anything in my way?".into() }
+    }
+}
+
+impl OpenCane {
+    fn check(&self, path: &str) -> Option<Problem> {
+        let what = "a photo without a question would be asked nothing";
+        self.question
+            .trim()
+            .is_empty()
+            .then(|| Problem::new(format!("{path}.question"), what, "write what is asked about it"))
     }
 }
 
@@ -70,6 +100,7 @@ impl Settings {
             }
         }
         problems.extend(self.xiaozhi.check(&format!("{path}.xiaozhi")));
+        problems.extend(self.opencane.check(&format!("{path}.opencane")));
         problems
     }
 }

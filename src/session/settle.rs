@@ -1,9 +1,12 @@
 //! Acknowledgements: what is owed, and what becomes of it when a commit ends.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
 use super::actor::Actor;
+use super::alarm::Alarm;
 use super::outgoing::Asked;
 use super::window::{Marks, Rule, Verdict};
 use crate::domain::{ImageId, Message, Receipt, Refusal, SessionId, Settled, Stream};
@@ -18,6 +21,8 @@ pub(super) struct Owed {
     pub(super) stream: Stream,
     pub(super) seq: Option<u32>,
     pub(super) receipt: Receipt,
+    /// It is answered by its own number.
+    pub(super) by_number: bool,
     /// An image that is whole when the commit is done: id and SHA-256.
     pub(super) image: Option<(ImageId, String)>,
 }
@@ -52,7 +57,25 @@ impl Actor {
     }
 
     /// Writes `effect` and the marks in one batch; what is owed is settled when it is durable.
-    pub(super) fn commit(&mut self, mut effect: Batch, owed: Option<Owed>) {
+    pub(super) fn commit(&mut self, effect: Batch, owed: Option<Owed>) {
+        let written = self.write(effect, owed);
+        self.commits.push(written);
+    }
+
+    /// The same; who tells others is woken when it is durable.
+    pub(super) fn commit_and_raise(&mut self, effect: Batch, owed: Owed, alarm: Option<Arc<dyn Alarm>>) {
+        let written = self.write(effect, Some(owed));
+        self.commits.push(Box::pin(async move {
+            let committed = written.await;
+            if let Some(alarm) = alarm.filter(|_| committed.result.is_ok()) {
+                alarm.raised();
+            }
+            committed
+        }));
+    }
+
+    /// Hands a batch to the store, now.
+    fn write(&mut self, mut effect: Batch, owed: Option<Owed>) -> BoxFuture<'static, Committed> {
         if let Some(Owed { stream, seq: Some(seq), .. }) = &owed {
             self.live.windows.stream(*stream).hand_in(*seq);
         }
@@ -60,7 +83,7 @@ impl Actor {
         self.marks_due = None;
         let marks = (self.live.id.clone(), self.live.windows.marks());
         let commit = self.parts.store.commit(effect);
-        self.commits.push(Box::pin(async move { Committed { owed, marks, result: commit.await } }));
+        Box::pin(async move { Committed { owed, marks, result: commit.await } })
     }
 
     /// A message that leaves nothing to re-do: it is done; its mark is written with the next commit, or soon.
@@ -97,7 +120,7 @@ impl Actor {
                 Settled::Refused(Refusal::Storage)
             }
         };
-        let Some(Owed { stream, seq, receipt, image }) = owed else { return };
+        let Some(Owed { stream, seq, receipt, by_number, image }) = owed else { return };
         if let Some(seq) = seq {
             let window = self.live.windows.stream(stream);
             if result.is_ok() { window.committed(seq) } else { window.failed(seq) }
@@ -105,6 +128,12 @@ impl Actor {
         receipt.settle(settled);
         for receipt in seq.and_then(|seq| self.joined.remove(&(stream, seq))).unwrap_or_default() {
             receipt.settle(settled);
+        }
+        if by_number && result.is_ok() {
+            return self.acknowledge_one(seq);
+        }
+        if self.live.manners.by_number {
+            return;
         }
         if result.is_ok() && (seq.is_some() || image.is_some()) {
             self.acknowledge(stream, image);

@@ -1,6 +1,6 @@
 //! Starting a session's actor, and the handle by which the router reaches it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::tools::ToolServer;
 use crate::domain::{DeviceId, ListenMode, SessionId};
 
 /// A device that connects has so long to say hello before what was left behind is taken up.
-const INBOX_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const INBOX_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Calls of tools that wait for a session.
 const ASKING: usize = 4;
@@ -96,7 +96,7 @@ impl Starting {
         };
         let sink = Arc::clone(&parts.sink);
         let clock = Arc::clone(&parts.clock);
-        let out = Arc::new(Outgoing::new(device.clone(), live.id.clone(), live.down_seq, sink, clock));
+        let out = Arc::new(Outgoing::new(device.clone(), live.called(), live.down_seq, sink, clock));
         let open = live.mode != ListenMode::Manual;
         let mut ears = Ears::new(parts.ears.clone(), live.mode);
         ears.reset(live.mode, open);
@@ -117,6 +117,8 @@ impl Starting {
             joined: HashMap::new(),
             unacknowledged: BTreeMap::new(),
             online,
+            hello_here: false,
+            calling: HashSet::new(),
             marks_due: None,
             images_due: None,
             stalls_at: None,
@@ -129,6 +131,7 @@ impl Starting {
             has_mcp: false,
             things: super::things::Things::default(),
             photos: None,
+            partials: super::cane::Partials::default(),
             due: super::due::Due::default(),
             wake_word: VecDeque::new(),
             away_since: None,

@@ -10,6 +10,7 @@ use super::lanes::Next;
 use super::manners::Manners;
 use super::outgoing::Asked;
 use super::settle::Owed;
+use super::start::INBOX_PATIENCE;
 use super::turn::Input;
 use super::window::{Rule, Verdict};
 use crate::audio::Heard;
@@ -24,6 +25,19 @@ use crate::store::Batch;
 pub(super) enum Effect {
     /// An image is stored as a file (or is not whole yet, or was refused).
     Image { result: Result<super::Taken, Refusal>, receipt: Receipt },
+    /// A photo with a question is stored as a file, or was refused.
+    Photo {
+        /// What became of it.
+        result: Result<super::Taken, Refusal>,
+        /// What is owed for it.
+        owed: Owed,
+        /// The file.
+        file: bytes::Bytes,
+        /// What is asked about it.
+        question: Option<String>,
+    },
+    /// A tool of a board was called for an operation.
+    Called { n: u64, id: String, answered: Result<String, super::CallError> },
     /// How loud the wake word was, dB.
     Woke { level: f32, arrived: Instant },
 }
@@ -37,6 +51,8 @@ impl Actor {
     }
 
     fn take_audio(&mut self, origin: &Origin, mut packets: Vec<AudioPacket>) {
+        self.mind(origin.dialect, None);
+        self.number(&mut packets);
         // who is proven to send is believed when it restarts its count; a datagram may be an old one, sent again
         let rule = Rule::Audio { restart: origin.path == Path::Connection };
         for packet in &packets {
@@ -67,6 +83,19 @@ impl Actor {
             let stall = self.parts.settings.audio_stall.0;
             self.stalls_at = (!stall.is_zero()).then(|| Instant::now() + stall);
             self.heard_up_to_now();
+        }
+    }
+
+    /// Packets without a number are in the order in which they came.
+    fn number(&mut self, packets: &mut [AudioPacket]) {
+        if self.live.manners.by_number {
+            for packet in packets {
+                // after the last number comes 0 by right
+                if packet.seq == 0 && self.live.audio_seq != u32::MAX {
+                    packet.seq = self.live.audio_seq + 1;
+                }
+                self.live.audio_seq = packet.seq;
+            }
         }
     }
 
@@ -154,33 +183,47 @@ impl Actor {
         }
     }
 
-    async fn take_control(&mut self, origin: &Origin, control: Control, receipt: Receipt) {
+    async fn take_control(&mut self, origin: &Origin, mut control: Control, receipt: Receipt) {
         self.out.answer_in(control.json);
         self.parts.metrics.control(control.kind.name());
         if let ControlKind::Hello(hello) = &control.kind {
             let hello = hello.clone();
-            Box::pin(self.hello(origin.dialect, &control, hello)).await;
+            Box::pin(self.hello(origin, &control, hello)).await;
             receipt.settle(Settled::Taken);
             return;
         }
+        if self.overtaken(origin, &mut control) {
+            return receipt.settle(Settled::Taken);
+        }
+        self.mind(origin.dialect, control.session_id.as_deref());
         if self.unheard_of(origin.dialect, &control.kind) {
             return self.not_known(control.session_id.as_deref(), receipt);
         }
+        if matches!(control.kind, ControlKind::Sos { .. }) {
+            // before its number is looked at: a session that is opened later forgets it, and the repeat is another call
+            self.revive();
+        }
         let verdict = self.verdict(Stream::Control, control.seq);
         if verdict != Verdict::New {
+            if self.live.manners.by_number && verdict != Verdict::Pending {
+                return self.again(&control.kind, control.seq, receipt);
+            }
             self.settle_old(verdict, Stream::Control, control.seq, receipt);
             return;
         }
         let arrived = self.arrived(origin);
-        let owed = Owed { stream: Stream::Control, seq: control.seq, receipt, image: None };
+        let by_number = self.live.manners.by_number && super::cane::is_answered(&control.kind);
+        let owed = Owed { stream: Stream::Control, seq: control.seq, receipt, by_number, image: None };
         match control.kind {
             ControlKind::Text(text) => self.take_text(text, arrived, owed),
             ControlKind::Ack(seq) => self.take_ack(seq, owed),
             ControlKind::Sos { kind, text } => self.take_sos(&kind, text.as_deref(), owed),
             ControlKind::ToolResult { operation_id, success, result, error } => {
+                let ended = self.answered(&operation_id, success, &result, error.as_deref());
                 let body = json!({"tool_result": {"operation_id": operation_id, "success": success,
                                                    "result": result, "error": error}});
-                let entry = self.book.entry(Kind::Session, &self.live, body);
+                let mut entry = self.book.entry(Kind::Session, &self.live, body);
+                entry.extend(ended);
                 self.commit(entry, Some(owed));
             }
             ControlKind::ImageNote { image_id, question, keep } => {
@@ -193,6 +236,9 @@ impl Actor {
                 let entry = self.book.entry(Kind::Image, &self.live, body);
                 self.commit(entry, Some(owed));
             }
+            ControlKind::Telemetry(telemetry) => self.take_milestone(&telemetry, owed),
+            ControlKind::Fault(fault) => self.take_fault(&fault, owed),
+            ControlKind::Photo { file, question } => self.take_photo(file, question, owed),
             ControlKind::Things(told) => {
                 self.things_told(&told);
                 owed.receipt.settle(Settled::Taken);
@@ -202,6 +248,10 @@ impl Actor {
                 owed.receipt.settle(Settled::Taken);
             }
             at_once => {
+                if self.live.manners.by_number && matches!(at_once, ControlKind::ListenStart { .. }) {
+                    self.interrupt(StopReason::BargeIn);
+                }
+                self.answer_by_number(&at_once, control.seq);
                 self.take_at_once(at_once, arrived);
                 owed.receipt.settle(Settled::Taken);
                 self.done(Stream::Control, control.seq);
@@ -216,11 +266,16 @@ impl Actor {
             ControlKind::ListenStop => self.listen_stop(arrived),
             ControlKind::Abort { reason } => {
                 tracing::debug!(device = %self.device, ?reason, "abort");
+                let speaking = self.out.speaking();
                 self.interrupt(StopReason::Abort);
+                self.answer_abort(speaking);
+                self.partials = super::cane::Partials::default();
                 self.stalls_at = None;
                 self.due.clear();
                 self.ears.reset(self.live.mode, self.live.mode != ListenMode::Manual);
             }
+            ControlKind::Partial(piece) => self.partial(&piece),
+            ControlKind::Said(text) => self.said(text, arrived),
             ControlKind::Goodbye => self.goodbye(),
             ControlKind::Wake { text } => self.wake(text, arrived),
             // a heartbeat changes nothing but the clock; `played` says that the device is done with a turn that is over here too
@@ -235,6 +290,7 @@ impl Actor {
         self.live.mode = mode.unwrap_or(self.live.mode);
         self.live.listen = n.map_or(0, |n| u8::try_from(n % 16).unwrap_or(0));
         self.live.last_flag = false;
+        self.partials = super::cane::Partials::default();
         (self.stalls_at, self.live.announced) = (None, true);
         self.ears.reset(self.live.mode, true);
     }
@@ -244,6 +300,9 @@ impl Actor {
             return;
         }
         self.stalls_at = None;
+        if let Some(words) = self.partials.take() {
+            return self.said(words, arrived);
+        }
         if self.live.datagrams { self.put_off_stop(arrived) } else { self.utterance_over(arrived) }
     }
 
@@ -278,14 +337,6 @@ impl Actor {
         self.commit(batch, Some(owed));
     }
 
-    fn take_sos(&mut self, kind: &str, text: Option<&str>, owed: Owed) {
-        tracing::warn!(device = %self.device, kind, "sos");
-        let body = json!({"sos": kind, "text": text});
-        self.tell(EventKind::Alert, body.clone());
-        let entry = self.book.entry(Kind::Alert, &self.live, body);
-        self.commit(entry, Some(owed));
-    }
-
     fn take_telemetry(&mut self, telemetry: Vec<Telemetry>, receipt: Receipt) {
         let mut receipt = Some(receipt);
         let count = telemetry.len();
@@ -297,17 +348,24 @@ impl Actor {
                 self.settle_old(verdict, Stream::Telemetry, one.seq, receipt);
                 continue;
             }
-            let milestone = self.telemetry.milestone(&one, self.parts.clock.wall());
-            if let Some(body) = milestone {
-                let owed = Owed { stream: Stream::Telemetry, seq: one.seq, receipt, image: None };
-                let entry = self.book.entry(Kind::Telemetry, &self.live, body);
-                self.commit(entry, Some(owed));
-            } else {
-                receipt.settle(Settled::Taken);
-                self.done(Stream::Telemetry, one.seq);
-            }
+            let owed = Owed { stream: Stream::Telemetry, seq: one.seq, receipt, by_number: false, image: None };
+            self.take_milestone(&one, owed);
         }
         drop(receipt);
+    }
+
+    /// Keeps telemetry that is worth it.
+    fn take_milestone(&mut self, one: &Telemetry, owed: Owed) {
+        if let Some(body) = self.telemetry.milestone(one, self.parts.clock.wall()) {
+            let entry = self.book.entry(Kind::Telemetry, &self.live, body);
+            return self.commit(entry, Some(owed));
+        }
+        let Owed { stream, seq, receipt, by_number, .. } = owed;
+        receipt.settle(Settled::Taken);
+        self.done(stream, seq);
+        if by_number {
+            self.acknowledge_one(seq);
+        }
     }
 
     fn take_image(&mut self, image: ImageUpload, receipt: Receipt) {
@@ -318,7 +376,9 @@ impl Actor {
     pub(super) fn effect(&mut self, effect: Effect) {
         let (result, receipt) = match effect {
             Effect::Image { result, receipt } => (result, receipt),
+            Effect::Called { n, id, answered } => return self.called(n, &id, answered),
             Effect::Woke { level, arrived } => return self.heard_its_name(level, arrived),
+            Effect::Photo { result, owed, file, question } => return self.photo_kept(result, owed, (file, question)),
         };
         match result {
             Ok(super::Taken::Part) => {
@@ -329,7 +389,8 @@ impl Actor {
                 let body = image.body();
                 self.tell(EventKind::Image, body.clone());
                 let entry = self.book.entry(Kind::Image, &self.live, body);
-                let owed = Owed { stream: Stream::Image, seq: None, receipt, image: Some((image.id, image.sha256)) };
+                let image = Some((image.id, image.sha256));
+                let owed = Owed { stream: Stream::Image, seq: None, receipt, by_number: false, image };
                 self.commit(entry, Some(owed));
             }
             Err(refusal) => {
@@ -363,7 +424,7 @@ impl Actor {
                 }
             }
             Notice::Offline => {
-                self.online = false;
+                (self.online, self.hello_here) = (false, false);
                 self.rest_at = Some(Instant::now() + self.parts.settings.rest_after.0);
                 self.away_since = Some(Instant::now());
                 self.tools.gone();
@@ -375,7 +436,7 @@ impl Actor {
                     if self.live.greeted && !self.live.datagrams {
                         self.over("connection closed");
                     }
-                } else if self.live.boot_id.is_none() {
+                } else if self.live.boot_id.is_none() && self.live.peer.is_none() {
                     // without a hello nothing tells whether the device comes back the same: it gets a new session
                     self.live.stale = true;
                 }
@@ -383,6 +444,10 @@ impl Actor {
             Notice::Online => {
                 self.online = true;
                 self.rest_at = None;
+                if !self.hello_here {
+                    // what waits for its hello waits so long
+                    self.inbox_due.get_or_insert(Instant::now() + INBOX_PATIENCE);
+                }
                 if self.live.manners.ceremonious {
                     self.back_again();
                 } else if std::mem::take(&mut self.live.stale) {
@@ -396,6 +461,7 @@ impl Actor {
             Notice::Alert(alert, sent) => drop(sent.send(self.out.control(alert, Asked::default()).is_ok())),
             Notice::Settings => self.read_settings().await,
             Notice::Hush => self.interrupt(StopReason::Abort),
+            Notice::Outbox => self.send_outbox().await,
             Notice::Reboot => self.send_once(Message::Reboot).await,
             // one that no longer waits has given up: the watchdog's time is over
             Notice::Canary(answer) => drop(answer.send(())),
@@ -461,7 +527,7 @@ impl Actor {
     }
 
     fn ceremonious(&self, dialect: &str) -> bool {
-        Manners::of(dialect, &self.parts.settings.xiaozhi).ceremonious
+        Manners::of(dialect, &self.parts.settings).ceremonious
     }
 
     /// The device has a connection again.

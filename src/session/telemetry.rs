@@ -16,12 +16,21 @@ pub struct TelemetryMemory {
     battery: Option<f64>,
     charging: Option<bool>,
     network: Option<String>,
+    location: Option<(Wall, Value)>,
 }
 
 impl TelemetryMemory {
+    /// Where the device was last, and when it said so.
+    pub fn location(&self) -> Option<&(Wall, Value)> {
+        self.location.as_ref()
+    }
+
     /// The body of a lifelog entry when this object is a milestone: the first of a session, a battery step,
     /// a change of charging or network, and one sample an hour.
     pub fn milestone(&mut self, telemetry: &Telemetry, now: Wall) -> Option<Value> {
+        if let Some(location) = telemetry.groups.get("location") {
+            self.location = Some((now, location.clone()));
+        }
         let mut why = Vec::new();
         let group = |name: &str| telemetry.groups.get(name).and_then(Value::as_object);
         if let Some(percent) = number(group("battery"), "percent") {

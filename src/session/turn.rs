@@ -13,8 +13,8 @@ use super::history::Line;
 use super::outgoing::Outgoing;
 use super::tools::Tools;
 use crate::audio::Utterance;
-use crate::domain::{DeviceId, Message, SessionId, StopReason, TurnId};
-use crate::store::records::Persona;
+use crate::domain::{Audit, DeviceId, Message, Photo, SessionId, StopReason, TurnId};
+use crate::store::records::{Persona, Watching};
 
 /// How the answer reaches the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
@@ -36,6 +36,10 @@ pub enum Input {
     Text(String),
     /// An operator wants this said, as it is.
     Say(String),
+    /// Somebody sent a photo and asks about it; it is kept already.
+    Photo(Box<Photo>),
+    /// Somebody called for help: that it is heard is said at once, without any provider.
+    Sos,
 }
 
 impl Input {
@@ -45,6 +49,8 @@ impl Input {
             Input::Speech(_) => "speech",
             Input::Text(_) => "text",
             Input::Say(_) => "say",
+            Input::Photo(_) => "photo",
+            Input::Sos => "sos",
         }
     }
 }
@@ -74,6 +80,10 @@ pub struct Turn {
     pub tts_mode: TtsMode,
     /// Who answers.
     pub persona: Persona,
+    /// How it is watched over, where an operator said so.
+    pub watching: Watching,
+    /// What it speaks: [`crate::domain::dialect`].
+    pub dialect: &'static str,
     /// What the device needs around its speech.
     pub margins: Margins,
     /// What the device can do, when it has tools.
@@ -89,12 +99,13 @@ pub struct Turn {
 pub struct TurnVoice {
     turn: TurnId,
     out: Arc<Outgoing>,
+    device_speaks: bool,
 }
 
 impl TurnVoice {
     /// The mouth of `turn`.
-    pub fn new(turn: TurnId, out: Arc<Outgoing>) -> Self {
-        Self { turn, out }
+    pub fn new(turn: TurnId, out: Arc<Outgoing>, mode: TtsMode) -> Self {
+        Self { turn, out, device_speaks: mode == TtsMode::DeviceText }
     }
 
     /// Tells what was understood.
@@ -107,14 +118,15 @@ impl TurnVoice {
         self.out.of_turn(self.turn, Message::Reply { text: text.to_owned() });
     }
 
-    /// Speech begins.
-    pub fn start(&self) {
-        self.out.of_turn(self.turn, Message::TtsStart { turn_id: self.turn });
+    /// Speech begins, with these words where they are known.
+    pub fn start(&self, text: &str) {
+        let (text, device_speaks) = (text.to_owned(), self.device_speaks);
+        self.out.of_turn(self.turn, Message::TtsStart { turn_id: self.turn, text, device_speaks });
     }
 
     /// The clause whose speech follows.
     pub fn sentence(&self, text: &str) {
-        self.out.of_turn(self.turn, Message::TtsSentence { text: text.to_owned() });
+        self.out.of_turn(self.turn, Message::TtsSentence { text: text.to_owned(), device_speaks: self.device_speaks });
     }
 
     /// A face to show.
@@ -146,6 +158,8 @@ pub enum Outcome {
     Answered,
     /// There were no words in it.
     Empty,
+    /// It was shown and not spoken: nobody asked for it at this time of day.
+    Silenced,
     /// A stage failed; an apology was spoken where that could be.
     Failed,
     /// It was cancelled.
@@ -160,6 +174,7 @@ impl Outcome {
         match self {
             Outcome::Answered => "answered",
             Outcome::Empty => "empty",
+            Outcome::Silenced => "silenced",
             Outcome::Failed => "failed",
             Outcome::Interrupted => "interrupted",
             Outcome::LinkLost => "link_lost",
@@ -193,7 +208,7 @@ pub mod stage {
 pub struct TurnReport {
     /// How it ended.
     pub outcome: Outcome,
-    /// `speech`, `text` or `say`.
+    /// `speech`, `text`, `say` or `photo`.
     pub input: String,
     /// What was understood.
     pub transcript: String,
@@ -213,6 +228,12 @@ pub struct TurnReport {
     pub worst_late_ms: f64,
     /// Local intents answered it: no model was asked.
     pub local: bool,
+    /// How grave it was and by which rules, where that is worth a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safety: Option<serde_json::Value>,
+    /// Where a policy stepped in: entries of their own in the lifelog.
+    #[serde(skip)]
+    pub audits: Vec<Audit>,
 }
 
 /// What came in over the microphone.
@@ -244,6 +265,8 @@ impl TurnReport {
             frames: 0,
             worst_late_ms: 0.0,
             local: false,
+            safety: None,
+            audits: Vec::new(),
         }
     }
 }

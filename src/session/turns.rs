@@ -33,10 +33,12 @@ impl Actor {
             history: self.live.history.lines(),
             tts_mode: self.live.tts_mode,
             persona: self.live.device_settings.as_ref().map(|device| device.persona.clone()).unwrap_or_default(),
+            watching: self.live.device_settings.as_ref().map(|device| device.watching.clone()).unwrap_or_default(),
+            dialect: self.live.manners.dialect,
             margins: self.live.manners.margins,
             tools: self.tools_of_turn(),
             decided,
-            voice: TurnVoice::new(id, self.out.clone()),
+            voice: TurnVoice::new(id, self.out.clone(), self.live.tts_mode),
         };
         let counted = self.parts.metrics.turn_started();
         let future = self.parts.runner.run(turn, report.clone());
@@ -91,6 +93,10 @@ impl Actor {
             body["stop"] = json!(reason);
         }
         let mut batch = self.book.entry(Kind::Turn, &self.live, body);
+        for mut audit in std::mem::take(&mut report.audits) {
+            audit.body["turn_id"] = json!(id.0);
+            batch.extend(self.book.entry(audit.policy.into(), &self.live, audit.body));
+        }
         batch.extend(self.book.session(&mut self.live, self.out.control_seq()));
         if let Some(n) = inbox.filter(|_| !self.stopping) {
             self.book.inbox_done(&mut batch, n);
@@ -98,7 +104,7 @@ impl Actor {
         // its message was refused by the store meanwhile: with this it is done all the same, and not once more
         let refused = seq.filter(|seq| self.live.windows.accept(Stream::Control, *seq, Rule::Sure) == Verdict::New);
         let owed =
-            refused.map(|seq| Owed { stream: Stream::Control, seq: Some(seq), receipt: Receipt::none(), image: None });
+            refused.map(|seq| Owed { stream: Stream::Control, seq: Some(seq), receipt: Receipt::none(), by_number: false, image: None });
         self.commit(batch, owed);
     }
 

@@ -264,6 +264,11 @@ impl Window {
         true
     }
 
+    /// The number was seen, or is below the window: one that comes again, or the count began anew.
+    pub fn is_old(&self, number: u32) -> bool {
+        matches!(self.judge(number), Verdict::Duplicate | Verdict::Late)
+    }
+
     fn highest_durable(&self) -> u32 {
         let top = self.bits.iter().enumerate().rev().find(|(_, word)| **word != 0);
         top.map_or(self.mark, |(i, word)| {

@@ -75,7 +75,7 @@ pub async fn ask(
 fn line(message: &Message) -> Option<String> {
     match message {
         Message::Stt { text, .. } => Some(format!("heard: {text}")),
-        Message::TtsSentence { text } => Some(format!("says:  {text}")),
+        Message::TtsSentence { text, .. } => Some(format!("says:  {text}")),
         Message::Error { code, message } => Some(format!("error: {code}: {message}")),
         Message::TtsStop { reason, .. } => Some(format!("done:  {reason:?}")),
         _ => None,

@@ -192,7 +192,7 @@ impl Ear {
 
     fn control(&mut self, at: Instant, message: Message) -> bool {
         match message {
-            Message::TtsStart { turn_id } if self.turn.is_none() => self.turn = Some(turn_id),
+            Message::TtsStart { turn_id, .. } if self.turn.is_none() => self.turn = Some(turn_id),
             Message::TtsStop { turn_id, reason } if self.turn == Some(turn_id) => {
                 self.stopped = Some(at);
                 self.found.in_time = matches!(reason, StopReason::Abort | StopReason::BargeIn) && self.broken.is_some();
@@ -239,7 +239,7 @@ mod tests {
         let mut ear = Ear::default();
         let turn_id = TurnId(17);
         let hear = |ear: &mut Ear, downlink| ear.take(Arrived { at: Instant::now(), downlink });
-        hear(&mut ear, control(Message::TtsStart { turn_id }));
+        hear(&mut ear, control(Message::TtsStart { turn_id, text: String::new(), device_speaks: false }));
         hear(&mut ear, frame(17));
         ear.broken = Some(Instant::now());
         tokio::time::advance(Duration::from_millis(10)).await;

@@ -169,7 +169,7 @@ impl Answer {
                 return self.turn.transcript.is_empty();
             }
             Message::Reply { text } => self.turn.reply = text,
-            Message::TtsStart { turn_id } => {
+            Message::TtsStart { turn_id, .. } => {
                 self.begun = true;
                 self.speaking = Some(turn_id);
             }

@@ -30,6 +30,10 @@ pub enum Space {
     Operator = b'u',
     /// Operators' rules about topics: the rule's id.
     Rule = b'r',
+    /// Operations of devices: `n` and number, `i` and id.
+    Operation = b'p',
+    /// Notes of how the gateway was: time.
+    Sample = b'h',
     /// Firmware that boards are offered: board, version.
     Firmware = b'f',
 }

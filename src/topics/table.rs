@@ -10,8 +10,11 @@ use super::pattern::{Found, Pattern};
 use crate::domain::{DeviceId, EventKind, QoS, Stream};
 
 /// The dialects' files, in the order in which an uplink is looked up.
-const FILES: [(&str, &str); 2] =
-    [("native", include_str!("../../topics/native.toml")), ("xiaozhi", include_str!("../../topics/xiaozhi.toml"))];
+const FILES: [(&str, &str); 3] = [
+    ("native", include_str!("../../topics/native.toml")),
+    ("xiaozhi", include_str!("../../topics/xiaozhi.toml")),
+    ("opencane", include_str!("../../topics/opencane.toml")),
+];
 
 /// The dialect of this name, if it is built in.
 pub fn dialect(name: &str) -> Option<&'static str> {
@@ -126,6 +129,11 @@ struct File {
     dialect: String,
     root: Option<String>,
     topic: Vec<Row>,
+    /// What the dialect's devices call things, and what is known of their modems: read elsewhere.
+    #[serde(default, rename = "names")]
+    _names: serde::de::IgnoredAny,
+    #[serde(default, rename = "profile")]
+    _profiles: serde::de::IgnoredAny,
 }
 
 /// A row with its pattern read.

@@ -13,6 +13,8 @@ pub enum WireErrorKind {
     UnknownType,
     /// There is no such dialect, or it has no such stream.
     Unsupported,
+    /// The message says that it is another device's.
+    Identity,
 }
 
 impl WireErrorKind {
@@ -23,6 +25,7 @@ impl WireErrorKind {
             WireErrorKind::TooLarge => "too_large",
             WireErrorKind::UnknownType => "unknown_type",
             WireErrorKind::Unsupported => "unsupported",
+            WireErrorKind::Identity => "identity",
         }
     }
 }
@@ -53,6 +56,10 @@ impl WireError {
 
     pub(super) fn unsupported(what: &'static str) -> Self {
         Self { kind: WireErrorKind::Unsupported, what, at: None }
+    }
+
+    pub(super) fn identity() -> Self {
+        Self { kind: WireErrorKind::Identity, what: "the message names another device than the connection's", at: None }
     }
 
     #[must_use]

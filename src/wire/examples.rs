@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::native::client;
-use super::{decode, encode, fuzz, native::DIALECT};
+use super::{decode, encode, fuzz, native::DIALECT, some_device};
 use crate::domain::{AudioPacket, Body, Codec, Downlink, ImageId, ImagePart, ImageUpload, SpokenFrame, Stream, TurnId};
 
 fn schemas() -> PathBuf {
@@ -66,7 +66,7 @@ fn committed(name: &str, comment: &str, want: &[u8]) -> Bytes {
 }
 
 fn control(payload: &Bytes) -> crate::domain::Control {
-    match decode(DIALECT, Stream::Control, payload) {
+    match decode(DIALECT, Stream::Control, payload, &some_device()) {
         Ok(Body::Control(control)) => *control,
         other => panic!("{other:?}"),
     }
@@ -99,14 +99,14 @@ fn what_devices_are_told_fits_its_schema_and_is_the_same_in_protobuf() {
     for (kind, example) in &examples {
         assert!(validator.is_valid(example), "{kind}");
         let told = client::decode_downlink(Stream::Control, example.to_string().as_bytes()).unwrap();
-        let written: Value = serde_json::from_slice(&encode(DIALECT, &told).unwrap()).unwrap();
+        let written: Value = serde_json::from_slice(&encode(DIALECT, &told, &some_device()).unwrap()).unwrap();
         assert_eq!(&written, example, "{kind}: the gateway writes it otherwise");
         let mut proto = told.clone();
         let Downlink::Control { json, message, .. } = &mut proto else { panic!("{kind}") };
         *json = false;
         assert_eq!(message.name(), kind);
         let comment = format!("voxgate.v1.Envelope: what down.{kind}.json says");
-        let bytes = committed(&format!("down.{kind}.pb"), &comment, &encode(DIALECT, &proto).unwrap());
+        let bytes = committed(&format!("down.{kind}.pb"), &comment, &encode(DIALECT, &proto, &some_device()).unwrap());
         assert_eq!(client::decode_downlink(Stream::Control, &bytes).as_ref(), Ok(&proto), "{kind}");
     }
 }
@@ -116,7 +116,7 @@ fn telemetry_fits_its_schema_and_is_the_same_in_protobuf() {
     let (_, validator) = schema("telemetry");
     for (kind, example) in examples("telemetry.") {
         assert!(validator.is_valid(&example), "{kind}");
-        let read = |payload: &Bytes| match decode(DIALECT, Stream::Telemetry, payload) {
+        let read = |payload: &Bytes| match decode(DIALECT, Stream::Telemetry, payload, &some_device()) {
             Ok(Body::Telemetry(all)) => all,
             other => panic!("{other:?}"),
         };
@@ -137,14 +137,14 @@ fn audio_packets_are_as_documented() {
         AudioPacket { codec: Codec::Opus, seq: 412, ts_ms: 24_720, last: true, speech: Some(true), listen: 1, payload };
     let comment = "an uplink audio packet: number 412, of listen_start 1, speech, the last of its utterance";
     let bytes = committed("audio.up", comment, &client::encode_audio(&packet));
-    assert!(matches!(decode(DIALECT, Stream::Audio, &bytes), Ok(Body::Audio(p)) if p == packet));
+    assert!(matches!(decode(DIALECT, Stream::Audio, &bytes, &some_device()), Ok(Body::Audio(p)) if p == packet));
 
     let frame = SpokenFrame { turn: TurnId(3), seq: 7, ts_ms: 360, last: false, packet: packet.payload.clone() };
     let spoken = Downlink::Audio(frame);
     let bytes = committed(
         "audio.down",
         "a downlink audio packet: number 7, of turn 3, at 360 ms",
-        &encode(DIALECT, &spoken).unwrap(),
+        &encode(DIALECT, &spoken, &some_device()).unwrap(),
     );
     assert_eq!(client::decode_downlink(Stream::Audio, &bytes), Ok(spoken));
 }
@@ -156,7 +156,9 @@ const PIXEL: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x
 fn images_are_as_documented() {
     let file = Bytes::from_static(PIXEL);
     let bytes = committed("image.whole", "a whole image: a PNG of one grey pixel", &file);
-    assert!(matches!(decode(DIALECT, Stream::Image, &bytes), Ok(Body::Image(ImageUpload::Whole(f))) if f == file));
+    assert!(
+        matches!(decode(DIALECT, Stream::Image, &bytes, &some_device()), Ok(Body::Image(ImageUpload::Whole(f))) if f == file)
+    );
 
     let parts = client::cut_image(ImageId(0xA1), &file, 40).unwrap();
     assert_eq!(parts.len(), 2);
@@ -164,7 +166,9 @@ fn images_are_as_documented() {
         let ImagePart { index, parts, .. } = part;
         let comment = format!("part {index} of {parts} of image a1: the file of image.whole.hex");
         let bytes = committed(&format!("image.part{index}"), &comment, &client::encode_image_part(part));
-        assert!(matches!(decode(DIALECT, Stream::Image, &bytes), Ok(Body::Image(ImageUpload::Part(p))) if &p == part));
+        assert!(
+            matches!(decode(DIALECT, Stream::Image, &bytes, &some_device()), Ok(Body::Image(ImageUpload::Part(p))) if &p == part)
+        );
     }
 }
 
@@ -209,7 +213,7 @@ fn what_the_schema_allows_the_gateway_understands() {
     let (mut allowed, mut refused) = (0, 0);
     for (_, example) in examples("up.") {
         for variant in variants(&example) {
-            let understood = decode(DIALECT, Stream::Control, &variant.to_string().into()).is_ok();
+            let understood = decode(DIALECT, Stream::Control, &variant.to_string().into(), &some_device()).is_ok();
             if validator.is_valid(&variant) {
                 assert!(understood, "{variant}");
                 allowed += 1;

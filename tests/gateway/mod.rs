@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod binary;
 pub mod browser;
+pub mod http;
 pub mod metrics;
 pub mod mosquitto;
 pub mod peer;
@@ -216,6 +217,14 @@ impl Running {
     /// The record of the last turn of a device; waits for it.
     pub async fn last_turn(&self, id: &str) -> Value {
         self.turns(id, 1).await.pop().unwrap()
+    }
+
+    /// All that is written down of a device, oldest first.
+    pub async fn entries(&self, id: &str) -> Vec<Value> {
+        let device = Some(DeviceId::parse(id).unwrap());
+        let query = LifelogQuery { device, limit: 1_000, ..LifelogQuery::default() };
+        let rows = self.operators().lifelog_list(query).await.unwrap();
+        rows.into_iter().map(|row| row.detail).collect()
     }
 
     /// The records of a device's turns, oldest first; waits until there are `least`.

@@ -7,11 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream;
+use serde_json::{Map, Value};
 
 use super::access::password;
-use super::boards;
 use super::change::check_language;
 use super::credential;
+use super::{boards, operations, runtime};
 use crate::admin::{
     Admin, AdminError, AdminErrorKind, Credential, DeviceRow, ImportOutcome, ImportUser, LifelogQuery, LifelogRow,
     LifelogTail, ModelRow, ModelState, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, Role, RuleRow, Said,
@@ -21,14 +22,20 @@ use crate::admin::{
     Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, NewFirmware, NewTalk, PendingRow,
     TalkLink, ToolCall, ToolRow,
 };
+use crate::admin::{
+    BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
+};
+use crate::admin::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, Secret};
 use crate::config::Config;
 use crate::domain::{Clock, DeviceId, Wall};
 use crate::door::credentials::{Credentials, CredentialsError, Dropped, Options, reset_key};
 use crate::door::firmware::Catalogue;
 use crate::door::rights::Rights;
 use crate::lifelog::{Entry, Lifelog, Query, Tail};
+use crate::operations::Operations;
+use crate::policy::redact::redact;
 use crate::store::records::{self, DeviceSettings, TtsMode, devices};
-use crate::store::{Batch, SledStore, Store, StoreError};
+use crate::store::{SledStore, Store, StoreError};
 use crate::topics;
 
 /// Entries that one listing gives unless it is told how many.
@@ -36,7 +43,7 @@ const LISTED: usize = 50;
 /// Most entries that one listing gives.
 const MOST: usize = 10_000;
 /// Most devices that one listing gives.
-const MOST_DEVICES: usize = 100_000;
+pub(super) const MOST_DEVICES: usize = 100_000;
 /// How often a tail looks for new entries.
 const TAIL_EVERY: Duration = Duration::from_millis(200);
 
@@ -52,15 +59,14 @@ impl Records<'_> {
         check_language(new.language.as_deref().unwrap_or_default())?;
         let put = self.credentials.put_device(&new.id, password(new.password), new.replace).await;
         let secret = put.map_err(|e| credentials_error(&e))?;
-        if let Some(mut device) = devices::get(self.store, &new.id).await.map_err(|e| store_error(&e))? {
-            let tts_mode = if new.device_text { TtsMode::DeviceText } else { TtsMode::ServerAudio };
-            let language = new.language.filter(|language| !language.is_empty());
-            device.settings = DeviceSettings { audio_mode: new.mode, tts_mode, ..device.settings };
-            device.settings.persona.language = language.or(device.settings.persona.language);
-            let mut batch = Batch::new();
-            devices::put(&mut batch, &device).map_err(|e| store_error(&e))?;
-            self.store.commit(batch).await.map_err(|e| store_error(&e))?;
-        }
+        let write = |settings: &mut DeviceSettings| {
+            settings.audio_mode = new.mode;
+            settings.tts_mode = if new.device_text { TtsMode::DeviceText } else { TtsMode::ServerAudio };
+            if let Some(language) = new.language.filter(|language| !language.is_empty()) {
+                settings.persona.language = Some(language);
+            }
+        };
+        self.credentials.change_settings(&new.id, write).await.map_err(|e| credentials_error(&e))?;
         Ok(credential(new.id.as_str(), secret.as_ref()))
     }
 
@@ -181,7 +187,9 @@ fn is_of_kind(entry: &Entry, query: &LifelogQuery) -> bool {
     query.kind.as_deref().is_none_or(|kind| entry.kind.name() == kind)
 }
 
-fn row(entry: Entry) -> LifelogRow {
+fn row(mut entry: Entry) -> LifelogRow {
+    // devices and tools write what they like
+    redact(&mut entry.body);
     LifelogRow {
         at: entry.at,
         device: Some(entry.device),
@@ -229,8 +237,12 @@ pub(super) fn store_error(error: &StoreError) -> AdminError {
 pub(super) fn credentials_error(error: &CredentialsError) -> AdminError {
     let kind = match error {
         CredentialsError::Exists(_) => AdminErrorKind::Exists,
-        CredentialsError::Name(_) | CredentialsError::Short(_) | CredentialsError::Foreign => AdminErrorKind::Invalid,
-        CredentialsError::Unknown(_) => AdminErrorKind::NotFound,
+        CredentialsError::Step(_) => AdminErrorKind::Conflict,
+        CredentialsError::Text(_)
+        | CredentialsError::Name(_)
+        | CredentialsError::Short(_)
+        | CredentialsError::Foreign => AdminErrorKind::Invalid,
+        CredentialsError::Unknown(_) | CredentialsError::NotRegistered => AdminErrorKind::NotFound,
         CredentialsError::Store(_) => AdminErrorKind::Store,
         _ => AdminErrorKind::Internal,
     };
@@ -244,6 +256,7 @@ pub struct Offline {
     credentials: Arc<Credentials>,
     rights: Arc<Rights>,
     firmware: Arc<Catalogue>,
+    operations: Arc<Operations>,
     lifelog: Arc<Lifelog>,
 }
 
@@ -261,12 +274,21 @@ impl Offline {
         let lifelog = crate::app::start::open_lifelog(&config, &shared, &clock, &numbers, &metrics)?;
         // what is there can be read without the key, and chosen passwords can be given
         let options = Options { without_key: true, ..Options::default() };
+        let operations = Operations::open(
+            config.operations.clone(),
+            Arc::clone(&shared),
+            numbers,
+            Arc::clone(&clock),
+            Arc::new(rand::random::<u128>),
+            crate::operations::Metrics::default(),
+        );
+        let operations = operations.await?;
         let firmware = &config.devices.firmware;
         let firmware = Catalogue::open(Arc::clone(&shared), &data, Arc::clone(&clock), firmware).await?;
         let credentials = Credentials::open_with(Arc::clone(&shared), &data, clock, options).await?;
         let table = Arc::new(topics::Table::builtin(&config.gateway.name)?);
         let rights = Rights::open(table, config.mqtt.rules.clone(), shared).await?;
-        Ok(Self { config, store: opened.store, credentials, rights, firmware, lifelog })
+        Ok(Self { config, store: opened.store, credentials, rights, firmware, operations, lifelog })
     }
 
     /// Makes a new key of the credentials without the secrets that were made with the old one.
@@ -305,6 +327,58 @@ impl Admin for Offline {
 
     async fn device_set(&self, change: DeviceChange) -> Result<(), AdminError> {
         self.records().device_set(change).await
+    }
+
+    async fn device_register(&self, new: NewBinding) -> Result<Registered, AdminError> {
+        self.records().device_register(new).await
+    }
+
+    async fn device_step(&self, device: DeviceId, step: BindingStep) -> Result<BindingRow, AdminError> {
+        self.records().device_step(&device, step).await
+    }
+
+    async fn device_bindings(&self, query: BindingQuery) -> Result<Vec<BindingRow>, AdminError> {
+        self.records().device_bindings(&query).await
+    }
+
+    async fn operator_signing_key(&self, name: String) -> Result<Secret, AdminError> {
+        self.records().operator_signing_key(&name)
+    }
+
+    async fn device_state(&self, _: DeviceId) -> Result<DeviceState, AdminError> {
+        Err(not_running())
+    }
+
+    async fn device_event(&self, _: DeviceId, _: Map<String, Value>) -> Result<(), AdminError> {
+        Err(not_running())
+    }
+
+    async fn operation_begin(&self, new: NewOperation) -> Result<OperationRow, AdminError> {
+        operations::begin(&*self.store, &self.operations, new).await
+    }
+
+    async fn operation_batch(&self, selection: Selection, order: Order) -> Result<Vec<BatchRow>, AdminError> {
+        operations::batch(&*self.store, &self.operations, selection, order).await
+    }
+
+    async fn operation_end(&self, end: OperationEnd) -> Result<OperationRow, AdminError> {
+        operations::end(&self.operations, end).await
+    }
+
+    async fn operation_list(&self, query: OperationQuery) -> Result<Vec<OperationRow>, AdminError> {
+        operations::list(&self.operations, query).await
+    }
+
+    async fn runtime(&self) -> Result<Runtime, AdminError> {
+        Err(not_running())
+    }
+
+    async fn sample(&self) -> Result<Sample, AdminError> {
+        Err(not_running())
+    }
+
+    async fn samples(&self, since: u64) -> Result<Vec<Sample>, AdminError> {
+        runtime::samples(&*self.store, since).await
     }
 
     async fn device_pending(&self) -> Result<Vec<PendingRow>, AdminError> {

@@ -18,7 +18,7 @@ use super::secret::Secret;
 use super::verifier::Verifier;
 use super::{Credentials, CredentialsError, Known};
 use crate::domain::DeviceId;
-use crate::store::records::{Board, Device, DeviceSettings, Transport, devices};
+use crate::store::records::{Binding, Board, Device, DeviceSettings, Status, Transport, devices};
 use crate::topics::{self, Who};
 
 /// The dialect that a board with stock firmware speaks.
@@ -163,13 +163,20 @@ impl Credentials {
     ) -> Result<Enrolled, CredentialsError> {
         let (secret, verifier, board) = self.derive(device, client)?;
         let created = old.as_ref().map_or_else(|| self.clock.wall(), |old| old.created);
+        // whose it was it stays; who claims it says that it may come in
+        let now = self.clock.wall();
+        let binding = old.as_ref().and_then(|old| old.binding.clone()).map(|was| {
+            let activated = was.activated.or(Some(now));
+            Binding { status: Status::Activated, activated, updated: now, ..was }
+        });
         let mut settings = old.map_or_else(DeviceSettings::default, |old| old.settings);
         settings.dialect = topics::dialect(DIALECT).map(str::to_owned);
         settings.name = name.or(settings.name);
         settings.transport = transport.or(settings.transport);
         let transport = settings.transport;
         let (id, board) = (device.clone(), Some(board));
-        self.write_device(&Device { id, verifier, settings, created, revoked: false, board, expected: None }).await?;
+        let (revoked, expected) = (false, None);
+        self.write_device(&Device { id, verifier, settings, created, revoked, board, expected, binding }).await?;
         Ok(Enrolled { secret, transport })
     }
 

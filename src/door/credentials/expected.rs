@@ -54,6 +54,7 @@ impl Credentials {
             revoked: false,
             board: None,
             expected: Some(Wall(until)),
+            binding: None,
         };
         self.write_device(&record).await?;
         Ok(Expectation::Made)

@@ -89,7 +89,7 @@ impl Credentials {
 
     async fn by_password(&self, user: &str, attempt: Attempt<'_>, since: Instant) -> Result<Identity, Denied> {
         let (password, address) = (attempt.password.unwrap_or_default(), attempt.address);
-        let mut known = self.get(user).filter(|known| !known.revoked);
+        let mut known = self.get(user).filter(|known| !known.shut);
         for _ in 0..CHECKS {
             let secret_fits = self.secret_fits(user, password, known.as_ref());
             let (fits, result) = match &known {
@@ -102,7 +102,7 @@ impl Credentials {
                 known = None;
                 break;
             };
-            known = self.get(user).filter(|now| !now.revoked);
+            known = self.get(user).filter(|now| !now.shut);
             if known.as_ref().is_some_and(|now| now.is(&checked)) {
                 self.metrics.login(result);
                 return Ok(Identity { who: checked.who, user: user.into() });
@@ -187,7 +187,7 @@ impl Credentials {
         let mut found: Option<Identity> = None;
         for name in certificate.names(self.certificates.identity) {
             let Some(known) = self.get(name) else { continue };
-            if known.revoked || found.as_ref().is_some_and(|found| *found.user != *name) {
+            if known.shut || found.as_ref().is_some_and(|found| *found.user != *name) {
                 return Err(Denied::Certificate);
             }
             found = Some(Identity { who: known.who, user: name.into() });

@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 
 use super::{Credentials, CredentialsError};
 use crate::domain::{DeviceId, Wall};
-use crate::store::records::devices;
+use crate::store::records::{Status, devices};
 
 /// Longer than any pass: a device's id has 64 bytes at most.
 const LONGEST: usize = 192;
@@ -32,7 +32,9 @@ impl Credentials {
     }
 
     async fn seal(&self, device: &DeviceId, until: Wall) -> Result<Option<[u8; 32]>, CredentialsError> {
-        let record = devices::get(&*self.store, device).await?.filter(|record| !record.revoked);
+        let record = devices::get(&*self.store, device)
+            .await?
+            .filter(|record| !record.revoked && record.standing().status == Status::Activated);
         let Some(record) = record else { return Ok(None) };
         let until = until.0.to_string();
         let parts = [device.as_str(), &until, &record.verifier];

@@ -46,8 +46,8 @@ async fn without_secrets(store: &dyn Store) -> Result<(Batch, Dropped), Credenti
             devices::put(&mut batch, &Device { verifier: String::new(), board: None, ..device })?;
         } else if !device.verifier.is_empty() {
             dropped.kept.push(device.id.to_string());
-        } else {
-            // an earlier reset dropped it, and it has no other yet
+        } else if device.expected.is_none() {
+            // an earlier reset dropped it, and it has no other yet; a board that is expected never had one
             dropped.devices.push(device.id.to_string());
         }
     }

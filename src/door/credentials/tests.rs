@@ -37,7 +37,9 @@ impl Store for MapStore {
 
     fn scan(&self, range: Range) -> BoxFuture<'static, Result<Page, StoreError>> {
         let map = self.0.lock().unwrap();
-        let records = map.range(range.from..range.to).take(range.limit).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let found = map.range(range.from..range.to).map(|(k, v)| (k.clone(), v.clone()));
+        let records =
+            if range.backwards { found.rev().take(range.limit).collect() } else { found.take(range.limit).collect() };
         Box::pin(async { Ok(Page { records }) })
     }
 }

@@ -164,6 +164,19 @@ pub struct Candidate<'a> {
     pub chip: &'a str,
     /// What it runs.
     pub version: &'a Version,
+    /// Bytes that it has room for, as it says it.
+    pub slot: Option<u64>,
+}
+
+/// What a board is to run instead of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Offer {
+    /// Nothing newer is there for it.
+    Nothing,
+    /// This.
+    Release(Release),
+    /// This, had the board room for it: firmware writes until its partition is full, and fails, at every start.
+    TooLarge(Release),
 }
 
 /// All firmware. Share it as an `Arc`.
@@ -214,8 +227,8 @@ impl Catalogue {
         all
     }
 
-    /// The newest version that this board is to run instead of its own, if any.
-    pub fn offer(&self, candidate: &Candidate<'_>) -> Option<Release> {
+    /// The newest version that this board is to run instead of its own.
+    pub fn offer(&self, candidate: &Candidate<'_>) -> Offer {
         let releases = self.releases.read().unwrap_or_else(PoisonError::into_inner);
         let newer = releases.iter().filter_map(|release| {
             let version = Version::parse(&release.version).filter(|version| version > candidate.version)?;
@@ -223,7 +236,13 @@ impl Catalogue {
             (release.board == candidate.board && chip_fits && release.is_for(candidate.device))
                 .then_some((version, release))
         });
-        newer.max_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, release)| release.clone())
+        match newer.max_by(|(one, _), (other, _)| one.cmp(other)) {
+            None => Offer::Nothing,
+            Some((_, release)) if candidate.slot.is_some_and(|slot| release.size > slot) => {
+                Offer::TooLarge(release.clone())
+            }
+            Some((_, release)) => Offer::Release(release.clone()),
+        }
     }
 
     /// The release of this id, unless it was removed.

@@ -34,11 +34,17 @@ impl Bench {
         self.catalogue.add(NewRelease { upload, board, version, share }).await
     }
 
-    fn offered(&self, device: u32, version: &str, chip: &str) -> Option<String> {
+    fn offer(&self, device: u32, version: &str, chip: &str, slot: Option<u64>) -> Offer {
         let device = DeviceId::parse(&format!("board-{device}")).unwrap();
         let version = Version::parse(version).unwrap();
-        let candidate = Candidate { device: &device, board: "bread", chip, version: &version };
-        self.catalogue.offer(&candidate).map(|release| release.version)
+        self.catalogue.offer(&Candidate { device: &device, board: "bread", chip, version: &version, slot })
+    }
+
+    fn offered(&self, device: u32, version: &str, chip: &str) -> Option<String> {
+        match self.offer(device, version, chip, None) {
+            Offer::Release(release) => Some(release.version),
+            Offer::Nothing | Offer::TooLarge(_) => None,
+        }
     }
 }
 
@@ -86,6 +92,15 @@ async fn the_newest_version_goes_to_boards_of_that_type_and_chip_that_run_an_old
     let again = Catalogue::open(bench.store.clone(), bench.dir.path(), Arc::new(SystemClock), &settings).await.unwrap();
     let shares: Vec<(String, u32)> = again.list().into_iter().map(|r| (r.version, r.share)).collect();
     assert_eq!(shares, [("2.9.0".to_owned(), 100), ("2.10.0".to_owned(), 0)]);
+}
+
+#[tokio::test]
+async fn what_a_board_has_no_room_for_is_not_offered_to_it() {
+    let bench = Bench::new().await;
+    let release = bench.add(&test_image("2.9.0", 900), None, 100).await.unwrap();
+    assert_eq!(bench.offer(1, "1.0", "", Some(release.size)), Offer::Release(release.clone()));
+    assert_eq!(bench.offer(1, "1.0", "", Some(release.size - 1)), Offer::TooLarge(release));
+    assert_eq!(bench.offer(1, "2.9.0", "", Some(1)), Offer::Nothing);
 }
 
 #[tokio::test]

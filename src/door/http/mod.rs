@@ -1,6 +1,7 @@
 //! HTTP, two doors that share nothing but the protocol: the operators' own, and the one that devices begin at, where
 //! their conversations over WebSocket and a page that makes a browser a device are mounted too.
 
+pub mod control;
 pub mod conversation;
 pub mod devices;
 pub mod operators;

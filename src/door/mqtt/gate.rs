@@ -27,7 +27,7 @@ use crate::door::credentials::Credentials;
 use crate::door::quiet::Quiet;
 use crate::door::rights::{Caller, Destination, Rights};
 use crate::topics::Table;
-use crate::wire;
+use crate::wire::{self, WireErrorKind};
 
 /// How long a will may take to be handed on.
 const WILL: Duration = Duration::from_secs(1);
@@ -125,15 +125,19 @@ impl Gate {
         payload: &Bytes,
         receipt: Receipt,
     ) -> Option<BoxFuture<'static, ()>> {
-        let body = match wire::decode(dialect, stream, payload) {
+        let body = match wire::decode(dialect, stream, payload, &device) {
             Ok(body) => body,
             Err(error) => {
-                self.metrics.dropped(Refusal::Malformed.name());
+                let refusal = match error.kind {
+                    WireErrorKind::Identity => Refusal::NotAllowed,
+                    _ => Refusal::Malformed,
+                };
+                self.metrics.dropped(refusal.name());
                 if let Some(unsaid) = self.may_log() {
                     let (stream, bytes) = (stream.name(), payload.len());
                     tracing::warn!(%device, stream, bytes, %error, unsaid, "malformed uplink dropped");
                 }
-                receipt.settle(Settled::Refused(Refusal::Malformed));
+                receipt.settle(Settled::Refused(refusal));
                 return None;
             }
         };

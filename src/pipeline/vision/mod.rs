@@ -4,6 +4,7 @@
 //! side by side, so that the disk holds no answer up; the entry is committed before the answer is given.
 
 mod metrics;
+mod seen;
 mod settings;
 
 use std::sync::Arc;
@@ -18,11 +19,14 @@ pub use metrics::Metrics;
 pub use settings::Settings;
 
 use super::images::described;
-use crate::domain::{Bulletins, Clock, Event, EventKind, Photo, Sight, Unseen};
+use crate::domain::{Audit, Bulletins, Clock, Event, EventKind, Photo, Profile, Sight, Unseen, dialect};
 use crate::lifelog::{Kind, Lifelog};
+use crate::policy::{Moment, Policies, Scene, Source, Verdict};
 use crate::provider::{ChatMessage, ChatModel, ChatPiece, ChatRequest, ErrorKind, Picture, ProviderError, Role};
 use crate::session::Stored;
+use crate::store::records::devices;
 use crate::store::{Batch, Store, StoreError};
+use seen::Seen;
 
 /// Longest answer, in bytes: the device has to carry it back in one message.
 const ANSWER: usize = 4 << 10;
@@ -33,6 +37,8 @@ pub struct Parts {
     pub model: Option<Arc<dyn ChatModel>>,
     /// `[vision]`.
     pub settings: Settings,
+    /// What may be said of them.
+    pub policies: Policies,
     /// Where photos and entries go.
     pub lifelog: Arc<Lifelog>,
     /// Where entries are committed.
@@ -135,6 +141,46 @@ impl Vision {
         tracing::error!(device = %photo.device, %error, "a photo could not be kept");
     }
 
+    /// What of an answer may be told, and what the policies did to it.
+    async fn judge(&self, photo: &Photo, answer: String, speaks: &str) -> (String, Vec<Audit>) {
+        let device = devices::get(&*self.parts.store, &photo.device).await.unwrap_or_else(|error| {
+            tracing::error!(device = %photo.device, %error, "the device's settings cannot be read");
+            None
+        });
+        let settings = device.map(|device| device.settings).unwrap_or_default();
+        let speaks = settings.dialect.as_deref().unwrap_or(speaks);
+        let profile = self.parts.policies.profile_of(settings.watching.profile, speaks);
+        let Seen { text, level, confidence } = Seen::read(answer);
+        let scene = Scene {
+            source: Source::VisionReply,
+            profile,
+            language: settings.persona.language.clone(),
+            question: photo.question.clone(),
+            given: level,
+            confidence,
+            context: None,
+        };
+        let decision = self.parts.policies.judge(scene, &text);
+        let mut audits: Vec<Audit> = decision.stepped_in().then(|| decision.audit()).into_iter().collect();
+        let moment = Moment {
+            source: Source::VisionReply,
+            asked: true,
+            level: decision.level,
+            downgraded: decision.downgraded,
+            hints: profile == Profile::Cane,
+            language: settings.persona.language.as_deref(),
+            now: self.parts.clock.wall(),
+            ..Moment::default()
+        };
+        let verdict = self.parts.policies.interact(&moment);
+        audits.extend(verdict.audit(&moment, &decision.text));
+        let text = match verdict {
+            Verdict::Speak { hint: Some(hint) } => format!("{} {hint}", decision.text),
+            Verdict::Speak { hint: None } | Verdict::Silent(_) => decision.text,
+        };
+        (text, audits)
+    }
+
     async fn write_down(&self, photo: &Photo, kept: &Stored, answer: &Result<String, Cause>) {
         let mut body = kept.body();
         body["question"] = photo.question.as_str().into();
@@ -150,15 +196,35 @@ impl Vision {
         let event =
             Event { device: Some(photo.device.clone()), at: self.parts.clock.wall(), kind: EventKind::Image, detail };
         self.parts.bulletins.event(event);
-        if let Err(error) = self.commit(photo, body).await {
+        if let Err(error) = self.commit(photo, [(Kind::Image, body)]).await {
             self.unkept(photo, &error);
         }
     }
 
-    async fn commit(&self, photo: &Photo, body: serde_json::Value) -> Result<(), StoreError> {
+    async fn commit(
+        &self,
+        photo: &Photo,
+        entries: impl IntoIterator<Item = (Kind, serde_json::Value)>,
+    ) -> Result<(), StoreError> {
         let mut batch = Batch::new();
-        self.parts.lifelog.append(&mut batch, &photo.device, photo.session.as_ref(), Kind::Image, body)?;
+        for (kind, body) in entries {
+            self.parts.lifelog.append(&mut batch, &photo.device, photo.session.as_ref(), kind, body)?;
+        }
         self.parts.store.commit(batch).await.map(drop)
+    }
+
+    /// That the policies stepped in is written down whether the photo could be kept or not.
+    async fn audit(&self, photo: &Photo, audits: Vec<Audit>) {
+        if audits.is_empty() {
+            return;
+        }
+        let entries = audits.into_iter().map(|Audit { policy, mut body }| {
+            body["turn_id"] = json!(photo.turn.map(|turn| turn.0));
+            (policy.into(), body)
+        });
+        if let Err(error) = self.commit(photo, entries).await {
+            tracing::error!(device = %photo.device, %error, "what a policy did is not written down");
+        }
     }
 }
 
@@ -191,9 +257,39 @@ impl Sight for Vision {
             let result = answer.as_ref().map_or_else(|cause| cause.name(), |_| "answered");
             vision.parts.metrics.question(result);
             tracing::info!(device = %photo.device, bytes = photo.image.len(), result, "a photo was asked about");
+            let (answer, audits) = match answer {
+                Ok(answer) => {
+                    // at that door they come from boards, unless an operator says what the device is
+                    let (answer, audits) = vision.judge(&photo, answer, dialect::XIAOZHI).await;
+                    (Ok(answer), audits)
+                }
+                Err(cause) => (Err(cause), Vec::new()),
+            };
             if let Some(kept) = kept {
                 vision.write_down(&photo, &kept, &answer).await;
             }
+            vision.audit(&photo, audits).await;
+            answer.map_err(Cause::words)
+        })
+    }
+
+    fn answer(&self, photo: Photo, until: Instant) -> BoxFuture<'static, Result<String, Unseen>> {
+        let vision = self.clone();
+        Box::pin(async move {
+            // whoever waits drops this when he does so no longer
+            let answer = vision.ask(&photo, until, &CancellationToken::new()).await;
+            let result = answer.as_ref().map_or_else(|cause| cause.name(), |_| "answered");
+            vision.parts.metrics.question(result);
+            tracing::info!(device = %photo.device, bytes = photo.image.len(), result, "a photo was asked about");
+            let answer = match answer {
+                Ok(answer) => {
+                    // in a session only canes send them
+                    let (answer, audits) = vision.judge(&photo, answer, dialect::OPENCANE).await;
+                    vision.audit(&photo, audits).await;
+                    Ok(answer)
+                }
+                Err(cause) => Err(cause),
+            };
             answer.map_err(Cause::words)
         })
     }

@@ -6,7 +6,7 @@
 /// Words after which the first clause is cut even without a comma.
 const FIRST_WORDS: usize = 10;
 /// Characters after which any clause is cut at a space: a model that never ends a sentence is heard all the same.
-const LONGEST: usize = 240;
+const LONGEST: usize = 220;
 
 /// Cuts a stream of text into clauses.
 #[derive(Debug, Default)]

@@ -14,6 +14,7 @@ mod speak;
 mod think;
 mod tools;
 mod transcribe;
+mod watch;
 
 use std::sync::Arc;
 
@@ -27,7 +28,8 @@ pub use phrases::{Phrase, Phrases};
 pub use settings::Settings;
 
 use crate::audio::Workers;
-use crate::domain::{Clock, StopReason};
+use crate::domain::{Clock, Photo, Sight, StopReason, Unseen};
+use crate::policy::Policies;
 use crate::provider::{ChatModel, ErrorKind, ProviderError, Synthesizer, Transcriber};
 use crate::session::{Input, Outcome, SharedReport, TtsMode, Turn, TurnRunner, stage};
 
@@ -55,6 +57,8 @@ struct Inner {
     opus: crate::audio::OpusSettings,
     zone: jiff::tz::TimeZone,
     phrases: Arc<Phrases>,
+    sight: Arc<dyn Sight>,
+    policies: Policies,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
 }
@@ -85,6 +89,10 @@ pub struct Parts {
     pub opus: crate::audio::OpusSettings,
     /// What is made ahead.
     pub phrases: Arc<Phrases>,
+    /// Who looks at photos.
+    pub sight: Arc<dyn Sight>,
+    /// What may be said, and when.
+    pub policies: Policies,
     /// For spoken times.
     pub clock: Arc<dyn Clock>,
     /// Its metrics.
@@ -95,8 +103,9 @@ impl Voice {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
         let zone = parts.settings.zone();
-        let Parts { providers, workers, settings, opus, phrases, clock, metrics } = parts;
-        Self { inner: Arc::new(Inner { providers, workers, settings, opus, zone, phrases, clock, metrics }) }
+        let Parts { providers, workers, settings, opus, phrases, sight, policies, clock, metrics } = parts;
+        let inner = Inner { providers, workers, settings, opus, zone, phrases, sight, policies, clock, metrics };
+        Self { inner: Arc::new(inner) }
     }
 }
 
@@ -129,22 +138,53 @@ impl Inner {
     }
 
     async fn hear_think_speak(&self, turn: &Turn, report: &SharedReport) -> Result<Outcome, Failed> {
-        let pieces = match &turn.input {
+        let words = match &turn.input {
+            Input::Sos => return Ok(self.say_that_help_was_called(turn, report).await),
             Input::Say(text) => {
                 if let Some(frames) = self.made_ahead(turn, text) {
                     return Ok(self.say_at_once(turn, text, frames, report).await);
                 }
-                think::exactly(text)
+                if self.is_untimely(turn, text, report) {
+                    return Ok(Outcome::Silenced);
+                }
+                return self.speak(turn, think::exactly(text), self.word_for_word(turn), report).await;
             }
-            Input::Text(text) => self.think(turn, text, report),
+            Input::Text(text) => text.clone(),
             Input::Speech(utterance) => {
                 let Some(words) = self.transcribe(turn, utterance, report).await? else {
                     return Ok(Outcome::Empty);
                 };
-                self.think(turn, &words, report)
+                words
+            }
+            Input::Photo(photo) => {
+                // it was judged as an answer about a photo already
+                let answer = self.look(turn, photo, report).await;
+                return self.speak(turn, think::exactly(&answer), self.word_for_word(turn), report).await;
             }
         };
-        self.speak(turn, pieces, report).await
+        let pieces = self.think(turn, &words, report);
+        self.speak(turn, pieces, self.answer_to(turn, words), report).await
+    }
+
+    /// Says that a call for help was heard: in the gateway's own voice whoever speaks on the device, from memory.
+    async fn say_that_help_was_called(&self, turn: &Turn, report: &SharedReport) -> Outcome {
+        let phrase = self.phrases.sos();
+        let frames = match turn.tts_mode {
+            TtsMode::Audio => phrase.frames(),
+            TtsMode::DeviceText => Vec::new(),
+        };
+        self.say_at_once(turn, phrase.text(), frames, report).await
+    }
+
+    /// What is to be said about a photo: also when nobody could look at it.
+    async fn look(&self, turn: &Turn, photo: &Photo, report: &SharedReport) -> String {
+        report.write(|report| report.transcript.clone_from(&photo.question));
+        let photo = Photo { turn: Some(turn.id), ..photo.clone() };
+        let until = Instant::now() + self.settings.look_timeout.0;
+        match self.sight.answer(photo, until).await {
+            Ok(text) => text,
+            Err(Unseen(text)) => text.to_owned(),
+        }
     }
 
     /// What was made ahead of a text, where it is the gateway's own voice that says it.
@@ -166,7 +206,7 @@ impl Inner {
             report.local = true;
         });
         turn.voice.reply(text);
-        turn.voice.start();
+        turn.voice.start(text);
         turn.voice.sentence(text);
         let sent = self.pace_all(turn, frames, report).await;
         turn.voice.stop(if sent { StopReason::Done } else { StopReason::LinkLost });
@@ -176,7 +216,7 @@ impl Inner {
     /// Says the apology: from memory, without any provider.
     async fn apologise(&self, turn: &Turn, report: &SharedReport) {
         let apology = self.phrases.apology();
-        turn.voice.start();
+        turn.voice.start(apology.text());
         turn.voice.sentence(apology.text());
         let frames = match turn.tts_mode {
             TtsMode::Audio => apology.frames(),

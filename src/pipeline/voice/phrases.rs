@@ -17,20 +17,34 @@ use crate::provider::{SpeechRequest, Synthesizer};
 /// "Sorry, something went wrong. Please try again.": 24 kHz, 60 ms Opus packets, each behind its length
 /// as a big-endian u16. Spoken by the default English voice.
 const BUILT_IN: &[u8] = include_bytes!("apology.en.opus");
+/// "Your call for help has been received.", by the same voice in the same form.
+const CALL_HEARD: &[u8] = include_bytes!("sos.en.opus");
 
 /// What is made ahead.
 pub struct Phrases {
     apology: Phrase,
+    sos: Phrase,
     others: Vec<Phrase>,
 }
 
 impl Phrases {
-    /// The apology, and texts that are said as they are; those that are empty are none. `voice` is who speaks them, `dir`
+    /// The apology, what is said when somebody called for help, and texts that are said as they are; those that are empty are none. `voice` is who speaks them, `dir`
     /// where they are kept.
-    pub fn open(apology: &str, others: &[&str], voice: &str, dir: &Path) -> Self {
+    pub fn open(apology: &str, sos: &str, others: &[&str], voice: &str, dir: &Path) -> Self {
         let open = |text: &&str| Phrase::open("phrase", text, voice, dir, None);
         let others = others.iter().filter(|text| !text.trim().is_empty()).map(open).collect();
-        Self { apology: Phrase::open("apology", apology, voice, dir, unpack(BUILT_IN)), others }
+        let apology = Phrase::open("apology", apology, voice, dir, unpack(BUILT_IN));
+        Self { apology, sos: Phrase::open("sos", sos, voice, dir, unpack(CALL_HEARD)), others }
+    }
+
+    /// What is said when somebody called for help.
+    pub fn sos(&self) -> &Phrase {
+        &self.sos
+    }
+
+    /// The gateway's own words, made or not.
+    pub fn knows(&self, text: &str) -> bool {
+        self.others.iter().any(|phrase| phrase.text == text)
     }
 
     /// What is said when a stage fails.
@@ -45,7 +59,7 @@ impl Phrases {
 
     /// Those that this configuration's own synthesizer has not made yet.
     pub fn unmade(&self) -> impl Iterator<Item = &Phrase> {
-        std::iter::once(&self.apology).chain(&self.others).filter(|phrase| !phrase.made())
+        [&self.apology, &self.sos].into_iter().chain(&self.others).filter(|phrase| !phrase.made())
     }
 }
 
@@ -163,7 +177,8 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_apology_is_whole() {
+    fn what_is_built_in_is_whole() {
         assert!(unpack(BUILT_IN).is_some_and(|frames| frames.len() > 20));
+        assert!(unpack(CALL_HEARD).is_some_and(|frames| frames.len() > 20));
     }
 }

@@ -30,6 +30,8 @@ pub struct Settings {
     pub first_token_timeout: Span,
     /// A first piece of speech of a clause that takes longer has failed.
     pub speech_timeout: Span,
+    /// A question about a photo that is not answered within this has failed.
+    pub look_timeout: Span,
     /// Utterances with less speech than this are not transcribed.
     pub min_speech: Span,
 }
@@ -50,6 +52,7 @@ impl Default for Settings {
             transcribe_timeout: Span::secs(10),
             first_token_timeout: Span::secs(10),
             speech_timeout: Span::secs(10),
+            look_timeout: Span::secs(20),
             min_speech: Span::ms(120),
         }
     }

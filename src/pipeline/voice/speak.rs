@@ -13,10 +13,11 @@ use tokio::time::{Instant, timeout};
 
 use super::clauses::Clauses;
 use super::think::Pieces;
-use super::{Failed, Inner, emotion, since};
+use super::{Failed, Inner, emotion, since, watch};
 use crate::audio::opus::Encoding;
 use crate::audio::{Pacer, SpeechEncoder};
 use crate::domain::{DOWN_FRAME_MS, OpusFrame, StopReason};
+use crate::policy::{Guard, Scene};
 use crate::provider::{ChatPiece, ErrorKind, PcmChunk, ProviderError, SpeechRequest, SpeechStream};
 use crate::session::{Outcome, SharedReport, TtsMode, Turn, stage};
 
@@ -42,13 +43,28 @@ enum Spoken {
     Frame(Bytes),
 }
 
+impl Spoken {
+    fn words(&self) -> &str {
+        match self {
+            Spoken::Clause(clause) => &clause.text,
+            Spoken::Frame(_) => "",
+        }
+    }
+}
+
 impl Inner {
     /// Says a reply. Failed stages come back as errors after what was already said has been played.
-    pub(super) async fn speak(&self, turn: &Turn, pieces: Pieces, report: &SharedReport) -> Result<Outcome, Failed> {
+    pub(super) async fn speak(
+        &self,
+        turn: &Turn,
+        pieces: Pieces,
+        scene: Scene,
+        report: &SharedReport,
+    ) -> Result<Outcome, Failed> {
         let (clause_tx, clause_rx) = mpsc::channel(CLAUSES_AHEAD);
         let (frame_tx, frame_rx) = mpsc::channel(FRAMES_AHEAD);
         let (thought, voiced, sent) = tokio::join!(
-            self.clauses(turn, pieces, clause_tx, report),
+            self.clauses(turn, pieces, self.policies.guard(scene), clause_tx, report),
             self.synthesize(turn, clause_rx, frame_tx, report),
             self.pace(turn, frame_rx, report),
         );
@@ -67,11 +83,12 @@ impl Inner {
         }
     }
 
-    /// Step one: pieces → clauses; the whole reply as text at the end.
+    /// Step one: pieces → clauses that may be spoken; the whole reply as text at the end.
     async fn clauses(
         &self,
         turn: &Turn,
         mut pieces: Pieces,
+        mut guard: Guard,
         clauses: Sender<Clause>,
         report: &SharedReport,
     ) -> Result<(), Failed> {
@@ -118,19 +135,32 @@ impl Inner {
                 });
             }
             reply.push_str(&piece);
-            let ready = splitter.push(&piece);
+            let ready: Vec<String> = splitter.push(&piece).into_iter().flat_map(|clause| guard.push(clause)).collect();
             note_clause(report, !ready.is_empty());
+            if guard.said_instead().is_some() {
+                watch::note(&guard, report);
+            }
             for text in ready {
                 // the synthesizer has failed: its error is the turn's, the text is still told
                 let _ = clauses.send(Clause { text, emotion: face.news(&reply) }).await;
             }
+            if guard.is_over() {
+                // nobody would hear the rest: the model need not write it
+                break Ok(());
+            }
         };
-        if let Some(text) = splitter.finish() {
-            note_clause(report, true);
+        let mut ready: Vec<String> = splitter.finish().map(|clause| guard.push(clause)).unwrap_or_default();
+        if result.is_err() {
+            guard.broke_off();
+        }
+        ready.extend(guard.finish());
+        watch::note(&guard, report);
+        note_clause(report, !ready.is_empty());
+        for text in ready {
             let _ = clauses.send(Clause { text, emotion: face.news(&reply) }).await;
         }
         drop(clauses);
-        let reply = reply.trim();
+        let reply = guard.said_instead().unwrap_or(&reply).trim();
         report.write(|report| reply.clone_into(&mut report.reply));
         if !reply.is_empty() {
             turn.voice.reply(reply);
@@ -238,7 +268,7 @@ impl Inner {
         let mut lead = None;
         while let Some(next) = spoken.recv().await {
             let heard_from = *lead.get_or_insert_with(|| {
-                turn.voice.start();
+                turn.voice.start(next.words());
                 Instant::now() + turn.margins.lead
             });
             match next {
@@ -299,7 +329,7 @@ impl Inner {
     }
 
     fn note_frame(&self, pace: &mut Pace, report: &SharedReport) {
-        pace.sent += 1;
+        pace.left();
         self.metrics.late(pace.late_ms);
         report.write(|report| {
             report.frames += 1;
@@ -351,6 +381,14 @@ impl Pace {
             tokio::time::sleep_until(due).await;
         }
         self.late_ms = since(due);
+    }
+
+    /// A frame left, maybe later than it should have.
+    fn left(&mut self) {
+        self.sent += 1;
+        if let Some(start) = self.start {
+            self.pacer.left(Instant::now().saturating_duration_since(start));
+        }
     }
 
     /// Waits until the last frame has been played, and `tail` longer.

@@ -4,7 +4,7 @@
 use super::packets::{self, Packet, Publish, Template};
 use super::subscribe::Seen;
 use super::{Content, Login};
-use crate::domain::{Body, ControlKind, Stream};
+use crate::domain::{Body, ControlKind, DeviceId, Stream};
 use crate::wire;
 
 fn split(mut bytes: &[u8]) -> Vec<Packet<'_>> {
@@ -28,15 +28,18 @@ fn each_publish_of_a_batch_has_its_number_its_packet_id_and_its_time() {
 
 #[test]
 fn what_devices_publish_is_of_the_native_dialect() {
+    let device = DeviceId::parse("bench-1").unwrap();
     let topic = "device/bench-1/audio";
     let mut audio = Template::new(topic, 0, Content::Audio, 1);
     let payload = bytes::Bytes::copy_from_slice(&split(audio.fill(9, 1, 0))[0].body[2 + topic.len()..]);
-    let Ok(Body::Audio(packet)) = wire::decode("native", Stream::Audio, &payload) else { panic!("no audio") };
+    let Ok(Body::Audio(packet)) = wire::decode("native", Stream::Audio, &payload, &device) else { panic!("no audio") };
     assert_eq!((payload.len(), packet.seq), (packets::PAYLOAD, 9));
     let topic = "device/bench-1/control";
     let mut beats = Template::new(topic, 1, Content::Heartbeat, 1);
     let payload = bytes::Bytes::copy_from_slice(&split(beats.fill(9, 1, 0))[0].body[2 + topic.len() + 2..]);
-    let Ok(Body::Control(control)) = wire::decode("native", Stream::Control, &payload) else { panic!("no control") };
+    let Ok(Body::Control(control)) = wire::decode("native", Stream::Control, &payload, &device) else {
+        panic!("no control")
+    };
     assert_eq!((payload.len(), control.seq), (packets::PAYLOAD, Some(9)));
     assert!(matches!(control.kind, ControlKind::Heartbeat));
 }

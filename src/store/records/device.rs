@@ -3,9 +3,10 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{Batch, Space, Store, StoreError, get_json, list_json, of_device, put_json};
-use crate::domain::{DeviceId, ListenMode, Wall};
+use crate::domain::{DeviceId, ListenMode, Profile, Wall};
 use crate::store::Key;
 
 /// Who speaks the reply.
@@ -68,6 +69,27 @@ impl fmt::Debug for Persona {
     }
 }
 
+/// How a device is watched over, where it is not as the configuration says.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Watching {
+    /// How closely; none: by its dialect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
+    /// IANA time zone of its person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+    /// As in `22:00-07:00`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_hours: Option<String>,
+}
+
+impl Watching {
+    /// As the configuration says.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What an operator set for a device.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeviceSettings {
@@ -92,6 +114,56 @@ pub struct DeviceSettings {
     /// Where it stands: of the devices of one room that wake to one word, one answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<String>,
+    /// How it is watched over.
+    #[serde(default, skip_serializing_if = "Watching::is_empty")]
+    pub watching: Watching,
+}
+
+/// How far a device has come that was registered over the control API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It has a secret.
+    Registered,
+    /// It is somebody's.
+    Bound,
+    /// It may connect.
+    Activated,
+    /// It may not connect any more.
+    Revoked,
+}
+
+/// Whose a device is, and how far it has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// How far.
+    pub status: Status,
+    /// Whose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// When it was activated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activated: Option<Wall>,
+    /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<Wall>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What whoever registered it noted.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+    /// When this last changed.
+    pub updated: Wall,
+}
+
+impl Binding {
+    /// That of a device which an operator added by hand, or claimed: it may connect.
+    pub fn by_hand(created: Wall, revoked: bool) -> Self {
+        let status = if revoked { Status::Revoked } else { Status::Activated };
+        let activated = Some(created);
+        Self { status, user: None, activated, revoked: None, reason: None, metadata: Map::new(), updated: created }
+    }
 }
 
 /// A device that may connect.
@@ -116,6 +188,16 @@ pub struct Device {
     /// came, or it was never expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Wall>,
+    /// Whose it is; none: it was added by hand, and is nobody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
+}
+
+impl Device {
+    /// Whose it is, and how far it has come.
+    pub fn standing(&self) -> Binding {
+        self.binding.clone().unwrap_or_else(|| Binding::by_hand(self.created, self.revoked))
+    }
 }
 
 impl fmt::Debug for Device {
@@ -126,6 +208,7 @@ impl fmt::Debug for Device {
             .field("created", &self.created)
             .field("revoked", &self.revoked)
             .field("expected", &self.expected)
+            .field("binding", &self.binding)
             .finish_non_exhaustive()
     }
 }

@@ -135,6 +135,13 @@ pub async fn list(store: &dyn Store, device: &DeviceId, limit: usize) -> Result<
     list_json(store, of_device(Space::Inbox, device), limit).await
 }
 
+/// What was not done of one kind, of all devices, among the first `limit` messages.
+pub async fn list_kind(store: &dyn Store, kind: InboxKind, limit: usize) -> Result<Vec<Inbox>, StoreError> {
+    let mut found: Vec<Inbox> = list_json(store, Key::new(Space::Inbox), limit).await?;
+    found.retain(|message| message.kind == kind);
+    Ok(found)
+}
+
 /// What was put aside, of all devices, at most `limit`.
 pub async fn list_quarantined(store: &dyn Store, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
     list_json(store, Key::new(Space::Quarantine), limit).await

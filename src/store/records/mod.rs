@@ -7,6 +7,7 @@
 mod device;
 mod inbox;
 mod number;
+mod operation;
 mod outbox;
 mod session;
 mod windows;
@@ -14,9 +15,10 @@ mod windows;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use device::{Board, Device, DeviceSettings, Persona, Transport, TtsMode};
+pub use device::{Binding, Board, Device, DeviceSettings, Persona, Status, Transport, TtsMode, Watching};
 pub use inbox::{Inbox, InboxKind, Next, Quarantined};
 pub use number::Numbers;
+pub use operation::{Operation, OperationKind, OperationState};
 pub use outbox::Outbox;
 pub use session::{LastHello, Session};
 
@@ -26,11 +28,17 @@ pub mod devices {
 }
 /// Messages taken in but not yet done, and those that were given up.
 pub mod inboxes {
-    pub use super::inbox::{done, drop_quarantined, list, list_quarantined, next, put, release, retry_quarantined};
+    pub use super::inbox::{
+        done, drop_quarantined, list, list_kind, list_quarantined, next, put, release, retry_quarantined,
+    };
 }
 /// Messages that must reach a device.
 pub mod outboxes {
     pub use super::outbox::{delete, list, put};
+}
+/// What operators asked of devices.
+pub mod operations {
+    pub use super::operation::{get, page, put, remove};
 }
 /// The live session of a device.
 pub mod sessions {

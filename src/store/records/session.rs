@@ -27,6 +27,9 @@ pub struct Session {
     /// The device's random number of its power-on; none never resumes.
     #[serde(default)]
     pub boot_id: Option<u32>,
+    /// What the device itself calls the session, where its dialect has it name them.
+    #[serde(default)]
+    pub peer: Option<String>,
     /// The last `hello` that carried a `msg_id`.
     #[serde(default)]
     pub last_hello: Option<LastHello>,

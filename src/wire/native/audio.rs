@@ -25,16 +25,18 @@ const SILENCE: u8 = 1 << 2;
 
 /// Where dialects that share the layout differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rules {
-    /// Byte 2 is the codec; else it is ignored and the payload is Opus.
-    pub codec_byte: bool,
+pub(in crate::wire) struct Rules {
+    /// Bytes 1 to 3 are the version, the codec and the flags; else they are ignored, and the payload is Opus.
+    pub typed: bool,
     /// The length must be that of the rest; else 0 is "the rest", and bytes after the payload are dropped.
     pub exact_length: bool,
 }
 
 impl Rules {
-    /// Byte 2 is the codec, the length is exact.
-    pub(super) const NATIVE: Self = Self { codec_byte: true, exact_length: true };
+    /// Version, codec and flags count, the length is exact.
+    pub(super) const NATIVE: Self = Self { typed: true, exact_length: true };
+    /// OpenCane's: one layout, less of it meant.
+    pub(in crate::wire) const OPENCANE: Self = Self { typed: false, exact_length: false };
 }
 
 /// Header fields that both ways have.
@@ -47,7 +49,7 @@ struct Header {
 }
 
 /// Reads an uplink packet; its payload shares `packet`'s memory.
-pub(super) fn decode(packet: &Bytes, rules: Rules) -> Result<AudioPacket, WireError> {
+pub(in crate::wire) fn decode(packet: &Bytes, rules: Rules) -> Result<AudioPacket, WireError> {
     let (Header { codec, flags, seq, ts_ms }, payload) = split(packet, rules)?;
     let speech = match (flags & SPEECH != 0, flags & SILENCE != 0) {
         (true, false) => Some(true),
@@ -59,7 +61,7 @@ pub(super) fn decode(packet: &Bytes, rules: Rules) -> Result<AudioPacket, WireEr
 }
 
 /// Reads a downlink packet, as a device does. Of the turn the wire has the number modulo 16.
-pub(super) fn decode_spoken(packet: &Bytes) -> Result<SpokenFrame, WireError> {
+pub(in crate::wire) fn decode_spoken(packet: &Bytes) -> Result<SpokenFrame, WireError> {
     let (Header { codec, flags, seq, ts_ms }, packet) = split(packet, Rules::NATIVE)?;
     if codec != Codec::Opus {
         return Err(WireError::malformed("speech is opus").at(2));
@@ -79,7 +81,7 @@ pub(super) fn encode(packet: &AudioPacket) -> Bytes {
 }
 
 /// Writes a downlink packet.
-pub(super) fn encode_spoken(frame: &SpokenFrame) -> Bytes {
+pub(in crate::wire) fn encode_spoken(frame: &SpokenFrame) -> Bytes {
     let turn = u8::try_from(frame.turn.0 % 16).unwrap_or(0);
     let flags = u8::from(frame.last) | turn << 4;
     join(Header { codec: Codec::Opus, flags, seq: frame.seq, ts_ms: frame.ts_ms }, &frame.packet)
@@ -93,17 +95,18 @@ fn split(packet: &Bytes, rules: Rules) -> Result<(Header, Bytes), WireError> {
     if magic != MAGIC {
         return Err(WireError::malformed("an audio packet begins with 0xA1").at(0));
     }
-    if version != VERSION {
+    if rules.typed && version != VERSION {
         return Err(WireError::malformed("the audio packet's version is not 1").at(1));
     }
     let codec = match codec {
-        _ if !rules.codec_byte => Codec::Opus,
+        _ if !rules.typed => Codec::Opus,
         0 => Codec::Opus,
         1 => Codec::PcmS16le,
         _ => return Err(WireError::malformed("the codec is neither opus nor pcm_s16le").at(2)),
     };
     let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
     let payload = rest(packet, length, rules)?;
+    let flags = if rules.typed { flags } else { 0 };
     let header =
         Header { codec, flags, seq: u32::from_be_bytes([s0, s1, s2, s3]), ts_ms: u32::from_be_bytes([t0, t1, t2, t3]) };
     check(header, &payload)?;
@@ -158,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    const LENIENT: Rules = Rules { codec_byte: false, exact_length: false };
+    const LENIENT: Rules = Rules::OPENCANE;
 
     fn packet(head: [u8; 4], length: u32, payload: &[u8]) -> Bytes {
         let mut out = head.to_vec();

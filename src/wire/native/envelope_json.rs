@@ -72,6 +72,7 @@ fn hello(mut p: Fields) -> Result<Hello, WireError> {
         capabilities: p.value("capabilities"),
         last_recv_seq: p.u32("last_recv_seq")?,
         oldest_seq,
+        version: None,
     })
 }
 
@@ -96,7 +97,11 @@ pub(super) fn encode_up(head: Head<'_>, kind: &ControlKind) -> Bytes {
         ControlKind::ListenStart { mode, n } => json!({ "mode": mode, "n": n }),
         ControlKind::Abort { reason } => json!({ "reason": reason }),
         // that of a wake word is another dialect's, as those below: the gateway refuses them here
-        ControlKind::Text(text) | ControlKind::Wake { text } => json!({ "text": text }),
+        ControlKind::Text(text) | ControlKind::Wake { text } | ControlKind::Said(text) | ControlKind::Partial(text) => {
+            json!({ "text": text })
+        }
+        ControlKind::Telemetry(telemetry) => json!(telemetry),
+        ControlKind::Photo { question, .. } => json!({ "question": question }),
         ControlKind::Played(turn) => json!({ "turn_id": turn }),
         ControlKind::Ack(seq) => json!({ "seq": seq }),
         ControlKind::Sos { kind, text } => json!({ "kind": kind, "text": text }),
@@ -106,7 +111,7 @@ pub(super) fn encode_up(head: Head<'_>, kind: &ControlKind) -> Bytes {
         ControlKind::ImageNote { image_id, question, keep } => json!({
             "image_id": hex(*image_id), "question": question, "mode": if *keep { "keep" } else { "ask" },
         }),
-        ControlKind::Mcp(payload) | ControlKind::Things(payload) => payload.clone(),
+        ControlKind::Mcp(payload) | ControlKind::Things(payload) | ControlKind::Fault(payload) => payload.clone(),
     };
     envelope(head, kind.name(), payload)
 }
@@ -125,8 +130,8 @@ fn down(message: &Message) -> Option<Value> {
         }
         Message::ImageMissing { image_id, parts } => json!({ "image_id": hex(*image_id), "parts": parts }),
         Message::Stt { text, is_final } => json!({ "text": text, "final": is_final }),
-        Message::Reply { text } | Message::TtsSentence { text } => json!({ "text": text }),
-        Message::TtsStart { turn_id } => json!({ "turn_id": turn_id }),
+        Message::Reply { text } | Message::TtsSentence { text, .. } => json!({ "text": text }),
+        Message::TtsStart { turn_id, .. } => json!({ "turn_id": turn_id }),
         Message::TtsStop { turn_id, reason } => json!({ "turn_id": turn_id, "reason": reason }),
         Message::Emotion { name } => json!({ "name": name }),
         Message::Haptic { pattern, times } => json!({ "pattern": pattern, "times": times }),
@@ -203,8 +208,8 @@ fn message(name: &str, mut p: Fields) -> Result<Message, WireError> {
         "image_missing" => Message::ImageMissing { image_id: image_id(&mut p)?, parts: p.need("parts")? },
         "stt" => Message::Stt { text: p.need("text")?, is_final: p.need("final")? },
         "reply" => Message::Reply { text: p.need("text")? },
-        "tts_start" => Message::TtsStart { turn_id: turn(&mut p)? },
-        "tts_sentence" => Message::TtsSentence { text: p.need("text")? },
+        "tts_start" => Message::TtsStart { turn_id: turn(&mut p)?, text: String::new(), device_speaks: false },
+        "tts_sentence" => Message::TtsSentence { text: p.need("text")?, device_speaks: false },
         "tts_stop" => Message::TtsStop { turn_id: turn(&mut p)?, reason: p.need("reason")? },
         "emotion" => Message::Emotion { name: p.need("name")? },
         "haptic" => Message::Haptic { pattern: p.need("pattern")?, times: p.need_u32("times")? },
@@ -241,6 +246,8 @@ fn read_hello_ack(mut p: Fields) -> Result<HelloAck, WireError> {
         max_image: max.need_u32("image")?,
         max_in_flight: max.need_u32("in_flight")?,
         heartbeat_s: p.need_u32("heartbeat_s")?,
+        number: None,
+        protocol: None,
         media: None,
     })
 }

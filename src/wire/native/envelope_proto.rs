@@ -44,6 +44,7 @@ fn up(payload: Payload) -> Result<ControlKind, WireError> {
             boot_id: hello.boot_id,
             capabilities: free(&hello.capabilities, "capabilities")?,
             last_recv_seq: hello.last_recv_seq,
+            version: None,
             oldest_seq: hello.oldest_seq.map(|m| from_marks(&m).collect()).unwrap_or_default(),
         }),
         Payload::Heartbeat(_) => ControlKind::Heartbeat,
@@ -120,7 +121,14 @@ pub(super) fn encode_up(head: Head<'_>, kind: &ControlKind) -> Bytes {
         }),
         ControlKind::Goodbye => Payload::Goodbye(pb::Empty {}),
         // other dialects' words have no place here; in JSON the gateway refuses them by name
-        ControlKind::Wake { .. } | ControlKind::Mcp(_) | ControlKind::Things(_) => {
+        ControlKind::Wake { .. }
+        | ControlKind::Mcp(_)
+        | ControlKind::Things(_)
+        | ControlKind::Said(_)
+        | ControlKind::Partial(_)
+        | ControlKind::Telemetry(_)
+        | ControlKind::Photo { .. }
+        | ControlKind::Fault(_) => {
             return super::envelope_json::encode_up(head, kind);
         }
     };
@@ -160,8 +168,8 @@ fn down(message: &Message) -> Option<Payload> {
         }
         Message::Stt { text, is_final } => Payload::Stt(pb::Stt { text: text.clone(), r#final: *is_final }),
         Message::Reply { text } => Payload::Reply(pb::Reply { text: text.clone() }),
-        Message::TtsStart { turn_id } => Payload::TtsStart(pb::TtsStart { turn_id: turn_id.0 }),
-        Message::TtsSentence { text } => Payload::TtsSentence(pb::TtsSentence { text: text.clone() }),
+        Message::TtsStart { turn_id, .. } => Payload::TtsStart(pb::TtsStart { turn_id: turn_id.0 }),
+        Message::TtsSentence { text, .. } => Payload::TtsSentence(pb::TtsSentence { text: text.clone() }),
         Message::TtsStop { turn_id, reason } => {
             Payload::TtsStop(pb::TtsStop { turn_id: turn_id.0, reason: to_reason(*reason).into() })
         }
@@ -238,8 +246,10 @@ fn message(payload: Payload) -> Result<Message, WireError> {
         }
         Payload::Stt(stt) => Message::Stt { text: stt.text, is_final: stt.r#final },
         Payload::Reply(reply) => Message::Reply { text: reply.text },
-        Payload::TtsStart(start) => Message::TtsStart { turn_id: TurnId(start.turn_id) },
-        Payload::TtsSentence(sentence) => Message::TtsSentence { text: sentence.text },
+        Payload::TtsStart(start) => {
+            Message::TtsStart { turn_id: TurnId(start.turn_id), text: String::new(), device_speaks: false }
+        }
+        Payload::TtsSentence(sentence) => Message::TtsSentence { text: sentence.text, device_speaks: false },
         Payload::TtsStop(stop) => Message::TtsStop {
             turn_id: TurnId(stop.turn_id),
             reason: from_reason(stop.reason).ok_or_else(|| WireError::malformed("reason"))?,
@@ -284,6 +294,8 @@ fn read_hello_ack(ack: &pb::HelloAck) -> Result<HelloAck, WireError> {
         max_image: max.image,
         max_in_flight: max.in_flight,
         heartbeat_s: ack.heartbeat_s,
+        number: None,
+        protocol: None,
         media: None,
     })
 }

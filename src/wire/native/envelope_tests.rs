@@ -8,7 +8,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::{WireErrorKind, decode, encode, fuzz};
+use super::super::{WireErrorKind, decode, encode, fuzz, some_device};
 use super::{DIALECT, client};
 use crate::domain::{
     AckMarks, Body, Control, ControlKind, Downlink, HapticPattern, Hello, HelloAck, ImageId, ListenMode, Message,
@@ -16,7 +16,7 @@ use crate::domain::{
 };
 
 fn read(payload: impl Into<Bytes>) -> Result<Control, super::WireError> {
-    match decode(DIALECT, Stream::Control, &payload.into())? {
+    match decode(DIALECT, Stream::Control, &payload.into(), &some_device())? {
         Body::Control(control) => Ok(*control),
         other => panic!("{other:?}"),
     }
@@ -59,7 +59,7 @@ fn what_is_no_envelope_is_refused_without_its_text() {
 
 #[test]
 fn another_dialect_is_not_read_as_this_one() {
-    let error = decode("klingon", Stream::Control, &Bytes::from_static(b"{}")).unwrap_err();
+    let error = decode("klingon", Stream::Control, &Bytes::from_static(b"{}"), &some_device()).unwrap_err();
     assert_eq!(error.kind, WireErrorKind::Unsupported);
 }
 
@@ -114,7 +114,7 @@ fn a_protobuf_downlink_that_comes_up_is_refused() {
         json: false,
         message: Message::Close { reason: "x".into() },
     };
-    assert_eq!(read(encode(DIALECT, &close).unwrap()).unwrap_err().kind, WireErrorKind::UnknownType);
+    assert_eq!(read(encode(DIALECT, &close, &some_device()).unwrap()).unwrap_err().kind, WireErrorKind::UnknownType);
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -154,7 +154,7 @@ fn control_kind() -> impl Strategy<Value = ControlKind> {
     ]);
     let hello = (of(any::<u32>()), free(), of(any::<u32>()), btree_map(stream(), any::<u32>(), 0..4)).prop_map(
         |(boot_id, capabilities, last_recv_seq, oldest_seq)| {
-            ControlKind::Hello(Hello { boot_id, capabilities, last_recv_seq, oldest_seq })
+            ControlKind::Hello(Hello { boot_id, capabilities, version: None, last_recv_seq, oldest_seq })
         },
     );
     let result = (text(), any::<bool>(), free(), of(text())).prop_map(|(operation_id, success, result, error)| {
@@ -197,6 +197,8 @@ fn hello_ack() -> impl Strategy<Value = Message> {
                 max_image,
                 max_in_flight,
                 heartbeat_s,
+                number: None,
+                protocol: None,
                 media: None,
             }))
         },
@@ -214,8 +216,8 @@ fn message() -> impl Strategy<Value = Message> {
     let speech = prop_oneof![
         (text(), any::<bool>()).prop_map(|(text, is_final)| Message::Stt { text, is_final }),
         text().prop_map(|text| Message::Reply { text }),
-        turn.clone().prop_map(|turn_id| Message::TtsStart { turn_id }),
-        text().prop_map(|text| Message::TtsSentence { text }),
+        turn.clone().prop_map(|turn_id| Message::TtsStart { turn_id, text: String::new(), device_speaks: false }),
+        text().prop_map(|text| Message::TtsSentence { text, device_speaks: false }),
         (turn, reason).prop_map(|(turn_id, reason)| Message::TtsStop { turn_id, reason }),
         text().prop_map(|name| Message::Emotion { name }),
     ];
@@ -272,7 +274,7 @@ proptest! {
 
     #[test]
     fn every_downlink_comes_back_as_it_was(downlink in downlink()) {
-        let bytes = encode(DIALECT, &downlink).unwrap();
+        let bytes = encode(DIALECT, &downlink, &some_device()).unwrap();
         prop_assert_eq!(client::decode_downlink(stream_of(&downlink), &bytes), Ok(downlink));
     }
 
@@ -280,7 +282,7 @@ proptest! {
     fn a_message_with_wrong_bytes_is_an_error_or_another_message(
         control in control(), downlink in downlink(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>(),
     ) {
-        for bytes in [client::encode_control(&control), encode(DIALECT, &downlink).unwrap()] {
+        for bytes in [client::encode_control(&control), encode(DIALECT, &downlink, &some_device()).unwrap()] {
             let mut bytes = bytes.to_vec();
             let at = at.index(bytes.len());
             if cut { bytes.truncate(at) } else { bytes[at] = byte }

@@ -5,7 +5,7 @@
 //! part) or the signature of a JPEG, PNG or WebP file.
 
 mod assembly;
-mod audio;
+pub(super) mod audio;
 pub mod client;
 mod envelope_json;
 mod envelope_proto;
@@ -21,6 +21,7 @@ pub use assembly::{Added, AssemblyLimits, ImageAssembler, ImageBudget, Progress}
 pub use audio::{HEADER as AUDIO_HEADER, MAX_OPUS, MAX_PCM};
 pub use image::{HEADER as IMAGE_HEADER, MAX_IMAGE, MAX_PARTS, is_image_file};
 pub use telemetry::MAX_BATCH;
+pub(super) use telemetry::normalise;
 
 use super::WireError;
 use crate::domain::{Body, Control, Downlink, SessionId, Stream};

@@ -18,7 +18,7 @@ fn body(message: &Message) -> Option<Value> {
         Message::HelloAck(ack) => hello(ack),
         Message::Stt { text, is_final: true } => json!({"type": "stt", "text": text}),
         Message::TtsStart { .. } => json!({"type": "tts", "state": "start"}),
-        Message::TtsSentence { text } => json!({"type": "tts", "state": "sentence_start", "text": text}),
+        Message::TtsSentence { text, .. } => json!({"type": "tts", "state": "sentence_start", "text": text}),
         Message::TtsStop { .. } => json!({"type": "tts", "state": "stop"}),
         // firmware shows the face; what is in `text` it does not read
         Message::Emotion { name } => json!({"type": "llm", "emotion": name, "text": ""}),

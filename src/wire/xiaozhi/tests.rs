@@ -35,6 +35,8 @@ fn hello_ack(media: Option<MediaOffer>) -> Message {
         max_image: 1,
         max_in_flight: 1,
         heartbeat_s: 30,
+        number: None,
+        protocol: None,
         media,
     }))
 }
@@ -135,9 +137,12 @@ fn every_downlink_that_firmware_knows_is_in_its_words() {
         assert_eq!(down(message), Some(want));
     };
     said(Message::Stt { text: "hi".into(), is_final: true }, json!({"type": "stt", "text": "hi"}));
-    said(Message::TtsStart { turn_id }, json!({"type": "tts", "state": "start"}));
     said(
-        Message::TtsSentence { text: "Yes.".into() },
+        Message::TtsStart { turn_id, text: String::new(), device_speaks: false },
+        json!({"type": "tts", "state": "start"}),
+    );
+    said(
+        Message::TtsSentence { text: "Yes.".into(), device_speaks: false },
         json!({"type": "tts", "state": "sentence_start", "text": "Yes."}),
     );
     said(Message::TtsStop { turn_id, reason: StopReason::Done }, json!({"type": "tts", "state": "stop"}));

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::domain::{Link, LinkId, LinkPacket, PacketKind, SendError, dialect};
+use crate::domain::{Link, LinkId, LinkPacket, PacketKind, SendError};
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -21,6 +21,7 @@ struct Queue {
 pub(super) struct Socket {
     pub(super) link: LinkId,
     addresses: Option<(IpAddr, IpAddr)>,
+    dialect: &'static str,
     most: (usize, usize),
     queue: Mutex<Queue>,
     wake: Notify,
@@ -35,8 +36,13 @@ pub(super) enum Next {
 
 impl Socket {
     /// At most so many packets and bytes wait. `addresses` are ours and the device's.
-    pub(super) fn new(link: LinkId, addresses: Option<(IpAddr, IpAddr)>, most: (usize, usize)) -> Self {
-        Self { link, addresses, most, queue: Mutex::default(), wake: Notify::new() }
+    pub(super) fn new(
+        link: LinkId,
+        addresses: Option<(IpAddr, IpAddr)>,
+        dialect: &'static str,
+        most: (usize, usize),
+    ) -> Self {
+        Self { link, addresses, dialect, most, queue: Mutex::default(), wake: Notify::new() }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -112,7 +118,7 @@ impl Link for Socket {
     }
 
     fn dialect(&self) -> Option<&'static str> {
-        Some(dialect::XIAOZHI)
+        Some(self.dialect)
     }
 
     fn addresses(&self) -> Option<(IpAddr, IpAddr)> {

@@ -24,7 +24,8 @@ pub(super) const ENDINGS: [&str; 12] = [
     "stop",
 ];
 /// Why a message is dropped.
-pub(super) const CAUSES: [&str; 5] = ["malformed", "too_large", "unknown_type", "unsupported", "before_hello"];
+pub(super) const CAUSES: [&str; 6] =
+    ["malformed", "too_large", "unknown_type", "unsupported", "identity", "before_hello"];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Of {

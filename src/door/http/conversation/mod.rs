@@ -1,9 +1,11 @@
-//! The devices' WebSocket: a board with stock xiaozhi firmware, or a browser, opens one for each conversation.
+//! The devices' WebSocket: a board with stock xiaozhi firmware, or a browser, opens one for each conversation; OpenCane's
+//! devices keep theirs.
 //!
-//! In the order in which a message travels: `upgrade` (who is it), `talk` (one connection), `link` (what waits for it).
+//! In the order in which a message travels: `upgrade` and `cane` (who is it), `talk` (one connection), `link` (what waits for it).
 //! Its routes are mounted at the devices' HTTP door. Who lets devices in by other means (`door/http/talk`) gives them a
 //! [`Place`]. It knows texts and frames, credentials and limits, and nothing of sessions.
 
+mod cane;
 mod link;
 mod metrics;
 mod settings;
@@ -25,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Routes;
 use super::devices::Peer;
-use crate::domain::{Arrivals, Clock, DeviceId, Ingress, Link, LinkId, LinkPacket, PacketKind, QoS};
+use crate::domain::{Arrivals, Clock, DeviceId, Ingress, Link, LinkId, LinkPacket, PacketKind, QoS, dialect};
 use crate::door::credentials::Credentials;
 use crate::wire::xiaozhi::frames::Version;
 use link::Socket;
@@ -88,6 +90,19 @@ impl Conversations {
             .with_state(Arc::clone(&self.0))
     }
 
+    /// The routes of OpenCane's devices, none when they are switched off. They ask for the root, or for whatever their
+    /// configuration has behind the port.
+    pub fn cane_routes(&self) -> Routes {
+        if !self.0.settings.opencane {
+            return Routes::new();
+        }
+        Routes::new()
+            .route("/", get(cane::upgrade))
+            .route("/ws", get(cane::upgrade))
+            .route("/opencane", get(cane::upgrade))
+            .with_state(Arc::clone(&self.0))
+    }
+
     /// Ends the conversation of a device that has another password, or none any more.
     pub fn end_device(&self, device: &DeviceId) {
         self.0.end(device);
@@ -96,7 +111,7 @@ impl Conversations {
     /// A place for a device, at this peer, that proved itself while the credentials' generation was this; its former conversation is
     /// ended. None: there is no room, or somebody's credentials changed meanwhile.
     pub(super) fn enter(&self, device: &DeviceId, peer: &Peer, generation: u64) -> Option<Place> {
-        let socket = self.0.enter(device, peer, generation).ok()?;
+        let socket = self.0.enter(device, peer, generation, dialect::XIAOZHI).ok()?;
         Some(Place { door: Arc::clone(&self.0), device: device.clone(), socket })
     }
 }
@@ -118,7 +133,7 @@ impl Place {
 
     /// Serves it, with frames of the first version.
     pub fn serve(self, upgrade: WebSocketUpgrade, peer: SocketAddr) -> Response {
-        upgrade::serve(self, Version::One, upgrade, peer)
+        upgrade::serve(self, talk::Tongue::Board(Version::One), upgrade, peer)
     }
 }
 
@@ -130,10 +145,16 @@ impl Drop for Place {
 
 impl Door {
     /// Takes a new conversation in; the device's former one is ended.
-    fn enter(&self, device: &DeviceId, peer: &Peer, generation: u64) -> Result<Arc<Socket>, Shut> {
+    fn enter(
+        &self,
+        device: &DeviceId,
+        peer: &Peer,
+        generation: u64,
+        dialect: &'static str,
+    ) -> Result<Arc<Socket>, Shut> {
         let most = (self.settings.queue_packets, self.settings.queue_bytes.len());
         let addresses = peer.local().map(|local| (local, peer.address().ip()));
-        let socket = Arc::new(Socket::new(self.parts.arrivals.link(), addresses, most));
+        let socket = Arc::new(Socket::new(self.parts.arrivals.link(), addresses, dialect, most));
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if !open.contains_key(device) && open.len() >= self.settings.connections {
             return Err(Shut::Full);

@@ -4,12 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{ByteSize, Problem, Span};
 
-/// The devices' WebSocket, `/xiaozhi/v1/` at the address of `[devices]`.
+/// The devices' WebSocket, `/xiaozhi/v1/` at the addresses of `[devices]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Switches it on. Default: `true`.
     pub enabled: bool,
+    /// Lets OpenCane's devices in too, at `/`, `/ws` and `/opencane`; `devices.also` gives them the port that they know, 18791.
+    /// Default: `false`.
+    pub opencane: bool,
     /// Most conversations at once; one more is refused with 503. Default: 2000.
     pub connections: usize,
     /// A connection that has not said hello by then is closed. Default: "10s".
@@ -32,6 +35,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             enabled: true,
+            opencane: false,
             connections: 2_000,
             hello: Span::secs(10),
             ping: Span::secs(20),

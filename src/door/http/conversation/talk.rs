@@ -14,27 +14,63 @@ use crate::domain::{
     AudioPacket, Body, Codec, Control, ControlKind, DeviceId, Link, LinkPacket, Origin, PacketKind, Path, Receipt,
     Stream, Uplink, dialect,
 };
+use crate::wire::xiaozhi::MAX_TEXT;
 use crate::wire::xiaozhi::frames::{self, Frame, Version};
-use crate::wire::{self, WireError};
+use crate::wire::{self, WireError, opencane};
 
 /// Pings that may be unanswered.
 const UNANSWERED: u32 = 2;
 /// Seconds of messages that may come at once.
 const BURST: f64 = 2.0;
 
+/// What is spoken over a connection.
+#[derive(Debug, Clone)]
+pub(super) enum Tongue {
+    /// Stock firmware's, with frames of this version.
+    Board(Version),
+    /// OpenCane's, in the session that the device named last.
+    Cane {
+        /// As the device calls it.
+        session: Option<String>,
+    },
+}
+
+impl Tongue {
+    /// The name of its dialect.
+    pub(super) fn dialect(&self) -> &'static str {
+        match self {
+            Tongue::Board(_) => dialect::XIAOZHI,
+            Tongue::Cane { .. } => dialect::OPENCANE,
+        }
+    }
+
+    /// Largest message, bytes.
+    pub(super) fn largest(&self) -> usize {
+        match self {
+            Tongue::Board(_) => MAX_TEXT,
+            Tongue::Cane { .. } => opencane::MAX_TEXT,
+        }
+    }
+
+    /// Nothing is waited for before what comes counts.
+    fn greets_itself(&self) -> bool {
+        matches!(self, Tongue::Cane { .. })
+    }
+}
+
 /// Serves a connection to its end.
-pub(super) async fn talk(place: &Place, version: Version, stream: WebSocket, peer: SocketAddr) {
+pub(super) async fn talk(place: &Place, tongue: Tongue, stream: WebSocket, peer: SocketAddr) {
     let Place { door, device, socket } = place;
     let link = socket.link;
-    tracing::debug!(%device, link = link.0, %peer, version = version.number(), "conversation over websocket");
+    tracing::debug!(%device, link = link.0, %peer, ?tongue, "conversation over websocket");
     door.parts.ingress.link_up(device, Arc::clone(socket) as Arc<dyn Link>);
     let mut talk = Talk {
         door,
         device,
-        version,
+        greeted: tongue.greets_itself(),
+        tongue,
         socket,
         stream,
-        greeted: false,
         seq: 0,
         silent: 0,
         budget: Budget::new(door.settings.messages_per_second),
@@ -51,7 +87,7 @@ pub(super) async fn talk(place: &Place, version: Version, stream: WebSocket, pee
 struct Talk<'a> {
     door: &'a Door,
     device: &'a DeviceId,
-    version: Version,
+    tongue: Tongue,
     socket: &'a Arc<Socket>,
     stream: WebSocket,
     greeted: bool,
@@ -106,9 +142,18 @@ impl Talk<'_> {
             Next::Send(packet) => packet,
         };
         let LinkPacket { payload, kind, .. } = packet;
-        let message = match kind {
-            PacketKind::Audio => Message::Binary(frames::reframe(self.version, payload)),
-            PacketKind::Control => match String::from_utf8(payload.into()) {
+        let message = match (kind, &self.tongue) {
+            (PacketKind::Audio, Tongue::Board(version)) => Message::Binary(frames::reframe(*version, payload)),
+            (PacketKind::Audio, Tongue::Cane { session }) => {
+                let now = self.door.parts.clock.wall().0;
+                // packets of speech are ours
+                let Ok(text) = opencane::as_text(&payload, self.device, session.as_deref(), now) else { return None };
+                match String::from_utf8(text.into()) {
+                    Ok(text) => Message::Text(text.into()),
+                    Err(_) => return None,
+                }
+            }
+            (PacketKind::Control, _) => match String::from_utf8(payload.into()) {
                 Ok(text) => Message::Text(text.into()),
                 // texts are ours, and json
                 Err(_) => return None,
@@ -149,8 +194,12 @@ impl Talk<'_> {
     }
 
     fn text(&mut self, text: &Bytes) -> Option<BoxFuture<'static, ()>> {
-        let control = match wire::decode(dialect::XIAOZHI, Stream::Control, text) {
+        let control = match wire::decode(self.tongue.dialect(), Stream::Control, text, self.device) {
             Ok(Body::Control(control)) => control,
+            Ok(Body::Audio(packet)) => {
+                self.door.parts.ingress.audio(self.origin(), packet);
+                return None;
+            }
             Ok(_) => return None,
             Err(error) => return self.drop_it(error),
         };
@@ -162,8 +211,13 @@ impl Talk<'_> {
         Some(self.deliver(control))
     }
 
-    fn deliver(&self, mut control: Box<Control>) -> BoxFuture<'static, ()> {
-        if let ControlKind::Hello(hello) = &mut control.kind {
+    fn deliver(&mut self, mut control: Box<Control>) -> BoxFuture<'static, ()> {
+        match &mut self.tongue {
+            Tongue::Cane { session } if control.session_id.is_some() => session.clone_from(&control.session_id),
+            Tongue::Cane { session } => control.session_id.clone_from(session),
+            Tongue::Board(_) => {}
+        }
+        if let (ControlKind::Hello(hello), Tongue::Board(_)) = (&mut control.kind, &self.tongue) {
             // whatever it says: the connection is what it is
             hello.capabilities["transport"] = "websocket".into();
         }
@@ -173,7 +227,17 @@ impl Talk<'_> {
     }
 
     fn frame(&mut self, frame: &Bytes) -> Option<BoxFuture<'static, ()>> {
-        match frames::read(self.version, frame) {
+        let version = match &self.tongue {
+            Tongue::Board(version) => *version,
+            Tongue::Cane { .. } => {
+                match opencane::binary(frame) {
+                    Ok(packet) => self.door.parts.ingress.audio(self.origin(), packet),
+                    Err(error) => return self.drop_it(error),
+                }
+                return None;
+            }
+        };
+        match frames::read(version, frame) {
             Ok(Frame::Json(text)) => return self.text(&text),
             Ok(Frame::Opus(..)) if !self.greeted => self.door.parts.metrics.dropped("before_hello"),
             Ok(Frame::Opus(ts_ms, payload)) => {
@@ -202,7 +266,7 @@ impl Talk<'_> {
             link: self.socket.link,
             arrival: parts.arrivals.next(),
             at: parts.clock.mono(),
-            dialect: dialect::XIAOZHI,
+            dialect: self.tongue.dialect(),
             path: Path::Connection,
         }
     }

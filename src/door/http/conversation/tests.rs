@@ -13,7 +13,7 @@ fn packet(kind: PacketKind, bytes: usize) -> LinkPacket {
 
 #[tokio::test]
 async fn what_waits_is_bounded_and_an_interruption_takes_the_speech_out_of_it() {
-    let socket = Socket::new(LinkId(1), None, (4, 100));
+    let socket = Socket::new(LinkId(1), None, "xiaozhi", (4, 100));
     for kind in [PacketKind::Audio, PacketKind::Control, PacketKind::Audio] {
         socket.send(packet(kind, 20)).unwrap();
     }

@@ -11,11 +11,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::super::devices::Peer;
-use super::{Door, Place, Shut, talk};
-use crate::domain::DeviceId;
+use super::talk::{self, Tongue};
+use super::{Door, Place, Shut};
+use crate::domain::{DeviceId, dialect};
 use crate::door::credentials::{Attempt, Denied};
 use crate::topics::Who;
-use crate::wire::xiaozhi::MAX_TEXT;
 use crate::wire::xiaozhi::frames::Version;
 
 /// What a browser cannot say in headers.
@@ -28,7 +28,7 @@ pub(super) struct Asked {
 }
 
 /// Why nobody comes in: the label, the status, the text.
-type No = (&'static str, StatusCode, &'static str);
+pub(super) type No = (&'static str, StatusCode, &'static str);
 
 /// Answers a request for a WebSocket.
 pub(super) async fn upgrade(
@@ -43,17 +43,18 @@ pub(super) async fn upgrade(
             door.parts.metrics.connect(result);
             (status, text).into_response()
         }
-        Ok((place, version)) => serve(place, version, upgrade, peer.address()),
+        Ok((place, version)) => serve(place, Tongue::Board(version), upgrade, peer.address()),
     }
 }
 
 /// Makes the connection a WebSocket, and serves it to its end.
-pub(super) fn serve(place: Place, version: Version, upgrade: WebSocketUpgrade, peer: SocketAddr) -> Response {
+pub(super) fn serve(place: Place, tongue: Tongue, upgrade: WebSocketUpgrade, peer: SocketAddr) -> Response {
     place.door.parts.metrics.connect("ok");
     let tasks = place.door.parts.tasks.clone();
     // firmware looks for no extension, and gets none
-    let upgrade = upgrade.max_message_size(MAX_TEXT).max_frame_size(MAX_TEXT).write_buffer_size(0);
-    upgrade.on_upgrade(move |stream| tasks.track_future(async move { talk::talk(&place, version, stream, peer).await }))
+    let most = tongue.largest();
+    let upgrade = upgrade.max_message_size(most).max_frame_size(most).write_buffer_size(0);
+    upgrade.on_upgrade(move |stream| tasks.track_future(async move { talk::talk(&place, tongue, stream, peer).await }))
 }
 
 async fn admit(door: &Arc<Door>, peer: &Peer, asked: &Asked, headers: &HeaderMap) -> Result<(Place, Version), No> {
@@ -64,8 +65,9 @@ async fn admit(door: &Arc<Door>, peer: &Peer, asked: &Asked, headers: &HeaderMap
     let version = header("protocol-version").or(asked.version.as_deref()).unwrap_or("1");
     let version = Version::parse(version).ok_or(bad("version", "Protocol-Version is none of 1, 2, 3\n"))?;
     let generation = door.parts.credentials.generation();
-    prove(door, &device, peer.address().ip(), headers).await?;
-    let socket = door.enter(&device, peer, generation).map_err(|why| match why {
+    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    prove(door, &device, peer.address().ip(), shown).await?;
+    let socket = door.enter(&device, peer, generation, dialect::XIAOZHI).map_err(|why| match why {
         Shut::Full => ("full", StatusCode::SERVICE_UNAVAILABLE, "too many conversations, try again\n"),
         Shut::Changed => ("busy", StatusCode::SERVICE_UNAVAILABLE, "credentials are being changed, try again\n"),
     })?;
@@ -73,8 +75,7 @@ async fn admit(door: &Arc<Door>, peer: &Peer, asked: &Asked, headers: &HeaderMap
 }
 
 /// The token is the device's secret, with `Bearer` before it or without.
-async fn prove(door: &Door, device: &DeviceId, address: IpAddr, headers: &HeaderMap) -> Result<(), No> {
-    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+pub(super) async fn prove(door: &Door, device: &DeviceId, address: IpAddr, shown: &str) -> Result<(), No> {
     let token = shown.strip_prefix("Bearer ").unwrap_or(shown).trim();
     let attempt = Attempt { user: Some(device.as_str()), password: Some(token.as_bytes()), address, certificate: None };
     let refused = ("refused", StatusCode::UNAUTHORIZED, "the token is not this device's\n");

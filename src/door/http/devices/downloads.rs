@@ -25,7 +25,7 @@ use super::request::Facts;
 use super::{Door, Peer};
 use crate::domain::DeviceId;
 use crate::door::enrolment::mac;
-use crate::door::firmware::{Candidate, Release};
+use crate::door::firmware::{Candidate, Offer, Release};
 use crate::topics::Who;
 
 /// Bytes that are read and sent at once.
@@ -44,8 +44,17 @@ const BAD_RANGE: Refusal = Refusal::new("bad_range", StatusCode::RANGE_NOT_SATIS
 /// The `firmware` of an answer, when there is something newer for the board.
 pub(super) fn offer(door: &Door, seen: &Seen, device: &DeviceId, facts: &Facts) -> Option<Value> {
     let version = facts.version.as_ref()?;
-    let candidate = Candidate { device, board: &facts.board, chip: &facts.chip, version };
-    let release = door.parts.firmware.offer(&candidate)?;
+    let candidate = Candidate { device, board: &facts.board, chip: &facts.chip, version, slot: facts.slot };
+    let release = match door.parts.firmware.offer(&candidate) {
+        Offer::Nothing => return None,
+        Offer::Release(release) => release,
+        Offer::TooLarge(Release { version, size, .. }) => {
+            door.parts.metrics.outgrown.inc();
+            let (board, slot) = (&facts.board, facts.slot);
+            tracing::warn!(%device, board, version, size, slot, "new firmware is larger than the board's partition, it is not offered");
+            return None;
+        }
+    };
     let until = door.parts.clock.wall().0 / 1_000 + door.settings.firmware.address_life.0.as_secs();
     let ticket = ticket(door, release.id(), device, until)?;
     door.parts.metrics.offers.inc();

@@ -19,6 +19,8 @@ pub const OTA_BODIES: &str = "voxgate_ota_unreadable_bodies";
 pub const ACTIVATIONS: &str = "voxgate_ota_activations";
 /// Offers of new firmware.
 pub const OFFERS: &str = "voxgate_firmware_offers";
+/// New firmware that was not offered, since the board has no room for it.
+pub const OUTGROWN: &str = "voxgate_firmware_too_large";
 /// Requests for firmware, by result.
 pub const DOWNLOADS: &str = "voxgate_firmware_downloads";
 /// Bytes of firmware that were sent.
@@ -71,6 +73,7 @@ pub struct Metrics {
     pub(super) open: Gauge<i64, AtomicI64>,
     pub(super) unreadable: Counter,
     pub(super) offers: Counter,
+    pub(super) outgrown: Counter,
     pub(super) bytes: Counter,
     connects: Family<Labels, Counter>,
     requests: Family<Labels, Counter>,
@@ -91,6 +94,8 @@ impl Metrics {
         let help = "Questions of boards whether they were claimed, by result";
         registry.register(ACTIVATIONS, help, metrics.activations.clone());
         registry.register(OFFERS, "Answers to boards that offered new firmware", metrics.offers.clone());
+        let help = "Answers to boards whose partition is smaller than the new firmware for them";
+        registry.register(OUTGROWN, help, metrics.outgrown.clone());
         registry.register(DOWNLOADS, "Requests for firmware, by result", metrics.downloads.clone());
         registry.register(BYTES, "Bytes of firmware that were sent", metrics.bytes.clone());
         metrics

@@ -35,6 +35,8 @@ pub(super) struct Facts {
     pub chip: String,
     /// What it runs.
     pub version: Option<Version>,
+    /// Bytes of the smallest partition that it may write new firmware into.
+    pub slot: Option<u64>,
     /// The challenge that it says back.
     pub challenge: Option<String>,
     /// There was a body, and it could not be read.
@@ -94,10 +96,25 @@ impl Facts {
             board: or(say("/board/type"), agent_board),
             chip: name(say("/chip_model_name")),
             version,
+            slot: slot(&body),
             challenge: challenge.map(str::to_owned),
             unreadable,
         }
     }
+}
+
+/// The smallest partition for applications besides the one that runs; none when the board does not say.
+fn slot(body: &Value) -> Option<u64> {
+    /// ESP-IDF numbers the partitions that updates go to from here.
+    const SLOTS: std::ops::Range<u64> = 0x10..0x20;
+    let running = body.pointer("/ota/label").and_then(Value::as_str);
+    let number = |entry: &Value, field: &str| entry.get(field).and_then(Value::as_u64);
+    let table = body.get("partition_table")?.as_array()?.iter();
+    let apps = table.filter(|entry| {
+        number(entry, "type") == Some(0) && number(entry, "subtype").is_some_and(|sub| SLOTS.contains(&sub))
+    });
+    let free = apps.filter(|entry| entry.get("label").and_then(Value::as_str) != running);
+    free.filter_map(|entry| number(entry, "size")).filter(|size| *size > 0).min()
 }
 
 /// As it may stand in logs and tables.
@@ -144,6 +161,19 @@ mod tests {
             Facts::of(format!("{{\"board\":{{\"type\":\"{}\"}}}}", "x".repeat(99)).as_bytes(), "").board.len(),
             64
         );
+    }
+
+    #[test]
+    fn room_for_firmware_is_the_smallest_slot_that_does_not_run() {
+        let slot = |body: &str| Facts::of(body.as_bytes(), "").slot;
+        let table = r#""partition_table":[{"label":"nvs","type":1,"subtype":2,"size":16384},
+            {"label":"ota_0","type":0,"subtype":16,"size":4128768},{"label":"ota_1","type":0,"subtype":17,"size":3145728}]"#;
+        assert_eq!(slot(&format!(r#"{{{table},"ota":{{"label":"ota_0"}}}}"#)), Some(3_145_728));
+        assert_eq!(slot(&format!(r#"{{{table},"ota":{{"label":"ota_1"}}}}"#)), Some(4_128_768));
+        assert_eq!(slot(&format!("{{{table}}}")), Some(3_145_728));
+        for nothing in ["", r#""partition_table":7"#, r#""partition_table":[7,{"type":0,"subtype":16,"size":-1}]"#] {
+            assert_eq!(slot(&format!("{{{nothing}}}")), None, "{nothing}");
+        }
     }
 
     #[test]

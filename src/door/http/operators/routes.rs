@@ -21,12 +21,18 @@ pub(super) fn router(parts: Parts, limit: Duration) -> Router {
             Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "no answer in time\n").into_response(),
         }
     };
-    Router::new()
+    let api = parts.api.as_ref().map(super::super::control::Api::routes);
+    let routes = Router::new()
         .route("/metrics", get(metrics_text))
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
         .layer(middleware::from_fn(in_time))
-        .with_state(parts)
+        .with_state(parts);
+    // it has limits of its own
+    match api {
+        Some(api) => routes.fallback_service(api),
+        None => routes,
+    }
 }
 
 /// OpenMetrics text.

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::control;
 use crate::domain::{Problem, Span};
 
-/// Operators' HTTP: `/metrics`, `/-/healthy`, `/-/ready`. It has no credentials of its own: keep it on loopback,
-/// or behind a proxy that has.
+/// Operators' HTTP: `/metrics`, `/-/healthy`, `/-/ready`, which ask for no credentials, and the control API, which does:
+/// keep it on loopback, or behind a proxy that asks too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -20,6 +21,11 @@ pub struct Settings {
     pub connections: u32,
     /// A request's head must be there, and its answer be made, within this time. Default: `10s`.
     pub timeout: Span,
+    /// Speak HTTPS, with the certificate of `[mqtt.tls]`, whose listener (or that of `[mqtt.websocket_tls]`) must be on.
+    /// Default: `false`.
+    pub tls: bool,
+    /// The control API.
+    pub api: control::Settings,
 }
 
 impl Default for Settings {
@@ -29,6 +35,8 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 18_792)),
             connections: 64,
             timeout: Span::secs(10),
+            tls: false,
+            api: control::Settings::default(),
         }
     }
 }
@@ -36,9 +44,10 @@ impl Default for Settings {
 impl Settings {
     /// What is wrong with them.
     pub fn check(&self, path: &str) -> Vec<Problem> {
+        let mut problems = self.api.check(&format!("{path}.api"), self.listen);
         if self.timeout.0.is_zero() {
-            return vec![Problem::new(format!("{path}.timeout"), "is no time at all", "write a time, as in \"10s\"")];
+            problems.push(Problem::new(format!("{path}.timeout"), "is no time at all", "write a time, as in \"10s\""));
         }
-        Vec::new()
+        problems
     }
 }

@@ -35,7 +35,8 @@ impl Bench {
         let settings = Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..settings };
         let server = Server::bind(&settings).await.expect("binds");
         let (address, stop) = (server.address(), CancellationToken::new());
-        let parts = Parts { registry: Arc::new(observe::registry()), health: Arc::new(health) };
+        let (registry, health) = (Arc::new(observe::registry()), Arc::new(health));
+        let parts = Parts { registry, health, api: None, certificate: None };
         let running = tokio::spawn(server.run(parts, stop.clone()));
         Self { address, stop, running }
     }

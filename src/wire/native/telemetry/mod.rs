@@ -4,6 +4,8 @@ mod names;
 mod normalise;
 pub(super) mod proto;
 
+pub(in crate::wire) use normalise::normalise;
+
 use serde_json::{Map, Value};
 
 use super::super::WireError;
@@ -22,7 +24,7 @@ pub(super) fn decode(payload: &[u8]) -> Result<Vec<Telemetry>, WireError> {
     match objects.len() {
         0 => Err(WireError::malformed("no telemetry in the message")),
         n if n > MAX_BATCH => Err(WireError::too_large("at most 64 telemetry objects a message")),
-        _ => Ok(objects.into_iter().map(normalise::normalise).collect()),
+        _ => Ok(objects.into_iter().map(normalise).collect()),
     }
 }
 

@@ -18,7 +18,7 @@ const MAX_OTHER_BYTES: usize = 4_096;
 const MAX_NAME: usize = 64;
 
 /// Sorts `object` into the schema.
-pub(super) fn normalise(object: Map<String, Value>) -> Telemetry {
+pub(in crate::wire) fn normalise(object: Map<String, Value>) -> Telemetry {
     let mut sorter = Sorter::new(&NAMES);
     for (name, value) in object {
         sorter.top(name, value);

@@ -613,7 +613,7 @@ async fn an_event_is_taken_for_no_device_that_is_unknown_shut_out_or_of_another_
     }
     refused(&admin.get("/v1/device/cane-2/status").await, 404, "not_found");
     let mut native = gateway.device("native-1").await;
-    until(&mut native, |downlink| is(downlink, "hello_ack")).await;
+    hello(&mut native, 1).await;
     refused(&admin.post(path, heartbeat("native-1")).await, 409, "conflict");
     gateway.stop().await;
 }

@@ -103,8 +103,13 @@ impl Actor {
         }
         // its message was refused by the store meanwhile: with this it is done all the same, and not once more
         let refused = seq.filter(|seq| self.live.windows.accept(Stream::Control, *seq, Rule::Sure) == Verdict::New);
-        let owed =
-            refused.map(|seq| Owed { stream: Stream::Control, seq: Some(seq), receipt: Receipt::none(), by_number: false, image: None });
+        let owed = refused.map(|seq| Owed {
+            stream: Stream::Control,
+            seq: Some(seq),
+            receipt: Receipt::none(),
+            by_number: false,
+            image: None,
+        });
         self.commit(batch, owed);
     }
 

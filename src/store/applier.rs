@@ -87,7 +87,7 @@ impl Behind {
         let mut queue = self.queue();
         let (closing, dead) = (queue.closing, queue.dead);
         let failed = queue.failed.take().filter(|_| dead);
-        *queue = Queue { closing, dead, failed, ..Queue::default() };
+        *queue = Queue { failed, closing, dead, ..Queue::default() };
         drop(queue);
         turn
     }

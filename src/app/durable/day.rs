@@ -60,7 +60,7 @@ pub async fn day(settings: &store::Settings, dir: &Path, audio: bool) -> Result<
     let own = Arc::new(ManualClock::new(Wall(NEW_YEAR)));
     let clock: Arc<dyn Clock> = own.clone();
     let opened = open(settings, dir, Arc::clone(&clock), Duration::ZERO)?;
-    let fleet = Fleet::start(&opened, dir, 1, &clock, Some(MARK_DELAY))?;
+    let fleet = Fleet::start(&opened, dir, 1, &clock, Some(MARK_DELAY)).await?;
     let mut device = fleet.devices().pop().ok_or(DurableError::Session("no device"))?;
     device.hello().await?;
     let before = size_of(&dir.join("store/sled"));

@@ -21,6 +21,7 @@ use crate::domain::{
     HelloAck, ImagePart, ImageUpload, LinkId, Message, NoRoom, Origin, QoS, Receipt, Refusal, Settled, Uplink,
 };
 use crate::lifelog::{self, Lifelog};
+use crate::operations::{self, Operations};
 use crate::session::{
     self, EarParts, Handle, Intake, Limits, Overdue, Parts, SharedReport, Stored, Taken, Turn, TurnRunner, start,
 };
@@ -151,7 +152,7 @@ pub(super) struct Device {
 }
 
 impl Fleet {
-    pub(super) fn start(
+    pub(super) async fn start(
         opened: &Opened,
         dir: &Path,
         devices: u32,
@@ -171,6 +172,16 @@ impl Fleet {
         }
         let workers =
             Workers::new(1, audio::workers::Metrics::default()).map_err(|_| DurableError::Session("no threads"))?;
+        let random: Arc<dyn Fn() -> u128 + Send + Sync> = Arc::new(rand::random::<u128>);
+        let operations = Operations::open(
+            operations::Settings::default(),
+            shared.clone(),
+            Arc::clone(&numbers),
+            Arc::clone(clock),
+            Arc::clone(&random),
+            operations::Metrics::default(),
+        );
+        let operations = operations.await?;
         let parts = Arc::new(Parts {
             settings,
             ears: EarParts {
@@ -187,9 +198,11 @@ impl Fleet {
             clock: Arc::clone(clock),
             runner: Arc::new(AtOnce),
             intake: Arc::new(Album(Arc::clone(&lifelog), Arc::clone(clock))),
+            alarm: None,
             photos: None,
+            operations,
             rooms: session::Rooms::default(),
-            random: Arc::new(rand::random::<u128>),
+            random,
             boot: opened.boot,
             limits: Limits { packet: 0, image: 0, in_flight: 0 },
             metrics: session::Metrics::default(),

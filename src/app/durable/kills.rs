@@ -187,7 +187,7 @@ pub async fn child(settings: &store::Settings, dir: &Path, devices: u32) -> Resu
     let known: Known = serde_json::from_slice(&std::fs::read(dir.join(KNOWN))?).map_err(std::io::Error::other)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let opened: Opened = open(settings, dir, Arc::clone(&clock), Duration::ZERO)?;
-    let fleet = Fleet::start(&opened, dir, devices, &clock, None)?;
+    let fleet = Fleet::start(&opened, dir, devices, &clock, None).await?;
     let mut tasks = JoinSet::new();
     for mut device in fleet.devices() {
         device.session = known.0.get(device.id.as_str()).map(|(session, _)| session.clone());

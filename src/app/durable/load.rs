@@ -104,7 +104,7 @@ pub async fn sessions(
 ) -> Result<Figures, DurableError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let opened = open(settings, dir, Arc::clone(&clock), slower)?;
-    let fleet = Fleet::start(&opened, dir, devices, &clock, None)?;
+    let fleet = Fleet::start(&opened, dir, devices, &clock, None).await?;
     let mut ready = Vec::new();
     for mut device in fleet.devices() {
         device.hello().await?;

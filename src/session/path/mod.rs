@@ -239,7 +239,7 @@ fn names(records: &BTreeMap<Key, Vec<u8>>) -> BTreeMap<String, usize> {
 }
 
 /// A gateway that knows the device: its session is open, and its numbers are as far as `mark`.
-async fn known(world: &World, mark: u32) -> DoubleStore {
+fn known(world: &World, mark: u32) -> DoubleStore {
     let store = DoubleStore::default();
     let session = crate::domain::SessionId::parse("known").unwrap();
     let mut batch = Batch::new();
@@ -255,8 +255,8 @@ async fn known(world: &World, mark: u32) -> DoubleStore {
 
 async fn live(start: u32, steps: Vec<Step>) {
     let mut world = World::new();
-    let store = if start == 0 { DoubleStore::default() } else { known(&world, start).await };
-    let mut run = Run::start(&mut world, store);
+    let store = if start == 0 { DoubleStore::default() } else { known(&world, start) };
+    let mut run = Run::start(&mut world, store).await;
     let mut device = Device::new((start > 0).then(|| "known".to_owned()), start.wrapping_add(1));
     device.mark = start;
     device.hello(&mut run).await;
@@ -286,7 +286,7 @@ async fn live(start: u32, steps: Vec<Step>) {
             Step::Kill(durable) => {
                 let store = run.kill(durable).await;
                 device.receipts.clear();
-                run = Run::start(&mut world, store);
+                run = Run::start(&mut world, store).await;
                 device.hello(&mut run).await;
             }
         }
@@ -298,7 +298,7 @@ async fn live(start: u32, steps: Vec<Step>) {
     all_is_well(&mut device, &mut run).await;
     // and once more, after a last kill
     let store = run.kill(0).await;
-    let mut run = Run::start(&mut world, store);
+    let mut run = Run::start(&mut world, store).await;
     device.hello(&mut run).await;
     all_is_well(&mut device, &mut run).await;
 }

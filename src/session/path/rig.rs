@@ -15,6 +15,7 @@ use crate::domain::{
     ManualClock, Message, NoRoom, Origin, Path, QoS, Receipt, Refusal, Uplink, Wall,
 };
 use crate::lifelog::{self, Lifelog};
+use crate::operations::{self, Operations};
 use crate::session::{
     self, EarParts, Handle, Intake, Limits, Notice, Overdue, Parts, SharedReport, Taken, Turn, TurnRunner, start,
 };
@@ -106,7 +107,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn start(world: &mut World, store: DoubleStore) -> Self {
+    pub(super) async fn start(world: &mut World, store: DoubleStore) -> Self {
         world.boot += 1;
         let (store, tape) = (Arc::new(store), Arc::new(Tape::default()));
         let numbers = Arc::new(Numbers::new(world.boot));
@@ -122,7 +123,20 @@ impl Run {
             &metrics,
         );
         let voice = crate::audio::Settings::default();
-        let random = Arc::clone(&world.random);
+        let last = Arc::clone(&world.random);
+        let random: Arc<dyn Fn() -> u128 + Send + Sync> = Arc::new(move || {
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            *last += 1;
+            *last
+        });
+        let operations = Operations::open(
+            operations::Settings::default(),
+            shared.clone(),
+            numbers.clone(),
+            clock.clone(),
+            random.clone(),
+            operations::Metrics::default(),
+        );
         let parts = Parts {
             settings: session::Settings::default(),
             ears: EarParts {
@@ -139,13 +153,11 @@ impl Run {
             clock,
             runner: Arc::new(AtOnce),
             intake: Arc::new(Nobody),
+            alarm: None,
             photos: None,
+            operations: operations.await.unwrap(),
             rooms: session::Rooms::default(),
-            random: Arc::new(move || {
-                let mut last = random.lock().unwrap_or_else(PoisonError::into_inner);
-                *last += 1;
-                *last
-            }),
+            random,
             boot: world.boot,
             limits: Limits { packet: 0, image: 0, in_flight: 0 },
             metrics: session::Metrics::default(),

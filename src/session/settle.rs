@@ -79,6 +79,9 @@ impl Actor {
         if let Some(Owed { stream, seq: Some(seq), .. }) = &owed {
             self.live.windows.stream(*stream).hand_in(*seq);
         }
+        if std::mem::take(&mut self.live.unwritten) {
+            effect.extend(self.book.session(&mut self.live, self.out.control_seq()));
+        }
         effect.extend(self.book.marks(&mut self.live, self.out.control_seq()));
         self.marks_due = None;
         let marks = (self.live.id.clone(), self.live.windows.marks());
@@ -109,8 +112,12 @@ impl Actor {
 
     pub(super) fn committed(&mut self, committed: Committed) {
         let Committed { owed, marks: (session, marks), result } = committed;
-        if result.is_ok() && session == self.live.id && self.live.is_open() {
-            self.live.windows.written(marks);
+        if session == self.live.id {
+            match &result {
+                Ok(_) if self.live.is_open() => self.live.windows.written(marks),
+                Ok(_) => {}
+                Err(_) => self.live.unwritten = true,
+            }
         }
         let settled = match &result {
             Ok(_) => Settled::Durable,

@@ -1,14 +1,14 @@
 //! The gateway is killed in mid-turn: what it acknowledged is there when it is back.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation is a failed test")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use voxgate::domain::{ControlKind, DeviceId, Downlink, Hello, HelloAck, Message};
+use voxgate::domain::{ControlKind, DeviceId, Downlink, Hello, HelloAck, Message, Stream};
 use voxgate::sim::device::{Device, Login};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -95,7 +95,13 @@ impl Drop for Killed {
 }
 
 async fn greet(device: &mut Device, session: Option<&str>) -> HelloAck {
-    let hello = Hello { boot_id: Some(7), ..Hello::default() };
+    greet_holding(device, session, None).await
+}
+
+/// Says hello, and what the oldest message is that the device still holds.
+async fn greet_holding(device: &mut Device, session: Option<&str>, oldest: Option<u32>) -> HelloAck {
+    let oldest_seq = oldest.map(|seq| (Stream::Control, seq)).into_iter().collect();
+    let hello = Hello { boot_id: Some(7), oldest_seq, ..Hello::default() };
     device.control(session, ControlKind::Hello(hello)).await.unwrap();
     loop {
         let arrived = device.next(PATIENCE, "hello_ack").await.unwrap();
@@ -167,4 +173,113 @@ async fn nothing_acknowledged_is_lost_and_no_number_goes_back() {
         assert!(begun.elapsed() < PATIENCE, "lost: {missing:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// How often it is killed under load, and how many messages are on their way at once.
+const KILLS_UNDER_LOAD: u32 = 20;
+const UNDER_WAY: usize = 8;
+
+/// A device that keeps the rules: what is not acknowledged is held, and sent again under its own number.
+#[derive(Default)]
+struct Rules {
+    session: Option<String>,
+    /// The highest acknowledgement that it was told.
+    told: u32,
+    /// The number of the hello that opened the session.
+    opened: u32,
+    next: u32,
+    held: BTreeMap<u32, String>,
+    /// All that was acknowledged.
+    done: BTreeSet<String>,
+}
+
+impl Rules {
+    fn number(&mut self) -> u32 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Says hello and sends again what it holds.
+    async fn come_back(&mut self, device: &mut Device) {
+        let own = self.number();
+        device.number_from(own);
+        let oldest = self.held.keys().next().copied().unwrap_or(own);
+        let ack = greet_holding(device, self.session.as_deref(), Some(oldest)).await;
+        if self.told > self.opened {
+            assert!(ack.resumed, "a session in which {} was acknowledged is gone", self.told);
+        }
+        if ack.resumed {
+            self.acknowledged(ack.ack.control);
+        } else {
+            // nothing of the former one was acknowledged: all of it is said anew
+            let again: Vec<String> = std::mem::take(&mut self.held).into_values().collect();
+            (self.session, self.next) = (Some(ack.session_id.to_string()), own);
+            (self.told, self.opened) = (ack.ack.control, own);
+            for what in again {
+                let seq = self.number();
+                self.held.insert(seq, what);
+            }
+        }
+        for (seq, what) in self.held.clone() {
+            device.number_from(seq);
+            self.send(device, &what).await;
+        }
+    }
+
+    async fn send(&self, device: &mut Device, what: &str) {
+        let kind =
+            ControlKind::ToolResult { operation_id: what.to_owned(), success: true, result: Value::Null, error: None };
+        device.control(self.session.as_deref(), kind).await.unwrap();
+    }
+
+    fn acknowledged(&mut self, mark: u32) {
+        assert!(mark >= self.told, "the mark went back from {} to {mark}", self.told);
+        self.told = mark;
+        let still = self.held.split_off(&(mark + 1));
+        self.done.extend(std::mem::replace(&mut self.held, still).into_values());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_twenty_times_in_mid_load_it_loses_nothing_does_nothing_twice_and_no_mark_goes_back() {
+    let mut gateway = Killed::start();
+    let id = DeviceId::parse("cane-1").unwrap();
+    let (secret, mut rules, mut said) = (gateway.secret.clone(), Rules::default(), 0);
+    for round in 0..=KILLS_UNDER_LOAD {
+        let mut device = gateway.connect(&id, &secret).await;
+        rules.come_back(&mut device).await;
+        // killed after another number of acknowledgements each time, with others on their way
+        let (before, wanted) = (rules.done.len(), 1 + round as usize * 5 % 23);
+        while rules.done.len() < before + wanted || round == KILLS_UNDER_LOAD && !rules.held.is_empty() {
+            while rules.held.len() < UNDER_WAY && round < KILLS_UNDER_LOAD {
+                said += 1;
+                let (seq, what) = (rules.number(), format!("said-{said:05}"));
+                device.number_from(seq);
+                rules.send(&mut device, &what).await;
+                rules.held.insert(seq, what);
+            }
+            if rules.held.is_empty() {
+                break;
+            }
+            let arrived = device.next(PATIENCE, "acknowledgement").await.unwrap();
+            if let Downlink::Control { message: Message::Ack { seq: Some(seq), .. }, .. } = arrived.downlink {
+                rules.acknowledged(seq);
+            }
+        }
+        if round < KILLS_UNDER_LOAD {
+            gateway.kill();
+        }
+    }
+    assert!(rules.held.is_empty() && rules.done.len() == said, "{} of {said} acknowledged", rules.done.len());
+    let mut effects: BTreeMap<String, usize> = BTreeMap::new();
+    for row in json(gateway.dir.path(), &["lifelog", "list", "--kind", "session", "--limit", "10000", "--json"]) {
+        let rows = if let Value::Array(rows) = row { rows } else { vec![row] };
+        for name in rows.iter().filter_map(|row| row["detail"]["tool_result"]["operation_id"].as_str()) {
+            *effects.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+    let twice: Vec<_> = effects.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(twice.is_empty(), "done twice: {twice:?}");
+    let missing: Vec<_> = rules.done.iter().filter(|name| !effects.contains_key(*name)).collect();
+    assert!(missing.is_empty(), "acknowledged and missing: {missing:?}");
 }

@@ -77,6 +77,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("quinn_udp", &["door/udp/socket.rs"]),
     ("rcgen", &["door/authority.rs"]),
     ("reqwest", &["provider/http.rs"]),
+    ("rusqlite", &["app/durable/sqlite.rs"]),
     ("rumqttc", &["bridge", "sim"]),
     ("rumqttd", &["door/mqtt"]),
     ("rustls", &["bridge/tls.rs", "door/mqtt/transport", "provider/http.rs", "sim/flood/tls.rs"]),

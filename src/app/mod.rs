@@ -2,6 +2,7 @@
 
 mod boards;
 mod commands;
+pub mod durable;
 mod health;
 mod housekeeping;
 mod metrics;

@@ -3,6 +3,7 @@
 mod figures;
 mod generator;
 mod mqtt;
+mod store;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -40,6 +41,7 @@ const TOP: u32 = 4_000;
 Examples:
   voxgate bench
   voxgate bench mqtt --check
+  voxgate bench store
   voxgate bench --devices 50 --mode auto --interrupt
   voxgate bench --devices 200 --ladder --plot ladder.svg
   voxgate bench --dialect xiaozhi --transport both --devices 10,20,30,40,50,200 --plot boards.svg
@@ -89,6 +91,7 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     Mqtt(mqtt::Args),
+    Store(store::Args),
     /// Run a gateway with test providers that answer at once, until SIGTERM
     ///
     /// As `voxgate serve`, but every question is heard as the same words and answered at once with the same tone: for
@@ -100,6 +103,7 @@ enum What {
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> {
     match &args.what {
         Some(What::Mqtt(args)) => mqtt::run(args, context),
+        Some(What::Store(args)) => store::run(args, context),
         Some(What::Gateway) => mqtt::serve(context),
         None => turns(args, context),
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Kind, Lifelog, Metrics, Query, Settings};
@@ -73,7 +73,7 @@ pub struct Filled {
 }
 
 /// What opening cost. To be measured in a process that did nothing else.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reopened {
     /// Seconds until the store was open.
     pub open_s: f64,

@@ -117,6 +117,8 @@ pub(super) struct Running {
     pub(super) report: SharedReport,
     /// Its record in the inbox.
     pub(super) inbox: Option<u64>,
+    /// The number of the message that asked for it.
+    pub(super) seq: Option<u32>,
     pub(super) counted: super::metrics::RunningTurn,
 }
 

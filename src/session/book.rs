@@ -55,6 +55,8 @@ pub(super) struct Live {
     pub(super) manners: Manners,
     /// It has said hello since this gateway started.
     pub(super) greeted: bool,
+    /// A record of it may not be on disk: a commit failed. It goes with the next.
+    pub(super) unwritten: bool,
     /// Its audio goes as datagrams.
     pub(super) datagrams: bool,
     /// One has come: the answer has an address.
@@ -113,6 +115,7 @@ impl Live {
             stale: false,
             manners: Manners::of(speaks.unwrap_or(dialect::NATIVE), settings),
             greeted: false,
+            unwritten: false,
             datagrams: false,
             addressed: false,
             parting: false,

@@ -88,7 +88,7 @@ impl Actor {
         if other || self.live.peer.is_none() {
             let peer = Some(self.name_of(session));
             self.interrupt(StopReason::Closed);
-            self.open_session_as(peer, None, "first message");
+            self.open_session_as(peer, None, None, "first message");
         } else {
             self.revive();
         }

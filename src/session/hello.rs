@@ -41,7 +41,7 @@ impl Actor {
         } else {
             self.interrupt(StopReason::Closed);
             let peer = by_number.then(|| self.name_of(control.session_id.as_deref()));
-            self.open_session_as(peer, hello.boot_id, "hello");
+            self.open_session_as(peer, hello.boot_id, control.seq, "hello");
             self.live.begun = origin.arrival;
         }
         self.greet(dialect, &hello);
@@ -117,16 +117,18 @@ impl Actor {
 
     fn hello_ack(&self, resumed: bool) -> HelloAck {
         let limits = self.parts.limits;
+        let windows = &self.live.windows;
         HelloAck {
             session_id: self.live.called(),
             resumed,
             boot: self.parts.boot,
             time: self.parts.clock.wall().0,
             ack: AckMarks {
-                control: self.live.windows.ack(Stream::Control),
-                audio: self.live.windows.ack(Stream::Audio),
-                telemetry: self.live.windows.ack(Stream::Telemetry),
-                image: self.live.windows.ack(Stream::Image),
+                control: windows.told(Stream::Control),
+                // advisory: outside of the promise
+                audio: windows.ack(Stream::Audio),
+                telemetry: windows.told(Stream::Telemetry),
+                image: windows.told(Stream::Image),
             },
             down_seq: self.out.control_seq(),
             max_packet: limits.packet,
@@ -142,11 +144,11 @@ impl Actor {
     /// Opens a new session; the one before it is closed.
     pub(super) fn open_session(&mut self, boot_id: Option<u32>, why: &str) {
         let peer = self.live.peer.take();
-        self.open_session_as(peer, boot_id, why);
+        self.open_session_as(peer, boot_id, None, why);
     }
 
-    /// The same, for a device that calls it so.
-    pub(super) fn open_session_as(&mut self, peer: Option<String>, boot_id: Option<u32>, why: &str) {
+    /// The same, for a device that calls it so; by a hello with this number.
+    pub(super) fn open_session_as(&mut self, peer: Option<String>, boot_id: Option<u32>, seq: Option<u32>, why: &str) {
         // to the device it is the same session: what it is told goes on being numbered
         let goes_on = peer.is_some() && peer == self.live.peer;
         let numbered = if goes_on { self.out.control_seq() } else { 0 };
@@ -156,6 +158,13 @@ impl Actor {
         let id = new_id((self.parts.random)());
         let opening = Opening { id, boot_id, peer, opened: self.parts.clock.wall() };
         self.live = Live::open(opening, &self.parts.settings, self.live.device_settings.take());
+        if let Some(seq) = seq {
+            self.live.windows.accept(Stream::Control, seq, Rule::Sure);
+            self.live.windows.stream(Stream::Control).committed(seq);
+            // it may be told before it is on disk: with this mark the session itself would be gone
+            let marks = self.live.windows.marks();
+            self.live.windows.written(marks);
+        }
         self.out.renumber(self.live.called(), numbered);
         if !goes_on {
             self.unacknowledged.clear();

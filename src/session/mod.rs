@@ -30,6 +30,9 @@ mod turn;
 mod turns;
 pub mod window;
 
+#[cfg(test)]
+mod path;
+
 pub use actor::{Limits, Notice, Parts};
 pub use alarm::Alarm;
 pub use ears::EarParts;

@@ -8,8 +8,8 @@ use futures::stream::FuturesUnordered;
 use super::actor::Actor;
 use super::alarm::Alarm;
 use super::outgoing::Asked;
-use super::window::{Rule, Verdict};
-use crate::domain::{ImageId, Message, Receipt, Refusal, Settled, Stream};
+use super::window::{Marks, Rule, Verdict};
+use crate::domain::{ImageId, Message, Receipt, Refusal, SessionId, Settled, Stream};
 use crate::store::{Batch, CommitNo, StoreError};
 
 /// Commits on their way.
@@ -30,6 +30,8 @@ pub(super) struct Owed {
 /// A commit that ended.
 pub(super) struct Committed {
     pub(super) owed: Option<Owed>,
+    /// The marks that it wrote, and of which session.
+    marks: (SessionId, Marks),
     pub(super) result: Result<CommitNo, StoreError>,
 }
 
@@ -56,29 +58,35 @@ impl Actor {
 
     /// Writes `effect` and the marks in one batch; what is owed is settled when it is durable.
     pub(super) fn commit(&mut self, effect: Batch, owed: Option<Owed>) {
-        let commit = self.write(effect, owed.as_ref());
-        self.commits.push(Box::pin(async move { Committed { owed, result: commit.await } }));
+        let written = self.write(effect, owed);
+        self.commits.push(written);
     }
 
     /// The same; who tells others is woken when it is durable.
     pub(super) fn commit_and_raise(&mut self, effect: Batch, owed: Owed, alarm: Option<Arc<dyn Alarm>>) {
-        let commit = self.write(effect, Some(&owed));
+        let written = self.write(effect, Some(owed));
         self.commits.push(Box::pin(async move {
-            let result = commit.await;
-            if let Some(alarm) = alarm.filter(|_| result.is_ok()) {
+            let committed = written.await;
+            if let Some(alarm) = alarm.filter(|_| committed.result.is_ok()) {
                 alarm.raised();
             }
-            Committed { owed: Some(owed), result }
+            committed
         }));
     }
 
-    fn write(&mut self, mut effect: Batch, owed: Option<&Owed>) -> BoxFuture<'static, Result<CommitNo, StoreError>> {
-        if let Some(Owed { stream, seq: Some(seq), .. }) = owed {
+    /// Hands a batch to the store, now.
+    fn write(&mut self, mut effect: Batch, owed: Option<Owed>) -> BoxFuture<'static, Committed> {
+        if let Some(Owed { stream, seq: Some(seq), .. }) = &owed {
             self.live.windows.stream(*stream).hand_in(*seq);
+        }
+        if std::mem::take(&mut self.live.unwritten) {
+            effect.extend(self.book.session(&mut self.live, self.out.control_seq()));
         }
         effect.extend(self.book.marks(&mut self.live, self.out.control_seq()));
         self.marks_due = None;
-        self.parts.store.commit(effect)
+        let marks = (self.live.id.clone(), self.live.windows.marks());
+        let commit = self.parts.store.commit(effect);
+        Box::pin(async move { Committed { owed, marks, result: commit.await } })
     }
 
     /// A message that leaves nothing to re-do: it is done; its mark is written with the next commit, or soon.
@@ -103,7 +111,14 @@ impl Actor {
     }
 
     pub(super) fn committed(&mut self, committed: Committed) {
-        let Committed { owed, result } = committed;
+        let Committed { owed, marks: (session, marks), result } = committed;
+        if session == self.live.id {
+            match &result {
+                Ok(_) if self.live.is_open() => self.live.windows.written(marks),
+                Ok(_) => {}
+                Err(_) => self.live.unwritten = true,
+            }
+        }
         let settled = match &result {
             Ok(_) => Settled::Durable,
             Err(error) => {
@@ -134,7 +149,7 @@ impl Actor {
 
     /// Tells the device what is durable.
     pub(super) fn acknowledge(&mut self, stream: Stream, image: Option<(ImageId, String)>) {
-        let seq = Some(self.live.windows.ack(stream)).filter(|seq| *seq > 0);
+        let seq = Some(self.live.windows.told(stream)).filter(|seq| *seq > 0);
         let (image_id, sha256) = image.unzip();
         if seq.is_none() && image_id.is_none() {
             return;

@@ -60,7 +60,7 @@ impl Actor {
                 self.live.windows.stream(Stream::Audio).committed(packet.seq);
             }
         }
-        self.mark_soon();
+        // their mark is advisory: it goes with the next commit and has none of its own
         self.parts.metrics.audio(packets.len());
         if origin.path == Path::Datagram {
             self.datagram_came();
@@ -315,9 +315,18 @@ impl Actor {
     }
 
     fn take_text(&mut self, text: String, arrived: Instant, owed: Owed) {
+        let seq = owed.seq;
         let (batch, n) = self.book.inbox_text(&text);
         self.commit(batch, Some(owed));
+        if let Some(running) = self.turn.as_mut().filter(|turn| seq.is_some() && turn.seq == seq) {
+            // the store refused it the first time, and it is being answered already: only its record is new
+            running.inbox = Some(n);
+            return;
+        }
         self.start_turn(Input::Text(text), arrived, Some(n));
+        if let Some(running) = &mut self.turn {
+            running.seq = seq;
+        }
     }
 
     fn take_ack(&mut self, seq: u32, owed: Owed) {

@@ -5,8 +5,10 @@ use tokio::time::Instant;
 
 use super::actor::{Actor, Running};
 use super::history::Speaker;
+use super::settle::Owed;
 use super::turn::{Input, Outcome, SharedReport, Turn, TurnVoice};
-use crate::domain::{Event, EventKind, StopReason, TurnId};
+use super::window::{Rule, Verdict};
+use crate::domain::{Event, EventKind, Receipt, StopReason, Stream, TurnId};
 use crate::lifelog::Kind;
 
 impl Actor {
@@ -40,7 +42,7 @@ impl Actor {
         };
         let counted = self.parts.metrics.turn_started();
         let future = self.parts.runner.run(turn, report.clone());
-        self.turn = Some(Running { id, future, report, inbox, counted });
+        self.turn = Some(Running { id, future, report, inbox, seq: None, counted });
     }
 
     /// The turn ran to its end.
@@ -70,7 +72,7 @@ impl Actor {
 
     /// Writes down what a turn was; its inbox record goes in the same batch.
     fn record(&mut self, running: Running, interrupted: Option<StopReason>) {
-        let Running { id, future, report, inbox, counted } = running;
+        let Running { id, future, report, inbox, seq, counted } = running;
         drop((future, counted));
         if let Some(pass) = &self.photos {
             pass.in_turn(None);
@@ -99,7 +101,16 @@ impl Actor {
         if let Some(n) = inbox.filter(|_| !self.stopping) {
             self.book.inbox_done(&mut batch, n);
         }
-        self.commit(batch, None);
+        // its message was refused by the store meanwhile: with this it is done all the same, and not once more
+        let refused = seq.filter(|seq| self.live.windows.accept(Stream::Control, *seq, Rule::Sure) == Verdict::New);
+        let owed = refused.map(|seq| Owed {
+            stream: Stream::Control,
+            seq: Some(seq),
+            receipt: Receipt::none(),
+            by_number: false,
+            image: None,
+        });
+        self.commit(batch, owed);
     }
 
     fn tell_turn(&self, id: TurnId, report: &super::TurnReport, interrupted: Option<StopReason>) {

@@ -81,6 +81,8 @@ pub struct Window {
     /// The last number below the window.
     low: Option<u32>,
     lost: u64,
+    /// The cumulative acknowledgement of the newest record that is on disk.
+    written: u32,
 }
 
 /// How far `number` is ahead of `of`; negative is behind.
@@ -95,7 +97,23 @@ impl Window {
     }
 
     fn of_words(words: u8) -> Self {
-        Self { mark: 0, bits: [0; 4], words, pending: Vec::new(), gone: VecDeque::new(), far: None, low: None, lost: 0 }
+        Self {
+            mark: 0,
+            bits: [0; 4],
+            words,
+            pending: Vec::new(),
+            gone: VecDeque::new(),
+            far: None,
+            low: None,
+            lost: 0,
+            written: 0,
+        }
+    }
+
+    /// As if all numbers up to here were done.
+    #[cfg(test)]
+    pub(super) fn at(&mut self, mark: u32) {
+        (self.mark, self.written) = (mark, mark);
     }
 
     /// How many numbers above the mark it can tell apart.
@@ -171,6 +189,14 @@ impl Window {
         let before = |p: &InFlight| p.number.wrapping_sub(1);
         let held = self.pending.iter().map(before).filter(|n| ahead(*n, self.mark) < 0);
         held.min_by_key(|n| ahead(*n, self.mark)).unwrap_or(self.mark)
+    }
+
+    /// What a device may be told: the cumulative acknowledgement as it is on disk, so that it never goes back, whatever
+    /// happens to the gateway. [`Window::ack`] is ahead of it by numbers that need no disk and whose mark has none yet.
+    pub fn told(&self) -> u32 {
+        let ack = self.ack();
+        // a window that was begun anew meanwhile is behind what was written of it
+        if ahead(self.written, ack) > 0 { ack } else { self.written }
     }
 
     /// The highest number seen, far ones left out.
@@ -317,11 +343,17 @@ impl Window {
         }
     }
 
-    fn encode(&self, out: &mut Vec<u8>) {
+    /// What a record that is written now says: numbers whose batch is with the store are durable before it.
+    fn recorded(&self) -> Self {
         let mut durable = self.clone();
         for pending in self.pending.iter().filter(|p| p.handed_in) {
             durable.committed(pending.number);
         }
+        durable
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let durable = self.recorded();
         out.push(durable.words);
         out.extend_from_slice(&durable.mark.to_le_bytes());
         for word in &durable.bits[..usize::from(durable.words)] {
@@ -344,6 +376,7 @@ impl Window {
         }
         *bytes = rest;
         window.close_up();
+        window.written = window.mark;
         Some(window)
     }
 }
@@ -352,6 +385,10 @@ impl Window {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the sequence windows are not readable")]
 pub struct Unreadable;
+
+/// The acknowledgements that a record of the windows says, by [`Stream::ALL`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marks([u32; 4]);
 
 /// The windows of a session's four streams.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -393,6 +430,26 @@ impl Windows {
         self.streams[self.slot(stream)].ack()
     }
 
+    /// What a device may be told of a stream.
+    pub fn told(&self, stream: Stream) -> u32 {
+        self.streams[self.slot(stream)].told()
+    }
+
+    /// What [`Windows::encode`] writes now.
+    pub fn marks(&self) -> Marks {
+        Marks(Stream::ALL.map(|stream| self.streams[self.slot(stream)].recorded().mark))
+    }
+
+    /// A record of these windows is on disk.
+    pub fn written(&mut self, marks: Marks) {
+        for (stream, mark) in Stream::ALL.into_iter().zip(marks.0) {
+            let window = self.stream(stream);
+            if ahead(mark, window.written) > 0 {
+                window.written = mark;
+            }
+        }
+    }
+
     fn slot(&self, stream: Stream) -> usize {
         if self.shared {
             return 0;
@@ -430,6 +487,7 @@ impl Windows {
             one.pending.append(&mut window.pending);
             one.lost += window.take_lost();
         }
+        one.written = self.streams[0].written;
         self.streams = Stream::ALL.map(Window::new);
         self.streams[0] = one;
         self.shared = true;

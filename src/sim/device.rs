@@ -141,6 +141,11 @@ impl Device {
         self.control_seq += 1;
     }
 
+    /// The next control message has this number: one that was not acknowledged is sent again under its own.
+    pub fn number_from(&mut self, seq: u32) {
+        self.control_seq = seq.wrapping_sub(1);
+    }
+
     /// Says goodbye to the broker and waits until the connection is closed.
     pub async fn disconnect(mut self) {
         // a connection that is gone needs no goodbye

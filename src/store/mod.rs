@@ -7,6 +7,7 @@
 //! and sled behind it. `records` has the typed records on top of the trait. This room knows no
 //! device protocol and no session logic.
 
+mod applier;
 mod disk;
 mod group;
 mod journal;
@@ -21,6 +22,7 @@ mod seal;
 mod settings;
 mod shared;
 mod sled_store;
+mod slow;
 mod syncer;
 mod tree;
 mod writer;
@@ -37,6 +39,7 @@ pub use metrics::Metrics;
 pub use open::{Opened, Report, open};
 pub use settings::Settings;
 pub use sled_store::{Health, SledStore};
+pub use slow::open_slowed;
 
 /// Why the store did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -174,7 +174,7 @@ fn create_or_check(disk: &dyn Disk, dir: &Path, settings: &Settings) -> Result<M
     if unfinished.is_file() {
         // the first start was interrupted before anything was acknowledged
         for part in parts.iter().filter(|p| p.is_dir()) {
-            fs::remove_dir_all(part).map_err(|e| cannot("remove", part, &e))?;
+            remove_folder(disk, part).map_err(|e| cannot("remove", part, &e))?;
         }
     } else if let Some(part) = parts.iter().find(|p| p.exists()) {
         return Err(StoreError::Damaged(format!(
@@ -183,13 +183,29 @@ fn create_or_check(disk: &dyn Disk, dir: &Path, settings: &Settings) -> Result<M
             path.display()
         )));
     }
-    File::create(&unfinished).and_then(|f| f.sync_all()).map_err(|e| cannot("write", &unfinished, &e))?;
+    let synced = || disk.sync_dir(dir).map_err(|e| cannot("sync", dir, &e));
+    if !unfinished.is_file() {
+        disk.create(&unfinished, 0).map_err(|e| cannot("write", &unfinished, &e))?;
+    }
+    // each of these names is on disk before the next is touched: a folder without both would look damaged
+    synced()?;
     let store = rand::random();
     create(disk, dir, settings, store)?;
+    synced()?;
     write_format(disk, &path, store).map_err(|e| cannot("write", &path, &e))?;
-    fs::remove_file(&unfinished).map_err(|e| cannot("remove", &unfinished, &e))?;
-    disk.sync_dir(dir).map_err(|e| cannot("sync", dir, &e))?;
+    synced()?;
+    disk.remove(&unfinished).map_err(|e| cannot("remove", &unfinished, &e))?;
+    synced()?;
     Ok(Made { store, created: true })
+}
+
+/// File by file, and synced: what is left of an earlier try must not turn up again beside the next one.
+fn remove_folder(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    for path in disk.list(dir)?.iter().filter(|path| path.is_file()) {
+        disk.remove(path)?;
+    }
+    disk.sync_dir(dir)?;
+    fs::remove_dir_all(dir)
 }
 
 fn check_format(path: &Path, text: &str) -> Result<Made, StoreError> {
@@ -231,9 +247,13 @@ fn create(disk: &dyn Disk, dir: &Path, settings: &Settings, store: u64) -> Resul
 fn write_format(disk: &dyn Disk, path: &Path, store: u64) -> io::Result<()> {
     let text = serde_json::to_string(&Format { format: FORMAT, store: format!("{store:016x}") })?;
     let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
+    if new.exists() {
+        // of a first start that was interrupted
+        disk.remove(&new)?;
+    }
+    let file = disk.create(&new, 0)?;
+    file.write_at(text.as_bytes(), 0)?;
+    file.sync()?;
     disk.rename(&new, path)
 }
 

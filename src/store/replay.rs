@@ -37,13 +37,28 @@ struct Segment {
     bytes: Vec<u8>,
 }
 
-/// Hands every group after `applied` to `apply`, in order.
+/// Hands every group that sled may lack to `apply`, in order: those after `applied`, the last that sled says it has, and
+/// those after the last sync of sled that the journal knows of. When the power went since, any part of what sled wrote
+/// may be there, the number without the records too; applied again, all of it is as it was.
 pub(crate) fn replay(
     disk: &dyn Disk,
     dir: &Path,
     store: u64,
     applied: u64,
     mut apply: impl FnMut(&Header, &[Change<'_>]) -> Result<(), StoreError>,
+) -> Result<Replayed, StoreError> {
+    let known = pass(disk, dir, store, applied, applied, &mut |_, _| Ok(()))?;
+    pass(disk, dir, store, applied, applied.min(known.synced), &mut apply)
+}
+
+/// Reads all groups and hands out those after `from`.
+fn pass(
+    disk: &dyn Disk,
+    dir: &Path,
+    store: u64,
+    applied: u64,
+    from: u64,
+    apply: &mut impl FnMut(&Header, &[Change<'_>]) -> Result<(), StoreError>,
 ) -> Result<Replayed, StoreError> {
     let headers = headers(disk, dir, store)?;
     let mut found = Replayed { ordinal: headers.last().map_or(0, |(_, h)| h.ordinal), ..Replayed::default() };
@@ -68,7 +83,7 @@ pub(crate) fn replay(
         if header.first > expected {
             missing(&mut found, applied, expected, header.first, &segment.path, SEGMENT_HEAD)?;
         }
-        expected = walk(&segment, limit, header.first, applied, &mut found, &mut apply)?;
+        expected = walk(&segment, limit, applied, from, &mut found, apply)?;
         if limit < u64::MAX && expected < limit {
             missing(&mut found, applied, expected, limit, path, segment.bytes.len())?;
             expected = limit;
@@ -117,19 +132,19 @@ fn read_head(path: &Path) -> std::io::Result<Vec<u8>> {
 fn walk(
     segment: &Segment,
     limit: u64,
-    first: u64,
     applied: u64,
+    from: u64,
     found: &mut Replayed,
     apply: &mut impl FnMut(&Header, &[Change<'_>]) -> Result<(), StoreError>,
 ) -> Result<u64, StoreError> {
     let seed = segment.header.seed();
-    let mut expected = first;
+    let mut expected = segment.header.first;
     let mut offset = SEGMENT_HEAD;
     while expected < limit {
         let rest = segment.bytes.get(offset..).unwrap_or_default();
         match group::parse(seed, rest) {
             Ok((header, body)) if header.number == expected => {
-                take(&header, body, segment, offset, applied, found, apply)?;
+                take(&header, body, segment, offset, from, found, apply)?;
                 offset += header.length();
                 expected += 1;
             }
@@ -152,13 +167,13 @@ fn take(
     body: &[u8],
     segment: &Segment,
     offset: usize,
-    applied: u64,
+    from: u64,
     found: &mut Replayed,
     apply: &mut impl FnMut(&Header, &[Change<'_>]) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     found.synced = found.synced.max(header.synced);
     found.wall = found.wall.max(header.wall);
-    if header.number <= applied {
+    if header.number <= from {
         return Ok(());
     }
     let changes = group::records(header, body).ok_or_else(|| {

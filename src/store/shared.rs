@@ -1,4 +1,4 @@
-//! What the callers, the writer, the syncer and the readers share.
+//! What the callers, the writer, the applier, the syncer and the readers share.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::oneshot;
 
+use super::applier::Behind;
 use super::disk::Disk;
 use super::journal::Shelf;
 use super::overlay::{Entry, Overlay, Ticket};
@@ -32,7 +33,7 @@ pub(crate) struct State {
     pub overlay: Overlay,
     /// Why nothing can be written now; the writer is mending it.
     pub broken: Option<StoreError>,
-    /// The syncer failed: the writer shall mend sled.
+    /// The syncer or the applier failed: the writer shall mend sled.
     pub sync_failed: Option<StoreError>,
     /// No more batches are taken; what waits is still written.
     pub closing: bool,
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     /// None while it is dropped and opened again after an error.
     pub tree: RwLock<Option<Tree>>,
     state: Mutex<State>,
+    /// What sled is still to get.
+    pub behind: Behind,
     /// Wakes the writer.
     pub work: Condvar,
     /// Wakes the syncer.
@@ -83,6 +86,7 @@ impl Shared {
         applied: u64,
     ) -> Self {
         Self {
+            behind: Behind::new(&settings),
             settings,
             dir,
             store,

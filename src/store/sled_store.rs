@@ -15,7 +15,7 @@ use super::journal::Journal;
 use super::readers::{Job, Readers, opened};
 use super::seal::seal;
 use super::shared::{Shared, Waiting};
-use super::{Batch, CommitNo, Key, Page, Range, Store, StoreError, syncer, writer};
+use super::{Batch, CommitNo, Key, Page, Range, Store, StoreError, applier, syncer, writer};
 
 /// A journal of commit groups with sled behind it. Dropped, it is closed (and blocks for it);
 /// [`SledStore::close`] does so without blocking the runtime.
@@ -52,6 +52,8 @@ impl SledStore {
         let thread = |name: &str| std::thread::Builder::new().name(name.into());
         let own = shared.clone();
         threads.push(thread("store-write").spawn(move || writer::run(&own, journal))?);
+        let own = shared.clone();
+        threads.push(thread("store-apply").spawn(move || applier::run(&own))?);
         let own = shared.clone();
         threads.push(thread("store-sync").spawn(move || syncer::run(&own))?);
         Ok(Self { shared, readers, running: Mutex::new(Some(Running { threads, lock })) })

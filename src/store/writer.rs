@@ -1,7 +1,7 @@
 //! The one thread that writes: group after group, each as soon as the last is on disk.
 //!
 //! A group is everything that waits (no timer): one append and one sync of the journal, then the
-//! waiting are answered, then sled gets it. When a write fails, all who wait are told, sled is
+//! waiting are answered; the applier gives it to sled behind. When a write fails, all who wait are told, sled is
 //! dropped and opened again with back-off, and the store goes on: sled keeps its first error for ever.
 
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::applier::Written;
 use super::group::Builder;
 use super::journal::Journal;
 use super::replay::replay;
@@ -53,7 +54,9 @@ impl Drop for Ended<'_> {
         state.closing = true;
         state.ended = true;
         state.queue.clear();
+        drop(state);
         self.0.tick.notify_all();
+        self.0.behind.close();
     }
 }
 
@@ -82,7 +85,7 @@ fn next(shared: &Shared) -> Work {
     Work::Group(group)
 }
 
-/// Makes a group durable, answers those who wait, hands it to sled.
+/// Makes a group durable, answers those who wait, hands it on to sled.
 fn commit(
     shared: &Shared,
     journal: &mut Journal,
@@ -101,27 +104,18 @@ fn commit(
         }
     };
     let count = group.len() as u64;
-    let mut changed = Vec::with_capacity(group.len());
+    let mut changes = Vec::with_capacity(group.len());
     for waiting in group {
         // a caller that does not wait any more is no error
         let _ = waiting.answer.send(Ok(CommitNo(number)));
-        changed.push((waiting.ticket, waiting.changes));
+        changes.push((waiting.ticket, waiting.changes));
     }
     shared.metrics.commits.inc_by(count);
     shared.metrics.queue.dec_by(i64::try_from(count).unwrap_or(i64::MAX));
     if builder.is_empty() {
         return Ok(());
     }
-    let changes = changed.iter().flat_map(|(_, changes)| changes);
-    shared.with_tree(|tree| tree.apply(number, changes.map(|(k, v)| (k.as_bytes(), v.as_deref()))))?;
-    shared.applied.store(number, Ordering::Release);
-    let mut state = shared.state();
-    for (ticket, changes) in &changed {
-        for (key, _) in changes {
-            state.overlay.forget(key, *ticket);
-        }
-    }
-    Ok(())
+    shared.behind.push(Written { number, bytes: builder.len(), changes })
 }
 
 /// One append and one sync.
@@ -167,6 +161,8 @@ fn refuse(shared: &Shared, mut group: Vec<Waiting>, error: &StoreError) {
 fn mend(shared: &Shared, journal: &mut Journal, error: &StoreError) {
     tracing::error!(%error, dir = %shared.dir.display(), "the store cannot write, sled is opened again");
     refuse(shared, Vec::new(), error);
+    // what sled was still to get is in the journal, and is taken from there
+    let _still = shared.behind.still();
     shared.tree.write().unwrap_or_else(PoisonError::into_inner).take();
     journal.leave();
     let mut pause = BACK_OFF;
@@ -223,6 +219,10 @@ fn reopen(shared: &Shared, journal: &mut Journal) -> Result<(), StoreError> {
 /// a tail that sled loses while nobody looks is noticed at the next start.
 fn finish(shared: &Shared, journal: &mut Journal, builder: &mut Builder) {
     if shared.state().broken.is_some() {
+        return;
+    }
+    if let Err(error) = shared.behind.drained() {
+        tracing::warn!(%error, "sled did not take the last groups, the journal holds them");
         return;
     }
     let applied = shared.applied.load(Ordering::Acquire);

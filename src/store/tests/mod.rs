@@ -13,3 +13,4 @@ mod kill;
 mod model;
 mod open;
 mod order;
+mod power;

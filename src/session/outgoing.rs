@@ -164,7 +164,7 @@ impl Outgoing {
             }
         }
         // the sender lives as long as this does
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// The turn that may speak.

@@ -199,8 +199,8 @@ impl Actor {
         if self.unheard_of(origin.dialect, &control.kind) {
             return self.not_known(control.session_id.as_deref(), receipt);
         }
-        if matches!(control.kind, ControlKind::Sos { .. }) {
-            // before its number is looked at: a session that is opened later forgets it, and the repeat is another call
+        if matches!(control.kind, ControlKind::Sos { .. } | ControlKind::Text(_) | ControlKind::Photo { .. }) {
+            // before its number is looked at: a session that is opened later forgets it, and a repeat is another message
             self.revive();
         }
         let verdict = self.verdict(Stream::Control, control.seq);

@@ -3,6 +3,7 @@
 mod boards;
 mod commands;
 mod health;
+mod home;
 mod housekeeping;
 mod metrics;
 mod operators;

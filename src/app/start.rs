@@ -144,6 +144,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     );
     let operations = operations.await?;
     let counted = metrics.session.clone();
+    let samples = super::home::samples(&config, (&shared, &numbers), &clock, (&bus, &table), metrics.telemetry);
     let intake = Images::new(Arc::clone(&lifelog), Arc::clone(&clock));
     let parts = session::Parts {
         settings: config.session.clone(),
@@ -160,6 +161,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         bulletins: bus.clone(),
         clock: Arc::clone(&clock),
         runner: Arc::new(runner),
+        samples: Arc::clone(&samples),
         intake: Arc::new(intake),
         alarm: calls.has_target().then(|| Arc::clone(&calls) as Arc<dyn session::Alarm>),
         photos: boards.passes().map(|passes| passes as Arc<dyn Photos>),
@@ -284,6 +286,9 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     }
     tasks.spawn(control.run(admin, stop.clone()));
     tasks.spawn(operations.run(stop.clone()));
+    let known = operators.credentials.list_devices();
+    tasks.spawn(super::home::gone(Arc::clone(&operators.credentials), Arc::clone(&samples), stop.clone()));
+    tasks.spawn(samples.run(known, stop.clone()));
     let (every, keep) = (config.http.api.sample_every.0, config.http.api.samples);
     if config.http.enabled && config.http.api.enabled {
         tasks.spawn(runtime::note(Arc::clone(&operators), every, keep, stop.clone()));

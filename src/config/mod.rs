@@ -82,6 +82,8 @@ parts! {
         store: crate::store::Settings,
         /// What happened, by device and time.
         lifelog: crate::lifelog::Settings,
+        /// What is kept and published of what devices measure.
+        telemetry: crate::telemetry::Settings,
         /// Operators' HTTP: metrics, health, the control API.
         http: crate::door::http::operators::Settings,
         /// The local socket of the command line.

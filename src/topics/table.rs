@@ -21,6 +21,16 @@ pub fn dialect(name: &str) -> Option<&'static str> {
     FILES.iter().map(|(dialect, _)| *dialect).find(|dialect| *dialect == name)
 }
 
+/// The rows that the gateway itself writes or reads.
+const NEEDED: [&str; 6] = [
+    "native.status",
+    "native.telemetry.latest",
+    "gateway.status",
+    "gateway.event",
+    "gateway.command",
+    "homeassistant.device",
+];
+
 /// What is wrong with a topic file or the gateway's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TopicsError {
@@ -212,7 +222,7 @@ impl Table {
                 return Err(TopicsError::Overlap(a.row.id.clone(), b.row.id.clone()));
             }
         }
-        for needed in ["native.status", "gateway.status", "gateway.event", "gateway.command", "homeassistant.device"] {
+        for needed in NEEDED {
             if !ids.contains(needed) {
                 return Err(TopicsError::Missing(needed));
             }
@@ -258,6 +268,11 @@ impl Table {
     /// Where the gateway writes `online` or `offline` of `device`.
     pub fn status_topic(&self, device: &DeviceId) -> Arc<str> {
         self.built("native.status", device.as_str(), "")
+    }
+
+    /// Where the gateway writes what `device` measured last.
+    pub fn latest_topic(&self, device: &DeviceId) -> Arc<str> {
+        self.built("native.telemetry.latest", device.as_str(), "")
     }
 
     /// Where the gateway writes about itself.

@@ -15,6 +15,7 @@ pub mod delivery;
 pub mod domain;
 pub mod door;
 pub mod engine;
+pub mod home_assistant;
 pub mod lifelog;
 pub mod models;
 pub mod observe;

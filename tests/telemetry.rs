@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::{Value, json};
-use voxgate::admin::{Admin, NewOperator, Role, TelemetryQuery, TelemetryRow};
-use voxgate::domain::{ControlKind, DeviceId, Downlink, Message, Span};
+use voxgate::admin::{Admin, DeviceChange, NewOperator, Role, TelemetryQuery, TelemetryRow};
+use voxgate::domain::{ControlKind, DeviceId, Downlink, Message, Span, StopReason};
 use voxgate::provider::{ChatModel, ChatPiece, ChatRequest, ChatStream};
 
 use gateway::http::Http;
+use gateway::mosquitto::{self, Client};
 use gateway::peer::{Got, Peer, Version};
-use gateway::{Running, chat, with_chat};
+use gateway::{Running, chat, until, with_chat};
 
 async fn operator(gateway: &Running, role: Role) -> Http {
     let new = NewOperator { name: "ada".to_owned(), role, password: None };
@@ -153,4 +154,104 @@ async fn a_device_that_came_back_nine_times_is_not_eight_devices_offline() {
     assert_eq!((&metrics["devices_total"], &metrics["device_offline_rate"]), (&json!(2), &json!(0.5)), "{now}");
     drop(cane);
     gateway.stop().await;
+}
+
+/// `mosquitto_sub` and `mosquitto_pub` in the place of Home Assistant: it finds a device by its description, reads and
+/// commands it on the topics that stand there, and on no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn home_assistant_finds_a_device_makes_it_speak_and_silences_it() {
+    if !mosquitto::installed() {
+        return;
+    }
+    let gateway = Running::start_with(chat(&["yes"]), |config| config.home_assistant.discovery = true).await;
+    let new = NewOperator { name: "hass".to_owned(), role: Role::Operator, password: None };
+    let password = gateway.operators().operator_add(new).await.unwrap().secret.unwrap().0;
+    let hass = Client { port: gateway.addrs().mqtt.port(), user: "hass".to_owned(), password };
+    let id = DeviceId::parse("cane.1").unwrap();
+    let mut cane = gateway.device("cane.1").await;
+
+    let mut config = hass.watch(&["homeassistant/device/+/config"]);
+    let place = "homeassistant/device/voxgate_cane_1/config";
+    let (told, _) = config.until(place, |_| true).await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let topic = |component: &str, key: &str| told["components"][component][key].as_str().unwrap().to_owned();
+    assert_eq!(told["components"]["battery"]["unique_id"], "voxgate_cane.1_battery");
+
+    // what it shows
+    let online = topic("online", "state_topic");
+    hass.watch(&[&online]).until(&online, |word| word == "online").await;
+    cane.control(None, ControlKind::Hello(Box::default())).await.unwrap();
+    let mut peer = Peer::connect(gateway.addrs().mqtt, Version::V5, "cane.1", &gateway.secret("cane.1")).await;
+    let packet = peer.publish("telemetry", 1, br#"{"soc": 42}"#).await;
+    acknowledged(&mut peer, packet).await;
+    drop((peer, cane));
+    let battery = topic("battery", "state_topic");
+    let (latest, _) = hass.watch(&[&battery]).until(&battery, |_| true).await;
+    assert_eq!(serde_json::from_str::<Value>(&latest).unwrap()["battery"]["percent"], 42);
+
+    // what it does
+    let mut cane = gateway.connect("cane.1").await;
+    let state = topic("state", "state_topic");
+    let mut states = hass.watch(&[&state]);
+    let long = "Dinner is ready. ".repeat(60);
+    hass.publish(&topic("say", "command_topic"), &json!({"text": long}).to_string()).await;
+    let said = |d: &Downlink| matches!(d, Downlink::Control { message: Message::TtsSentence { text, .. }, .. } if text.contains("Dinner"));
+    until(&mut cane, said).await;
+    until(&mut cane, |d| matches!(d, Downlink::Audio(_))).await;
+    states.until(&state, |state| state.contains("\"speaking\"")).await;
+    hass.publish(&topic("abort", "command_topic"), "{}").await;
+    let silent = |d: &Downlink| {
+        matches!(d, Downlink::Control { message: Message::TtsStop { reason: StopReason::Abort, .. }, .. })
+    };
+    until(&mut cane, silent).await;
+    hass.publish(&topic("reboot", "command_topic"), "{}").await;
+    until(&mut cane, |d| matches!(d, Downlink::Control { message: Message::Reboot, .. })).await;
+
+    // it starts anew, the device is renamed, and removed
+    hass.publish("homeassistant/status", "online").await;
+    let (again, retained) = config.until(place, |_| true).await;
+    assert_eq!((serde_json::from_str::<Value>(&again).unwrap(), retained), (told.clone(), false));
+    let name = Some("Grandma's cane".to_owned());
+    gateway.operators().device_set(DeviceChange { name, ..DeviceChange::of(id.clone()) }).await.unwrap();
+    config.until(place, |text| text.contains("Grandma's cane")).await;
+    gateway.operators().device_remove(id).await.unwrap();
+    config.until(place, str::is_empty).await;
+    drop(cane);
+    gateway.stop().await;
+}
+
+/// The transcript is private: it goes nowhere where it is kept unless somebody wants it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_is_on_no_retained_topic_unless_it_is_wanted() {
+    for wanted in [false, true] {
+        let home = |config: &mut voxgate::config::Config| {
+            (config.home_assistant.discovery, config.home_assistant.transcripts) = (true, wanted);
+        };
+        let gateway = Running::start_with(chat(&["fine"]), home).await;
+        let mut cane = gateway.peer(Version::V4, "cane-1").await;
+        let mut vera = gateway.watcher("vera").await;
+        vera.subscribe("device/cane-1/session").await;
+        message(&mut vera, "device/cane-1/session").await;
+        cane.control(1, ControlKind::Text("where is my purse".into())).await;
+        cane.until(|d| matches!(d, Downlink::Control { message: Message::TtsStop { .. }, .. })).await;
+        gateway.turns("cane-1", 1).await;
+        vera.subscribe("device/cane-1/transcript").await;
+        vera.subscribe("device/cane-1/status").await;
+        loop {
+            match vera.next().await {
+                Got::Message(topic, payload) if topic.ends_with("/transcript") => {
+                    assert!(wanted && String::from_utf8_lossy(&payload).contains("purse"));
+                    break;
+                }
+                // retained too, and asked for after it: a transcript would have come before
+                Got::Message(topic, _) if topic.ends_with("/status") => {
+                    assert!(!wanted);
+                    break;
+                }
+                Got::Closed => panic!("closed"),
+                _ => {}
+            }
+        }
+        gateway.stop().await;
+    }
 }

@@ -16,8 +16,10 @@ use crate::store::{Batch, StoreError};
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Samples of a device that its latest value is put together from.
 const RECALLED: usize = 8;
-/// Samples of one page.
+/// Samples that are counted at once.
 const PAGE: usize = 512;
+/// Samples that are removed at once: one batch, which the smallest store takes.
+const SWEPT: usize = 100;
 
 impl Samples {
     /// Counts what is there, then sweeps until `stop`; publishes the latest values meanwhile. `devices` are those that
@@ -85,7 +87,7 @@ impl Samples {
         // with the clock unset nothing is old
         let oldest = Wall(self.clock.wall().0.saturating_sub(keep));
         loop {
-            let page = measurements::oldest(&*self.store, None, PAGE).await?;
+            let page = measurements::oldest(&*self.store, None, SWEPT).await?;
             let (mut left, mut aged, mut squeezed) = (self.bytes.load(Ordering::Relaxed), 0, 0);
             let before = left;
             let mut gone = Batch::new();

@@ -22,9 +22,11 @@ pub fn dialect(name: &str) -> Option<&'static str> {
 }
 
 /// The rows that the gateway itself writes or reads.
-const NEEDED: [&str; 6] = [
+const NEEDED: [&str; 8] = [
     "native.status",
     "native.telemetry.latest",
+    "native.session",
+    "native.transcript",
     "gateway.status",
     "gateway.event",
     "gateway.command",
@@ -273,6 +275,21 @@ impl Table {
     /// Where the gateway writes what `device` measured last.
     pub fn latest_topic(&self, device: &DeviceId) -> Arc<str> {
         self.built("native.telemetry.latest", device.as_str(), "")
+    }
+
+    /// Where the gateway writes what the session of `device` does.
+    pub fn session_topic(&self, device: &DeviceId) -> Arc<str> {
+        self.built("native.session", device.as_str(), "")
+    }
+
+    /// Where the gateway writes what it understood of `device` last.
+    pub fn transcript_topic(&self, device: &DeviceId) -> Arc<str> {
+        self.built("native.transcript", device.as_str(), "")
+    }
+
+    /// Where operators publish the command `name` for `device`.
+    pub fn command_topic(&self, device: &DeviceId, name: &str) -> Arc<str> {
+        self.built("gateway.command", device.as_str(), name)
     }
 
     /// Where the gateway writes about itself.

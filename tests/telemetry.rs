@@ -168,7 +168,7 @@ async fn home_assistant_finds_a_device_makes_it_speak_and_silences_it() {
     let password = gateway.operators().operator_add(new).await.unwrap().secret.unwrap().0;
     let hass = Client { port: gateway.addrs().mqtt.port(), user: "hass".to_owned(), password };
     let id = DeviceId::parse("cane.1").unwrap();
-    let mut cane = gateway.device("cane.1").await;
+    let cane = gateway.device("cane.1").await;
 
     let mut config = hass.watch(&["homeassistant/device/+/config"]);
     let place = "homeassistant/device/voxgate_cane_1/config";
@@ -180,7 +180,6 @@ async fn home_assistant_finds_a_device_makes_it_speak_and_silences_it() {
     // what it shows
     let online = topic("online", "state_topic");
     hass.watch(&[&online]).until(&online, |word| word == "online").await;
-    cane.control(None, ControlKind::Hello(Box::default())).await.unwrap();
     let mut peer = Peer::connect(gateway.addrs().mqtt, Version::V5, "cane.1", &gateway.secret("cane.1")).await;
     let packet = peer.publish("telemetry", 1, br#"{"soc": 42}"#).await;
     acknowledged(&mut peer, packet).await;

@@ -13,6 +13,7 @@ use voxgate::admin::{Admin, DeviceChange, NewOperator, Role, TelemetryQuery, Tel
 use voxgate::domain::{ControlKind, DeviceId, Downlink, Message, Span, StopReason};
 use voxgate::provider::{ChatModel, ChatPiece, ChatRequest, ChatStream};
 
+use gateway::binary;
 use gateway::http::Http;
 use gateway::mosquitto::{self, Client};
 use gateway::peer::{Got, Peer, Version};
@@ -55,7 +56,24 @@ async fn what_is_acknowledged_is_there_after_a_restart() {
     let (ts, session) = (items[1]["ts"].as_u64().unwrap(), items[1]["session_id"].as_str().unwrap().to_owned());
     let older = ada.get(&format!("/v1/lifelog/telemetry_samples?endTs={}&sessionId={session}", ts - 1)).await;
     assert_eq!(older.body["items"][0]["sample"]["battery"]["percent"], 81, "{}", older.text);
-    gateway.stop().await;
+
+    // the command line says the same, with a gateway and without
+    let folder = tempfile::tempdir().unwrap();
+    let data = gateway.config().gateway.data_dir.clone();
+    let socket = gateway.config().control.socket.clone();
+    std::os::unix::fs::symlink(socket, folder.path().join("control.sock")).unwrap();
+    let file = binary::config(folder.path(), &data, "");
+    let asked = |args: &[&str]| {
+        let done = binary::voxgate(&file, &[&["telemetry", "cane-1"], args].concat()).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    let running: Vec<TelemetryRow> = serde_json::from_str(&asked(&["--json", "--since", "1h"])).unwrap();
+    assert_eq!(running.len(), 3);
+    let _kept = gateway.put_away().await;
+    let resting: Vec<TelemetryRow> = serde_json::from_str(&asked(&["--json", "--limit", "2"])).unwrap();
+    assert_eq!(resting, running[..2]);
+    assert!(asked(&[]).contains("battery.percent=79"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

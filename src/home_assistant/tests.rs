@@ -15,10 +15,11 @@ impl Bulletins for Broker {
         assert!(retain);
         let mut kept = self.0.lock().unwrap();
         kept.1.push(format!("{}{topic}", if payload.is_empty() { "-" } else { "+" }));
-        match payload.is_empty() {
-            true => kept.0.remove(topic),
-            false => kept.0.insert(topic.to_owned(), payload),
-        };
+        if payload.is_empty() {
+            kept.0.remove(topic);
+        } else {
+            kept.0.insert(topic.to_owned(), payload);
+        }
     }
 
     fn watched(&self, _: &str) -> bool {

@@ -13,7 +13,7 @@ use crate::store::records::measurements::{self, Wanted};
 use crate::store::{Batch, StoreError};
 
 /// How often is looked for what is too old.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// Samples of a device that its latest value is put together from.
 const RECALLED: usize = 8;
 /// Samples that are counted at once.

@@ -29,7 +29,7 @@ use super::{
 use super::{
     BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
 };
-use super::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, Secret};
+use super::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, Secret, TelemetryQuery, TelemetryRow};
 
 /// Speaks to the gateway behind a control socket.
 #[derive(Debug, Clone)]
@@ -306,6 +306,10 @@ impl Admin for Client {
             }
         });
         Ok(rows.boxed())
+    }
+
+    async fn telemetry_samples(&self, query: TelemetryQuery) -> Result<Vec<TelemetryRow>, AdminError> {
+        self.many(Request::TelemetrySamples { query }).await
     }
 
     async fn say(&self, device: DeviceId, text: String) -> Result<Said, AdminError> {

@@ -13,6 +13,7 @@ mod protocol;
 mod runtime;
 mod server;
 mod settings;
+mod telemetry;
 #[cfg(test)]
 pub(crate) mod testing;
 mod types;
@@ -39,6 +40,7 @@ pub use protocol::{MAX_ANSWER, MAX_REQUEST, Request};
 pub use runtime::{Counted, DeviceState, Runtime, Sample};
 pub use server::{ControlError, ControlServer};
 pub use settings::Settings;
+pub use telemetry::{TelemetryQuery, TelemetryRow};
 pub use types::{
     Credential, DeviceRow, ImportOutcome, ImportUser, LifelogQuery, LifelogRow, ModelRow, ModelState, NewDevice,
     NewOperator, NewPassword, NewRule, OperatorRow, Role, RuleRow, Said, Secret, SessionRow, Status,
@@ -213,6 +215,9 @@ pub trait Admin: Send + Sync {
 
     /// Entries as they are written, from now on.
     async fn lifelog_tail(&self, query: LifelogQuery) -> Result<LifelogTail, AdminError>;
+
+    /// Telemetry samples that the query matches, newest first.
+    async fn telemetry_samples(&self, query: TelemetryQuery) -> Result<Vec<TelemetryRow>, AdminError>;
 
     /// Speaks a text on a device.
     async fn say(&self, device: DeviceId, text: String) -> Result<Said, AdminError>;

@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWr
 
 use crate::domain::DeviceId;
 
+use super::TelemetryQuery;
 use super::{AdminError, ImportUser, LifelogQuery, NewDevice, NewOperator, NewPassword, NewRule};
 use super::{Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, ImportBoard, NewFirmware, NewTalk, ToolCall};
 use super::{BindingQuery, BindingStep, NewBinding, NewOperation, OperationEnd, OperationQuery, Order, Selection};
@@ -223,6 +224,11 @@ pub enum Request {
         /// Which.
         query: LifelogQuery,
     },
+    /// Answered by samples.
+    TelemetrySamples {
+        /// Which.
+        query: TelemetryQuery,
+    },
     /// Answered by what became of it.
     Say {
         /// To whom.
@@ -289,6 +295,7 @@ impl Request {
             Request::SessionList {} => "session_list",
             Request::LifelogList { .. } => "lifelog_list",
             Request::LifelogTail { .. } => "lifelog_tail",
+            Request::TelemetrySamples { .. } => "telemetry_samples",
             Request::Say { .. } => "say",
             Request::Abort { .. } => "abort",
             Request::Status {} => "status",
@@ -312,6 +319,7 @@ impl Request {
             Request::OperationBegin { new } => new.device.as_str(),
             Request::OperationEnd { end } => &end.id,
             Request::OperationList { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
+            Request::TelemetrySamples { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
             Request::DeviceBindings { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
             Request::DevicePassword { new } | Request::OperatorPassword { new } => &new.name,
             Request::RuleAdd { rule } => &rule.filter,

@@ -248,6 +248,7 @@ async fn dispatch(admin: &dyn Admin, request: Request) -> Result<Done, AdminErro
         Request::SessionList {} => many(admin.session_list().await?),
         Request::LifelogList { query } => many(admin.lifelog_list(query).await?),
         Request::LifelogTail { query } => admin.lifelog_tail(query).await.map(Done::Tail),
+        Request::TelemetrySamples { query } => many(admin.telemetry_samples(query).await?),
         Request::Say { device, text } => one(admin.say(device, text).await?),
         Request::Abort { device } => one(admin.abort(device).await?),
         Request::Status {} => one(admin.status().await?),

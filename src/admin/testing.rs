@@ -25,6 +25,7 @@ use super::{
     BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
 };
 use super::{BindingQuery, BindingRow, BindingStatus, BindingStep, NewBinding, Registered};
+use super::{TelemetryQuery, TelemetryRow};
 
 /// Keeps devices in memory; tails what the test sends.
 #[derive(Default)]
@@ -312,6 +313,10 @@ impl Admin for InMemory {
         let tail = self.tail.lock().unwrap().take();
         tail.map(|rows| ReceiverStream::new(rows).boxed())
             .ok_or_else(|| AdminError::new(AdminErrorKind::Internal, "one tail only"))
+    }
+
+    async fn telemetry_samples(&self, _: TelemetryQuery) -> Result<Vec<TelemetryRow>, AdminError> {
+        not_here()
     }
 
     async fn say(&self, _: DeviceId, _: String) -> Result<Said, AdminError> {

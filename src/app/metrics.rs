@@ -8,7 +8,7 @@ use crate::door::http::{control, conversation, devices, talk, vision as photos};
 use crate::door::{credentials, enrolment, mqtt, udp};
 use crate::engine::supervisor;
 use crate::pipeline::{sos, vision, voice};
-use crate::{audio, bridge, delivery, lifelog, observe, operations, policy, session, store};
+use crate::{audio, bridge, delivery, lifelog, observe, operations, policy, session, store, telemetry};
 
 /// Each room's metrics, registered. The engine supervisor's are apart: it runs only where local engines are wanted.
 pub(super) struct Metrics {
@@ -33,6 +33,7 @@ pub(super) struct Metrics {
     pub delivery: delivery::Metrics,
     pub operations: operations::Metrics,
     pub session: session::Metrics,
+    pub telemetry: telemetry::Metrics,
 }
 
 impl Metrics {
@@ -60,6 +61,7 @@ impl Metrics {
             delivery: delivery::Metrics::register(registry),
             operations: operations::Metrics::register(registry),
             session: session::Metrics::register(registry),
+            telemetry: telemetry::Metrics::register(registry),
         }
     }
 }
@@ -87,6 +89,7 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.delivery.show_labels();
     metrics.operations.show_labels();
     metrics.session.show_labels();
+    metrics.telemetry.show_labels();
     engine.show_labels();
     observe::reference(&registry)
 }

@@ -4,6 +4,7 @@ mod boards;
 mod commands;
 pub mod durable;
 mod health;
+mod home;
 mod housekeeping;
 mod metrics;
 mod operators;

@@ -19,7 +19,7 @@ use crate::admin::{
 use crate::admin::{
     BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
 };
-use crate::admin::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered};
+use crate::admin::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, TelemetryQuery, TelemetryRow};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::{Arrivals, Clock, DeviceId};
@@ -41,6 +41,7 @@ mod boards;
 mod browsers;
 mod change;
 mod injected;
+mod measured;
 mod moved;
 mod operations;
 mod records;
@@ -351,6 +352,10 @@ impl Admin for Operators {
 
     async fn lifelog_tail(&self, query: LifelogQuery) -> Result<LifelogTail, AdminError> {
         Ok(records::tail(Arc::clone(&self.lifelog), query))
+    }
+
+    async fn telemetry_samples(&self, query: TelemetryQuery) -> Result<Vec<TelemetryRow>, AdminError> {
+        measured::samples(&*self.store, query).await
     }
 
     async fn say(&self, device: DeviceId, text: String) -> Result<Said, AdminError> {

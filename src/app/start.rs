@@ -28,6 +28,7 @@ use crate::door::mqtt::{Bus, BusParts, Door};
 use crate::door::rights::Rights;
 use crate::door::{mqtt, udp};
 use crate::engine::supervisor::View;
+use crate::home_assistant::{Ear, Home};
 use crate::lifelog::Lifelog;
 use crate::operations::Operations;
 use crate::pipeline::images::Images;
@@ -144,6 +145,9 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     );
     let operations = operations.await?;
     let counted = metrics.session.clone();
+    let samples = super::home::samples(&config, (&shared, &numbers), &clock, (&bus, &table), metrics.telemetry);
+    let told = (config.home_assistant.clone(), config.telemetry.publishes());
+    let home = Home::new(told.0, told.1, Arc::clone(&table), bus.clone());
     let intake = Images::new(Arc::clone(&lifelog), Arc::clone(&clock));
     let parts = session::Parts {
         settings: config.session.clone(),
@@ -157,9 +161,10 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         lifelog: Arc::clone(&lifelog),
         numbers,
         sink: delivery.clone(),
-        bulletins: bus.clone(),
+        bulletins: Arc::new(Ear::new(Arc::clone(&home), bus.clone())),
         clock: Arc::clone(&clock),
         runner: Arc::new(runner),
+        samples: Arc::clone(&samples),
         intake: Arc::new(intake),
         alarm: calls.has_target().then(|| Arc::clone(&calls) as Arc<dyn session::Alarm>),
         photos: boards.passes().map(|passes| passes as Arc<dyn Photos>),
@@ -284,6 +289,10 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     }
     tasks.spawn(control.run(admin, stop.clone()));
     tasks.spawn(operations.run(stop.clone()));
+    tasks.spawn(super::home::assistant(Arc::clone(&operators), home, stop.clone()));
+    let known = operators.credentials.list_devices();
+    tasks.spawn(super::home::gone(Arc::clone(&operators.credentials), Arc::clone(&samples), stop.clone()));
+    tasks.spawn(samples.run(known, stop.clone()));
     let (every, keep) = (config.http.api.sample_every.0, config.http.api.samples);
     if config.http.enabled && config.http.api.enabled {
         tasks.spawn(runtime::note(Arc::clone(&operators), every, keep, stop.clone()));

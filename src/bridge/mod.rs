@@ -81,7 +81,9 @@ impl Bridges {
         random: Random,
         (tracker, stop): (&TaskTracker, &CancellationToken),
     ) -> Result<Self, BridgeError> {
-        for (name, waited) in door.forget_places(|name| settings.0.iter().any(|bridge| bridge.name == *name)) {
+        for (name, waited) in
+            door.forget_places(|name| is_of_another(name) || settings.0.iter().any(|bridge| bridge.name == *name))
+        {
             tracing::warn!(bridge = %name, waited, "bridge is not configured any more, what waited for it is gone");
         }
         let mut running = Vec::new();
@@ -104,6 +106,11 @@ impl Bridges {
     pub fn components(&self) -> Vec<Component> {
         self.0.iter().map(Running::component).collect()
     }
+}
+
+/// Places whose names no bridge can have are those of other parts.
+fn is_of_another(place: &str) -> bool {
+    place.starts_with('$')
 }
 
 impl Running {

@@ -26,6 +26,7 @@ mod session;
 mod sim;
 mod status;
 mod table;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -84,6 +85,7 @@ enum Command {
     Session(session::Command),
     #[command(subcommand)]
     Lifelog(lifelog::Command),
+    Telemetry(telemetry::Args),
     Say(say::Args),
     Abort(abort::Args),
     #[command(subcommand)]
@@ -127,6 +129,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
         Command::Import(command) => import::run(command, context),
         Command::Session(command) => session::run(&command, context),
         Command::Lifelog(command) => lifelog::run(command, context),
+        Command::Telemetry(args) => telemetry::run(args, context),
         Command::Say(args) => say::run(args, context),
         Command::Abort(args) => abort::run(args, context),
         Command::Models(command) => models::run(&command, context),

@@ -82,6 +82,10 @@ parts! {
         store: crate::store::Settings,
         /// What happened, by device and time.
         lifelog: crate::lifelog::Settings,
+        /// What is kept and published of what devices measure.
+        telemetry: crate::telemetry::Settings,
+        /// Devices in Home Assistant, over MQTT.
+        home_assistant: crate::home_assistant::Settings,
         /// Operators' HTTP: metrics, health, the control API.
         http: crate::door::http::operators::Settings,
         /// The local socket of the command line.

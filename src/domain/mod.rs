@@ -30,6 +30,6 @@ pub use link::{
 pub use policy::{Audit, Level, Policy, Profile};
 pub use units::{ByteSize, Problem, Span};
 pub use uplink::{
-    Body, Control, ControlKind, Hello, ImagePart, ImageUpload, ListenMode, Origin, Path, Stream, Telemetry, Uplink,
+    Body, Control, ControlKind, Hello, ImagePart, ImageUpload, ListenMode, Origin, Path, Raw, Stream, Telemetry, Uplink,
 };
 pub use vision::{Photo, PhotoPass, Photos, Sight, Unseen};

@@ -289,8 +289,20 @@ impl ControlKind {
     }
 }
 
-/// One telemetry object, normalised: whatever the device calls its fields.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+/// What a device said of itself, before it was normalised.
+#[derive(Debug, Clone, Default)]
+pub enum Raw {
+    /// Nobody has it any more.
+    #[default]
+    Gone,
+    /// All of it.
+    Said(serde_json::Map<String, Value>),
+    /// It was longer than is kept: so many bytes of JSON.
+    TooLong(usize),
+}
+
+/// One telemetry object, normalised: whatever the device calls its fields. Two are equal when they measure the same.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Telemetry {
     /// Number in the telemetry stream; none is unsequenced.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -301,6 +313,15 @@ pub struct Telemetry {
     /// The normalised groups: battery, network, location, motion, imu, system, values, other.
     #[serde(flatten)]
     pub groups: serde_json::Map<String, Value>,
+    /// In the device's own words.
+    #[serde(skip)]
+    pub raw: Raw,
+}
+
+impl PartialEq for Telemetry {
+    fn eq(&self, other: &Self) -> bool {
+        (self.seq, self.ts, &self.groups) == (other.seq, other.ts, &other.groups)
+    }
 }
 
 /// An image on its way in.

@@ -22,6 +22,7 @@ use crate::operations::{self, Operations};
 use crate::session::{self, EarParts, Intake, Limits, Overdue, SharedReport, Taken, Turn, TurnRunner};
 use crate::store::records::{Inbox, InboxKind, Numbers};
 use crate::store::{Batch, CommitNo, Key, Page, Range, Store, StoreError};
+use crate::telemetry;
 use crate::topics::Table;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -124,6 +125,15 @@ impl Rig {
         let table = Arc::new(Table::builtin("gw").unwrap());
         let delivery = Arc::new(Delivery::new(table, None, delivery::Metrics::default()));
         let voice = crate::audio::Settings::default();
+        let parts = telemetry::Parts {
+            settings: telemetry::Settings::default(),
+            store: Arc::clone(&shared),
+            numbers: Arc::clone(&numbers),
+            clock: Arc::clone(&clock),
+            board: telemetry::Board::new(Arc::new(Nobody), Arc::new(|device| device.as_str().into())),
+            metrics: telemetry::Metrics::default(),
+        };
+        let samples = telemetry::Samples::new(parts);
         let parts = Parts {
             settings: session::Settings { rest_after, ..session::Settings::default() },
             ears: EarParts {
@@ -139,6 +149,7 @@ impl Rig {
             bulletins: Arc::new(Nobody),
             clock,
             runner: Arc::new(Nobody),
+            samples,
             intake: Arc::new(Nobody),
             alarm: None,
             photos: None,

@@ -51,7 +51,9 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Runs turns.
     pub runner: Arc<dyn TurnRunner>,
-    /// Takes telemetry and images.
+    /// Keeps what devices measure.
+    pub samples: Arc<crate::telemetry::Samples>,
+    /// Takes images.
     pub intake: Arc<dyn super::Intake>,
     /// Tells others of calls for help; none where nobody is to be told.
     pub alarm: Option<Arc<dyn super::Alarm>>,

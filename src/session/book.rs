@@ -132,6 +132,11 @@ impl Live {
         self.open
     }
 
+    /// Its name in records; none before the first is opened.
+    pub(super) fn named(&self) -> Option<&SessionId> {
+        Some(&self.id).filter(|_| self.opened != Wall(0))
+    }
+
     pub(super) fn close(&mut self) {
         self.open = false;
     }
@@ -255,8 +260,7 @@ impl Book {
     /// A lifelog entry.
     pub(super) fn entry(&self, kind: Kind, live: &Live, body: Value) -> Batch {
         let mut batch = Batch::new();
-        let session = Some(&live.id).filter(|_| live.opened != Wall(0));
-        self.noted(self.lifelog.append(&mut batch, &self.device, session, kind, body).map(drop));
+        self.noted(self.lifelog.append(&mut batch, &self.device, live.named(), kind, body).map(drop));
         batch
     }
 

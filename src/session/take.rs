@@ -236,7 +236,7 @@ impl Actor {
                 let entry = self.book.entry(Kind::Image, &self.live, body);
                 self.commit(entry, Some(owed));
             }
-            ControlKind::Telemetry(telemetry) => self.take_milestone(&telemetry, owed),
+            ControlKind::Telemetry(telemetry) => self.take_measured(&telemetry, owed),
             ControlKind::Fault(fault) => self.take_fault(&fault, owed),
             ControlKind::Photo { file, question } => self.take_photo(file, question, owed),
             ControlKind::Things(told) => {
@@ -350,16 +350,21 @@ impl Actor {
                 continue;
             }
             let owed = Owed { stream: Stream::Telemetry, seq: one.seq, receipt, by_number: false, image: None };
-            self.take_milestone(&one, owed);
+            self.take_measured(&one, owed);
         }
         drop(receipt);
     }
 
-    /// Keeps telemetry that is worth it.
-    fn take_milestone(&mut self, one: &Telemetry, owed: Owed) {
-        if let Some(body) = self.telemetry.milestone(one, self.parts.clock.wall()) {
-            let entry = self.book.entry(Kind::Telemetry, &self.live, body);
-            return self.commit(entry, Some(owed));
+    /// Keeps telemetry that is worth it: a milestone in the lifelog, and a sample when it is time for one.
+    fn take_measured(&mut self, one: &Telemetry, owed: Owed) {
+        let now = self.parts.clock.wall();
+        let milestone = self.telemetry.milestone(one, now);
+        let (last, notable) = (self.telemetry.sampled, milestone.is_some());
+        let mut effect = milestone.map_or_else(Batch::new, |body| self.book.entry(Kind::Telemetry, &self.live, body));
+        let whose = (&self.device, self.live.named());
+        self.telemetry.sampled = self.parts.samples.keep(&mut effect, whose, one, (last, now), notable);
+        if !effect.is_empty() {
+            return self.commit(effect, Some(owed));
         }
         let Owed { stream, seq, receipt, by_number, .. } = owed;
         receipt.settle(Settled::Taken);

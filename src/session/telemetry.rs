@@ -13,6 +13,8 @@ const SAMPLE_EVERY: u64 = 3_600_000;
 #[derive(Debug, Clone, Default)]
 pub struct TelemetryMemory {
     last_kept: Option<Wall>,
+    /// When a sample was kept, of those that can be asked for.
+    pub(super) sampled: Option<Wall>,
     battery: Option<f64>,
     charging: Option<bool>,
     network: Option<String>,

@@ -34,6 +34,8 @@ pub enum Space {
     Operation = b'p',
     /// Notes of how the gateway was: time.
     Sample = b'h',
+    /// What devices measured: `d`, device, time and number; `t`, time and number.
+    Measurement = b'e',
     /// Firmware that boards are offered: board, version.
     Firmware = b'f',
 }

@@ -21,6 +21,18 @@ pub fn dialect(name: &str) -> Option<&'static str> {
     FILES.iter().map(|(dialect, _)| *dialect).find(|dialect| *dialect == name)
 }
 
+/// The rows that the gateway itself writes or reads.
+const NEEDED: [&str; 8] = [
+    "native.status",
+    "native.telemetry.latest",
+    "native.session",
+    "native.transcript",
+    "gateway.status",
+    "gateway.event",
+    "gateway.command",
+    "homeassistant.device",
+];
+
 /// What is wrong with a topic file or the gateway's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TopicsError {
@@ -212,7 +224,7 @@ impl Table {
                 return Err(TopicsError::Overlap(a.row.id.clone(), b.row.id.clone()));
             }
         }
-        for needed in ["native.status", "gateway.status", "gateway.event", "gateway.command", "homeassistant.device"] {
+        for needed in NEEDED {
             if !ids.contains(needed) {
                 return Err(TopicsError::Missing(needed));
             }
@@ -258,6 +270,26 @@ impl Table {
     /// Where the gateway writes `online` or `offline` of `device`.
     pub fn status_topic(&self, device: &DeviceId) -> Arc<str> {
         self.built("native.status", device.as_str(), "")
+    }
+
+    /// Where the gateway writes what `device` measured last.
+    pub fn latest_topic(&self, device: &DeviceId) -> Arc<str> {
+        self.built("native.telemetry.latest", device.as_str(), "")
+    }
+
+    /// Where the gateway writes what the session of `device` does.
+    pub fn session_topic(&self, device: &DeviceId) -> Arc<str> {
+        self.built("native.session", device.as_str(), "")
+    }
+
+    /// Where the gateway writes what it understood of `device` last.
+    pub fn transcript_topic(&self, device: &DeviceId) -> Arc<str> {
+        self.built("native.transcript", device.as_str(), "")
+    }
+
+    /// Where operators publish the command `name` for `device`.
+    pub fn command_topic(&self, device: &DeviceId, name: &str) -> Arc<str> {
+        self.built("gateway.command", device.as_str(), name)
     }
 
     /// Where the gateway writes about itself.

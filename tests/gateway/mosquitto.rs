@@ -162,6 +162,40 @@ impl Drop for Mosquitto {
     }
 }
 
+/// Mosquitto's programs as a client of some other broker.
+pub struct Client {
+    pub port: u16,
+    pub user: String,
+    pub password: String,
+}
+
+impl Client {
+    fn args(&self) -> [&str; 4] {
+        ["-u", &self.user, "-P", &self.password]
+    }
+
+    /// Subscribes; retained messages tell that it has.
+    pub fn watch(&self, filters: &[&str]) -> Watcher {
+        let port = self.port.to_string();
+        let mut command = AsyncCommand::new("mosquitto_sub");
+        command.args(["-p", &port, "-q", "1", "-F", "%t %p %r"]).args(self.args());
+        for filter in filters {
+            command.args(["-t", filter]);
+        }
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Watcher { lines, _child: child }
+    }
+
+    /// Publishes, and waits until it is acknowledged.
+    pub async fn publish(&self, topic: &str, payload: &str) {
+        let port = self.port.to_string();
+        let mut command = AsyncCommand::new("mosquitto_pub");
+        let sent = command.args(["-p", &port, "-q", "1", "-t", topic, "-m", payload]).args(self.args());
+        assert!(sent.status().await.unwrap().success());
+    }
+}
+
 /// A `mosquitto_sub`.
 pub struct Watcher {
     lines: Lines<BufReader<ChildStdout>>,
@@ -172,6 +206,21 @@ impl Watcher {
     /// The next message: topic, payload, and 1 when it is retained.
     pub async fn next(&mut self) -> String {
         timeout(PATIENCE, self.lines.next_line()).await.expect("no message").unwrap().unwrap()
+    }
+}
+
+impl Watcher {
+    /// The next message on this topic that is as it is wanted: payload, and whether it was retained.
+    pub async fn until(&mut self, topic: &str, wanted: impl Fn(&str) -> bool) -> (String, bool) {
+        loop {
+            let line = self.next().await;
+            let (payload, retained) = line.rsplit_once(' ').unwrap();
+            if let Some(payload) = payload.strip_prefix(topic).and_then(|rest| rest.strip_prefix(' '))
+                && wanted(payload)
+            {
+                return (payload.to_owned(), retained == "1");
+            }
+        }
     }
 }
 

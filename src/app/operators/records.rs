@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::access::password;
 use super::change::check_language;
 use super::credential;
-use super::{boards, operations, runtime};
+use super::{boards, measured, operations, runtime};
 use crate::admin::{
     Admin, AdminError, AdminErrorKind, Credential, DeviceRow, ImportOutcome, ImportUser, LifelogQuery, LifelogRow,
     LifelogTail, ModelRow, ModelState, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, Role, RuleRow, Said,
@@ -25,7 +25,9 @@ use crate::admin::{
 use crate::admin::{
     BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
 };
-use crate::admin::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, Secret};
+use crate::admin::{
+    BindingQuery, BindingRow, BindingStep, NewBinding, Registered, Secret, TelemetryQuery, TelemetryRow,
+};
 use crate::config::Config;
 use crate::domain::{Clock, DeviceId, Wall};
 use crate::door::credentials::{Credentials, CredentialsError, Dropped, Options, reset_key};
@@ -479,6 +481,10 @@ impl Admin for Offline {
 
     async fn lifelog_tail(&self, _: LifelogQuery) -> Result<LifelogTail, AdminError> {
         Err(not_running())
+    }
+
+    async fn telemetry_samples(&self, query: TelemetryQuery) -> Result<Vec<TelemetryRow>, AdminError> {
+        measured::samples(&*self.store, query).await
     }
 
     async fn say(&self, _: DeviceId, _: String) -> Result<Said, AdminError> {

@@ -6,6 +6,7 @@
 
 mod device;
 mod inbox;
+mod measurement;
 mod number;
 mod operation;
 mod outbox;
@@ -17,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 pub use device::{Binding, Board, Device, DeviceSettings, Persona, Status, Transport, TtsMode, Watching};
 pub use inbox::{Inbox, InboxKind, Next, Quarantined};
+pub use measurement::{Measurement, Stub};
 pub use number::Numbers;
 pub use operation::{Operation, OperationKind, OperationState};
 pub use outbox::Outbox;
@@ -31,6 +33,10 @@ pub mod inboxes {
     pub use super::inbox::{
         done, drop_quarantined, list, list_kind, list_quarantined, next, put, release, retry_quarantined,
     };
+}
+/// What devices measured.
+pub mod measurements {
+    pub use super::measurement::{Wanted, get, latest, oldest, page, put, remove};
 }
 /// Messages that must reach a device.
 pub mod outboxes {

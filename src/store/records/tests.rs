@@ -28,6 +28,7 @@ fn read_again(name: &str, text: &str) -> Value {
         "outbox" => again::<Outbox>(text),
         "quarantined" => again::<Quarantined>(text),
         "operation" => again::<Operation>(text),
+        "measurement" => again::<Measurement>(text),
         "session" => again::<Session>(text),
         "lifelog" => again::<crate::lifelog::Entry>(text),
         other => panic!("{other} is no record"),
@@ -50,7 +51,7 @@ fn every_old_record_is_still_read_and_nothing_of_it_is_lost() {
             played += 1;
         }
     }
-    assert!(played >= 9, "{played} records");
+    assert!(played >= 11, "{played} records");
 }
 
 #[test]

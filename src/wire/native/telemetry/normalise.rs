@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value, json};
 
 use super::super::super::fields::whole;
 use super::names::{Field, Kind, NAMES, Names, Outside, Target};
-use crate::domain::Telemetry;
+use crate::domain::{Raw, Telemetry};
 
 /// Most named numbers under `values`.
 const MAX_VALUES: usize = 64;
@@ -17,13 +17,20 @@ const MAX_OTHER_BYTES: usize = 4_096;
 /// Longest name of a field that is kept as it is, and longest text, in bytes.
 const MAX_NAME: usize = 64;
 
-/// Sorts `object` into the schema.
+/// Longest object that is kept in the device's own words, bytes of JSON.
+const MAX_RAW: usize = 4_096;
+
+/// Sorts `object` into the schema, and keeps it as it is beside, within bounds.
 pub(in crate::wire) fn normalise(object: Map<String, Value>) -> Telemetry {
+    let raw = match serde_json::to_vec(&object).map_or(usize::MAX, |text| text.len()) {
+        length if length > MAX_RAW => Raw::TooLong(length),
+        _ => Raw::Said(object.clone()),
+    };
     let mut sorter = Sorter::new(&NAMES);
     for (name, value) in object {
         sorter.top(name, value);
     }
-    sorter.finish()
+    Telemetry { raw, ..sorter.finish() }
 }
 
 /// The axes of a vector that came one by one, with the names that they came by.
@@ -162,7 +169,7 @@ impl<'n> Sorter<'n> {
         if self.dropped > 0 {
             groups.insert("dropped".to_owned(), self.dropped.into());
         }
-        Telemetry { seq: self.seq, ts: self.ts, groups }
+        Telemetry { seq: self.seq, ts: self.ts, groups, raw: Raw::Gone }
     }
 
     /// Three axes are a vector; fewer are fields that fit nowhere.

@@ -26,5 +26,6 @@ pub mod router;
 pub mod session;
 pub mod sim;
 pub mod store;
+pub mod tasks;
 pub mod topics;
 pub mod wire;

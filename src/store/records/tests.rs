@@ -29,6 +29,7 @@ fn read_again(name: &str, text: &str) -> Value {
         "quarantined" => again::<Quarantined>(text),
         "operation" => again::<Operation>(text),
         "session" => again::<Session>(text),
+        "task" => again::<Task>(text),
         "lifelog" => again::<crate::lifelog::Entry>(text),
         other => panic!("{other} is no record"),
     }

@@ -13,6 +13,7 @@ use crate::domain::DeviceId;
 use super::{AdminError, ImportUser, LifelogQuery, NewDevice, NewOperator, NewPassword, NewRule};
 use super::{Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, ImportBoard, NewFirmware, NewTalk, ToolCall};
 use super::{BindingQuery, BindingStep, NewBinding, NewOperation, OperationEnd, OperationQuery, Order, Selection};
+use super::{NewTask, TaskQuery};
 
 /// Longest request in bytes, its newline included.
 pub const MAX_REQUEST: usize = 64 << 10;
@@ -90,6 +91,28 @@ pub enum Request {
     OperationList {
         /// Which.
         query: OperationQuery,
+    },
+    /// Answered by the task.
+    TaskBegin {
+        /// What.
+        new: NewTask,
+    },
+    /// Answered by the task.
+    TaskCancel {
+        /// Which.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+    /// Answered by tasks.
+    TaskList {
+        /// Which.
+        query: TaskQuery,
+    },
+    /// Answered by numbers.
+    TaskStats {
+        /// Of which conversation.
+        session: Option<String>,
     },
     /// Answered by how the gateway is.
     Runtime {},
@@ -260,6 +283,10 @@ impl Request {
             Request::OperationBatch { .. } => "operation_batch",
             Request::OperationEnd { .. } => "operation_end",
             Request::OperationList { .. } => "operation_list",
+            Request::TaskBegin { .. } => "task_begin",
+            Request::TaskCancel { .. } => "task_cancel",
+            Request::TaskList { .. } => "task_list",
+            Request::TaskStats { .. } => "task_stats",
             Request::Runtime {} => "runtime",
             Request::Sample {} => "sample",
             Request::Samples { .. } => "samples",
@@ -311,6 +338,9 @@ impl Request {
             Request::DeviceRegister { new } => new.device.as_str(),
             Request::OperationBegin { new } => new.device.as_str(),
             Request::OperationEnd { end } => &end.id,
+            Request::TaskBegin { new } => new.device.as_ref().map_or("*", DeviceId::as_str),
+            Request::TaskCancel { id, .. } => id,
+            Request::TaskList { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
             Request::OperationList { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
             Request::DeviceBindings { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
             Request::DevicePassword { new } | Request::OperatorPassword { new } => &new.name,
@@ -333,6 +363,7 @@ impl Request {
             Request::DeviceList {}
             | Request::DevicePending {}
             | Request::OperationBatch { .. }
+            | Request::TaskStats { .. }
             | Request::Runtime {}
             | Request::Sample {}
             | Request::Samples { .. }

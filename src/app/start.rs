@@ -39,6 +39,7 @@ use crate::router::Router;
 use crate::session::{self, EarParts, Limits};
 use crate::store::records::Numbers;
 use crate::store::{self, Opened, Store};
+use crate::tasks::{Tasks, Words};
 use crate::topics::Table;
 use crate::{lifelog, observe};
 
@@ -109,6 +110,16 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     ));
     let watchers = bus.clone() as Arc<dyn Bulletins>;
     let sight = super::photos::sight(&config, (&lifelog, &shared), watchers, &policies, &clock, metrics.vision)?;
+    let tasks_parts = crate::tasks::Parts {
+        settings: config.tasks.clone(),
+        store: Arc::clone(&shared),
+        numbers: Arc::clone(&numbers),
+        clock: Arc::clone(&clock),
+        random: Arc::clone(&random),
+        words: Arc::new(Words::builtin()?),
+        metrics: metrics.tasks,
+    };
+    let errands = Tasks::open(tasks_parts).await?;
     let runner = Voice::new(voice::Parts {
         providers: providers.clone(),
         workers: workers.clone(),
@@ -117,10 +128,12 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         phrases: Arc::clone(&phrases),
         sight: Arc::clone(&sight),
         policies: policies.clone(),
+        tasks: Some(Arc::clone(&errands)),
         clock: Arc::clone(&clock),
         metrics: metrics.voice,
     });
 
+    let task_random = Arc::clone(&random);
     let arrivals = Arrivals::default();
     let udp = if config.udp.enabled {
         let (clock, random) = (Arc::clone(&clock), Arc::clone(&random));
@@ -246,6 +259,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         firmware: boards.firmware(),
         lifelog: Arc::clone(&lifelog),
         operations: Arc::clone(&operations),
+        tasks: Arc::clone(&errands),
         sessions: counted,
         started_at: clock.wall(),
         router: router.clone(),
@@ -284,6 +298,11 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     }
     tasks.spawn(control.run(admin, stop.clone()));
     tasks.spawn(operations.run(stop.clone()));
+    if config.tasks.enabled {
+        let (work, devices) =
+            super::errands::open(&config, &operators, &providers.chat, (&clock, &task_random)).await?;
+        tasks.spawn(errands.run(work, devices, stop.clone()));
+    }
     let (every, keep) = (config.http.api.sample_every.0, config.http.api.samples);
     if config.http.enabled && config.http.api.enabled {
         tasks.spawn(runtime::note(Arc::clone(&operators), every, keep, stop.clone()));

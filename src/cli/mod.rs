@@ -26,6 +26,7 @@ mod session;
 mod sim;
 mod status;
 mod table;
+mod task;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -83,6 +84,8 @@ enum Command {
     #[command(subcommand)]
     Session(session::Command),
     #[command(subcommand)]
+    Task(task::Command),
+    #[command(subcommand)]
     Lifelog(lifelog::Command),
     Say(say::Args),
     Abort(abort::Args),
@@ -126,6 +129,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
         Command::Rule(command) => rule::run(command, context),
         Command::Import(command) => import::run(command, context),
         Command::Session(command) => session::run(&command, context),
+        Command::Task(command) => task::run(command, context),
         Command::Lifelog(command) => lifelog::run(command, context),
         Command::Say(args) => say::run(args, context),
         Command::Abort(args) => abort::run(args, context),

@@ -15,6 +15,7 @@ mod operations;
 mod page;
 mod runtime;
 mod settings;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -113,7 +114,7 @@ impl Api {
 
 /// Every endpoint.
 fn table() -> Vec<Endpoint> {
-    [devices::table(), operations::table(), runtime::table()].into_iter().flatten().collect()
+    [devices::table(), operations::table(), tasks::table(), runtime::table()].into_iter().flatten().collect()
 }
 
 /// The OpenAPI document of this version.

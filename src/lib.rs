@@ -27,6 +27,7 @@ pub mod router;
 pub mod session;
 pub mod sim;
 pub mod store;
+pub mod tasks;
 pub mod telemetry;
 pub mod topics;
 pub mod wire;

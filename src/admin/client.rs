@@ -30,6 +30,7 @@ use super::{
     BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
 };
 use super::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, Secret, TelemetryQuery, TelemetryRow};
+use super::{NewTask, TaskQuery, TaskRow, TaskStats};
 
 /// Speaks to the gateway behind a control socket.
 #[derive(Debug, Clone)]
@@ -181,6 +182,22 @@ impl Admin for Client {
 
     async fn operation_list(&self, query: OperationQuery) -> Result<Vec<OperationRow>, AdminError> {
         self.many(Request::OperationList { query }).await
+    }
+
+    async fn task_begin(&self, new: NewTask) -> Result<TaskRow, AdminError> {
+        self.one(Request::TaskBegin { new }).await
+    }
+
+    async fn task_cancel(&self, id: String, reason: String) -> Result<TaskRow, AdminError> {
+        self.one(Request::TaskCancel { id, reason }).await
+    }
+
+    async fn task_list(&self, query: TaskQuery) -> Result<Vec<TaskRow>, AdminError> {
+        self.many(Request::TaskList { query }).await
+    }
+
+    async fn task_stats(&self, session: Option<String>) -> Result<TaskStats, AdminError> {
+        self.one(Request::TaskStats { session }).await
     }
 
     async fn runtime(&self) -> Result<Runtime, AdminError> {

@@ -13,6 +13,7 @@ mod protocol;
 mod runtime;
 mod server;
 mod settings;
+mod task;
 mod telemetry;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -40,6 +41,7 @@ pub use protocol::{MAX_ANSWER, MAX_REQUEST, Request};
 pub use runtime::{Counted, DeviceState, Runtime, Sample};
 pub use server::{ControlError, ControlServer};
 pub use settings::Settings;
+pub use task::{NewTask, TaskQuery, TaskRow, TaskStats, TaskStatus, TaskStepRow};
 pub use telemetry::{TelemetryQuery, TelemetryRow};
 pub use types::{
     Credential, DeviceRow, ImportOutcome, ImportUser, LifelogQuery, LifelogRow, ModelRow, ModelState, NewDevice,
@@ -127,6 +129,18 @@ pub trait Admin: Send + Sync {
 
     /// Operations, newest first.
     async fn operation_list(&self, query: OperationQuery) -> Result<Vec<OperationRow>, AdminError>;
+
+    /// Begins a task, which is worked on in the background.
+    async fn task_begin(&self, new: NewTask) -> Result<TaskRow, AdminError>;
+
+    /// Takes a task back.
+    async fn task_cancel(&self, id: String, reason: String) -> Result<TaskRow, AdminError>;
+
+    /// Tasks, newest first.
+    async fn task_list(&self, query: TaskQuery) -> Result<Vec<TaskRow>, AdminError>;
+
+    /// All remembered tasks together, or those of one conversation.
+    async fn task_stats(&self, session: Option<String>) -> Result<TaskStats, AdminError>;
 
     /// How the gateway is, with its devices and what it counted.
     async fn runtime(&self) -> Result<Runtime, AdminError>;

@@ -14,6 +14,7 @@ use super::TelemetryQuery;
 use super::{AdminError, ImportUser, LifelogQuery, NewDevice, NewOperator, NewPassword, NewRule};
 use super::{Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, ImportBoard, NewFirmware, NewTalk, ToolCall};
 use super::{BindingQuery, BindingStep, NewBinding, NewOperation, OperationEnd, OperationQuery, Order, Selection};
+use super::{NewTask, TaskQuery};
 
 /// Longest request in bytes, its newline included.
 pub const MAX_REQUEST: usize = 64 << 10;
@@ -91,6 +92,28 @@ pub enum Request {
     OperationList {
         /// Which.
         query: OperationQuery,
+    },
+    /// Answered by the task.
+    TaskBegin {
+        /// What.
+        new: NewTask,
+    },
+    /// Answered by the task.
+    TaskCancel {
+        /// Which.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+    /// Answered by tasks.
+    TaskList {
+        /// Which.
+        query: TaskQuery,
+    },
+    /// Answered by numbers.
+    TaskStats {
+        /// Of which conversation.
+        session: Option<String>,
     },
     /// Answered by how the gateway is.
     Runtime {},
@@ -266,6 +289,10 @@ impl Request {
             Request::OperationBatch { .. } => "operation_batch",
             Request::OperationEnd { .. } => "operation_end",
             Request::OperationList { .. } => "operation_list",
+            Request::TaskBegin { .. } => "task_begin",
+            Request::TaskCancel { .. } => "task_cancel",
+            Request::TaskList { .. } => "task_list",
+            Request::TaskStats { .. } => "task_stats",
             Request::Runtime {} => "runtime",
             Request::Sample {} => "sample",
             Request::Samples { .. } => "samples",
@@ -318,6 +345,9 @@ impl Request {
             Request::DeviceRegister { new } => new.device.as_str(),
             Request::OperationBegin { new } => new.device.as_str(),
             Request::OperationEnd { end } => &end.id,
+            Request::TaskBegin { new } => new.device.as_ref().map_or("*", DeviceId::as_str),
+            Request::TaskCancel { id, .. } => id,
+            Request::TaskList { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
             Request::OperationList { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
             Request::TelemetrySamples { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
             Request::DeviceBindings { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
@@ -341,6 +371,7 @@ impl Request {
             Request::DeviceList {}
             | Request::DevicePending {}
             | Request::OperationBatch { .. }
+            | Request::TaskStats { .. }
             | Request::Runtime {}
             | Request::Sample {}
             | Request::Samples { .. }

@@ -26,6 +26,7 @@ use super::{
 };
 use super::{BindingQuery, BindingRow, BindingStatus, BindingStep, NewBinding, Registered};
 use super::{TelemetryQuery, TelemetryRow};
+use super::{NewTask, TaskQuery, TaskRow, TaskStats};
 
 /// Keeps devices in memory; tails what the test sends.
 #[derive(Default)]
@@ -152,6 +153,22 @@ impl Admin for InMemory {
     }
 
     async fn operation_list(&self, _: OperationQuery) -> Result<Vec<OperationRow>, AdminError> {
+        not_here()
+    }
+
+    async fn task_begin(&self, _: NewTask) -> Result<TaskRow, AdminError> {
+        not_here()
+    }
+
+    async fn task_cancel(&self, _: String, _: String) -> Result<TaskRow, AdminError> {
+        not_here()
+    }
+
+    async fn task_list(&self, _: TaskQuery) -> Result<Vec<TaskRow>, AdminError> {
+        not_here()
+    }
+
+    async fn task_stats(&self, _: Option<String>) -> Result<TaskStats, AdminError> {
         not_here()
     }
 

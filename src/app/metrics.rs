@@ -8,7 +8,7 @@ use crate::door::http::{control, conversation, devices, talk, vision as photos};
 use crate::door::{credentials, enrolment, mqtt, udp};
 use crate::engine::supervisor;
 use crate::pipeline::{sos, vision, voice};
-use crate::{audio, bridge, delivery, lifelog, observe, operations, policy, session, store, telemetry};
+use crate::{audio, bridge, delivery, lifelog, observe, operations, policy, session, store, tasks, telemetry};
 
 /// Each room's metrics, registered. The engine supervisor's are apart: it runs only where local engines are wanted.
 pub(super) struct Metrics {
@@ -32,6 +32,7 @@ pub(super) struct Metrics {
     pub policy: policy::Metrics,
     pub delivery: delivery::Metrics,
     pub operations: operations::Metrics,
+    pub tasks: tasks::Metrics,
     pub session: session::Metrics,
     pub telemetry: telemetry::Metrics,
 }
@@ -60,6 +61,7 @@ impl Metrics {
             policy: policy::Metrics::register(registry),
             delivery: delivery::Metrics::register(registry),
             operations: operations::Metrics::register(registry),
+            tasks: tasks::Metrics::register(registry),
             session: session::Metrics::register(registry),
             telemetry: telemetry::Metrics::register(registry),
         }
@@ -88,6 +90,7 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.policy.show_labels();
     metrics.delivery.show_labels();
     metrics.operations.show_labels();
+    metrics.tasks.show_labels();
     metrics.session.show_labels();
     metrics.telemetry.show_labels();
     engine.show_labels();

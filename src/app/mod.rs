@@ -3,6 +3,7 @@
 mod boards;
 mod commands;
 pub mod durable;
+mod errands;
 mod health;
 mod home;
 mod housekeeping;
@@ -103,6 +104,12 @@ pub enum StartError {
     /// The policy packs.
     #[error("{0}")]
     Policy(#[from] crate::policy::PolicyError),
+    /// The words of tasks.
+    #[error("{0}")]
+    Words(#[from] crate::tasks::WordsError),
+    /// What works on tasks.
+    #[error("{0}")]
+    Tasks(#[from] crate::tasks::SetupError),
     /// The token for calls for help.
     #[error("sos.token_file cannot be read: {0}")]
     SosToken(std::io::Error),

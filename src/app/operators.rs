@@ -20,6 +20,7 @@ use crate::admin::{
     BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
 };
 use crate::admin::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, TelemetryQuery, TelemetryRow};
+use crate::admin::{NewTask, TaskQuery, TaskRow, TaskStats};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::{Arrivals, Clock, DeviceId};
@@ -46,6 +47,7 @@ mod moved;
 mod operations;
 mod records;
 pub(super) mod runtime;
+mod tasks;
 
 pub use records::Offline;
 
@@ -59,6 +61,7 @@ pub struct Operators {
     pub(super) firmware: Arc<Catalogue>,
     pub(super) lifelog: Arc<Lifelog>,
     pub(super) operations: Arc<crate::operations::Operations>,
+    pub(super) tasks: Arc<crate::tasks::Tasks>,
     pub(super) sessions: crate::session::Metrics,
     pub(super) started_at: crate::domain::Wall,
     pub(super) router: Router,
@@ -210,6 +213,22 @@ impl Admin for Operators {
 
     async fn operation_list(&self, query: OperationQuery) -> Result<Vec<OperationRow>, AdminError> {
         operations::list(&self.operations, query).await
+    }
+
+    async fn task_begin(&self, new: NewTask) -> Result<TaskRow, AdminError> {
+        tasks::begin(&*self.store, &self.tasks, new).await
+    }
+
+    async fn task_cancel(&self, id: String, reason: String) -> Result<TaskRow, AdminError> {
+        tasks::cancel(&self.tasks, &id, &reason).await
+    }
+
+    async fn task_list(&self, query: TaskQuery) -> Result<Vec<TaskRow>, AdminError> {
+        tasks::list(&self.tasks, query).await
+    }
+
+    async fn task_stats(&self, session: Option<String>) -> Result<TaskStats, AdminError> {
+        tasks::stats(&self.tasks, session.as_deref()).await
     }
 
     async fn runtime(&self) -> Result<Runtime, AdminError> {

@@ -40,6 +40,7 @@ use crate::router::Router;
 use crate::session::{self, EarParts, Limits};
 use crate::store::records::Numbers;
 use crate::store::{self, Opened, Store};
+use crate::tasks::{Tasks, Words};
 use crate::topics::Table;
 use crate::{lifelog, observe};
 
@@ -110,6 +111,16 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     ));
     let watchers = bus.clone() as Arc<dyn Bulletins>;
     let sight = super::photos::sight(&config, (&lifelog, &shared), watchers, &policies, &clock, metrics.vision)?;
+    let tasks_parts = crate::tasks::Parts {
+        settings: config.tasks.clone(),
+        store: Arc::clone(&shared),
+        numbers: Arc::clone(&numbers),
+        clock: Arc::clone(&clock),
+        random: Arc::clone(&random),
+        words: Arc::new(Words::builtin()?),
+        metrics: metrics.tasks,
+    };
+    let errands = Tasks::open(tasks_parts).await?;
     let runner = Voice::new(voice::Parts {
         providers: providers.clone(),
         workers: workers.clone(),
@@ -118,10 +129,12 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         phrases: Arc::clone(&phrases),
         sight: Arc::clone(&sight),
         policies: policies.clone(),
+        tasks: Some(Arc::clone(&errands)),
         clock: Arc::clone(&clock),
         metrics: metrics.voice,
     });
 
+    let task_random = Arc::clone(&random);
     let arrivals = Arrivals::default();
     let udp = if config.udp.enabled {
         let (clock, random) = (Arc::clone(&clock), Arc::clone(&random));
@@ -251,6 +264,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         firmware: boards.firmware(),
         lifelog: Arc::clone(&lifelog),
         operations: Arc::clone(&operations),
+        tasks: Arc::clone(&errands),
         sessions: counted,
         started_at: clock.wall(),
         router: router.clone(),
@@ -293,6 +307,11 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let known = operators.credentials.list_devices();
     tasks.spawn(super::home::gone(Arc::clone(&operators.credentials), Arc::clone(&samples), stop.clone()));
     tasks.spawn(samples.run(known, stop.clone()));
+    if config.tasks.enabled {
+        let (work, devices) =
+            super::errands::open(&config, &operators, &providers.chat, (&clock, &task_random)).await?;
+        tasks.spawn(errands.run(work, devices, stop.clone()));
+    }
     let (every, keep) = (config.http.api.sample_every.0, config.http.api.samples);
     if config.http.enabled && config.http.api.enabled {
         tasks.spawn(runtime::note(Arc::clone(&operators), every, keep, stop.clone()));

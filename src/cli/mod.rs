@@ -26,6 +26,7 @@ mod session;
 mod sim;
 mod status;
 mod table;
+mod task;
 mod telemetry;
 #[cfg(test)]
 mod tests;
@@ -84,6 +85,8 @@ enum Command {
     #[command(subcommand)]
     Session(session::Command),
     #[command(subcommand)]
+    Task(task::Command),
+    #[command(subcommand)]
     Lifelog(lifelog::Command),
     Telemetry(telemetry::Args),
     Say(say::Args),
@@ -128,6 +131,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
         Command::Rule(command) => rule::run(command, context),
         Command::Import(command) => import::run(command, context),
         Command::Session(command) => session::run(&command, context),
+        Command::Task(command) => task::run(command, context),
         Command::Lifelog(command) => lifelog::run(command, context),
         Command::Telemetry(args) => telemetry::run(args, context),
         Command::Say(args) => say::run(args, context),

@@ -78,6 +78,8 @@ parts! {
         models: crate::models::Settings,
         /// What operators ask of devices that may be away.
         operations: crate::operations::Settings,
+        /// Digital tasks: what the gateway works on by itself, in the background, with tools.
+        tasks: crate::tasks::Settings,
         /// The records: journal and tree.
         store: crate::store::Settings,
         /// What happened, by device and time.

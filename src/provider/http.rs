@@ -232,22 +232,36 @@ impl Client {
     /// A client that trusts the public certificate authorities and those of the settings. Reads files: not for
     /// a hot path.
     pub fn new(settings: &Settings) -> Result<Self, HttpError> {
-        let setup = |error: &dyn fmt::Display| HttpError::Setup(error.to_string());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| setup(&e))?
-            .with_root_certificates(roots(settings)?)
-            .with_no_client_auth();
-        let inner = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
+        Self::build(settings, |builder| builder)
+    }
+
+    /// The same, which goes where it was told to go and nowhere else: headers may hold secrets.
+    pub fn without_redirects(settings: &Settings) -> Result<Self, HttpError> {
+        Self::build(settings, |builder| builder.redirect(reqwest::redirect::Policy::none()))
+    }
+
+    fn build(
+        settings: &Settings,
+        change: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Result<Self, HttpError> {
+        let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls(settings)?)
             .connect_timeout(settings.connect_timeout.0)
             .pool_idle_timeout(settings.idle_timeout.0)
             .tcp_nodelay(true)
-            .user_agent(concat!("voxgate/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|e| setup(&e))?;
+            .user_agent(concat!("voxgate/", env!("CARGO_PKG_VERSION")));
+        let inner = change(builder).build().map_err(|e| HttpError::Setup(e.to_string()))?;
         Ok(Self { inner })
+    }
+
+    /// The pool of connections and headers, marked as secrets, for a library that speaks a protocol of its own over HTTP.
+    pub fn lend(
+        &self,
+        headers: &Headers,
+    ) -> Result<(reqwest::Client, std::collections::HashMap<HeaderName, HeaderValue>), HttpError> {
+        let headers = headers.to_map()?;
+        let named = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        Ok((self.inner.clone(), named))
     }
 
     /// The JSON at `url`.
@@ -319,6 +333,15 @@ impl Client {
         };
         Ok(Download { total, from: start, stream: body(response, patience, deadline) })
     }
+}
+
+/// How connections to services are secured.
+pub(super) fn tls(settings: &Settings) -> Result<rustls::ClientConfig, HttpError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| HttpError::Setup(e.to_string()))?;
+    Ok(builder.with_root_certificates(roots(settings)?).with_no_client_auth())
 }
 
 /// The public authorities, and those of the settings and the environment.

@@ -3,6 +3,7 @@
 //! The traits and their one vendor-free error are here; a folder a protocol holds the adapters.
 //! Cancelling a call is dropping its future or stream.
 
+pub mod guarded;
 pub mod http;
 pub mod openai;
 mod settings;

@@ -156,6 +156,8 @@ pub(super) struct Actor {
     pub(super) inbox_due: Option<Instant>,
     /// Typed turns of an earlier run that wait for the one before them.
     pub(super) waiting: VecDeque<(String, u64)>,
+    /// What is to be said of tasks.
+    pub(super) words: VecDeque<super::errands::Word>,
     /// The gateway stops: what was not answered is taken up by the next run.
     pub(super) stopping: bool,
     /// The device's tools, and what is asked of them.
@@ -234,6 +236,7 @@ pub(super) async fn run(mut actor: Box<Actor>, mut notices: mpsc::Receiver<Notic
                 }
             }
         }
+        actor.say_of_tasks();
         actor.tell_state();
     }
     Box::pin(actor.farewell()).await;

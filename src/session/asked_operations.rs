@@ -31,7 +31,7 @@ pub(super) enum Passed {
 impl Actor {
     /// The device is in a conversation, or will say no hello: what is sent now is not sent again in a moment. A board whose
     /// connection outlives its conversations is asked between them too.
-    fn takes_operations(&self) -> bool {
+    pub(super) fn takes_operations(&self) -> bool {
         let no_hello = self.inbox_due.is_none();
         if self.live.manners.ceremonious {
             return self.live.greeted || no_hello;

@@ -31,6 +31,13 @@ pub(super) struct Due {
     silent: Option<Instant>,
 }
 
+impl Due {
+    /// A turn waits for where its answer goes.
+    pub(super) fn holds(&self) -> bool {
+        self.held.is_some()
+    }
+}
+
 /// A device woke, and others of its room may have.
 struct Woke {
     arrived: Instant,

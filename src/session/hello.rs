@@ -221,9 +221,12 @@ impl Actor {
                 self.book.outbox_done(&mut gone, entry.n);
                 continue;
             }
-            let passed = match crate::operations::message(&entry) {
-                Some((id, message)) => self.pass_on(&id, message, &entry, &mut gone),
-                None => self.send_entry(&entry),
+            let passed = if entry.kind == super::errands::KIND {
+                self.pass_on_task(&entry, &mut gone)
+            } else if let Some((id, message)) = crate::operations::message(&entry) {
+                self.pass_on(&id, message, &entry, &mut gone)
+            } else {
+                self.send_entry(&entry)
             };
             match passed {
                 Passed::Sent(seq) if !entry.at_most_once => drop(self.unacknowledged.insert(seq, entry.n)),

@@ -9,6 +9,7 @@ mod book;
 mod cane;
 mod due;
 mod ears;
+mod errands;
 mod hello;
 mod history;
 mod info;

@@ -128,6 +128,7 @@ impl Starting {
             rest_at,
             inbox_due: Some(Instant::now() + INBOX_PATIENCE),
             waiting: VecDeque::new(),
+            words: VecDeque::new(),
             stopping: false,
             tools,
             asking: mpsc::channel(ASKING),

@@ -38,6 +38,13 @@ pub enum Input {
     Say(String),
     /// Somebody sent a photo and asks about it; it is kept already.
     Photo(Box<Photo>),
+    /// How a task ended is to be said.
+    Task {
+        /// What.
+        text: String,
+        /// Nobody would miss it.
+        low: bool,
+    },
     /// Somebody called for help: that it is heard is said at once, without any provider.
     Sos,
 }
@@ -50,6 +57,7 @@ impl Input {
             Input::Text(_) => "text",
             Input::Say(_) => "say",
             Input::Photo(_) => "photo",
+            Input::Task { .. } => "task",
             Input::Sos => "sos",
         }
     }
@@ -213,7 +221,7 @@ pub mod stage {
 pub struct TurnReport {
     /// How it ended.
     pub outcome: Outcome,
-    /// `speech`, `text`, `say` or `photo`.
+    /// `speech`, `text`, `say`, `photo`, `task` or `sos`.
     pub input: String,
     /// What was understood.
     pub transcript: String,

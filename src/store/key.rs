@@ -32,6 +32,8 @@ pub enum Space {
     Rule = b'r',
     /// Operations of devices: `n` and number, `i` and id.
     Operation = b'p',
+    /// Tasks: `n` and number, `i` and id.
+    Task = b'k',
     /// Notes of how the gateway was: time.
     Sample = b'h',
     /// What devices measured: `d`, device, time and number; `t`, time and number.

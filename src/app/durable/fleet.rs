@@ -27,6 +27,7 @@ use crate::session::{
 };
 use crate::store::records::Numbers;
 use crate::store::{self, SledStore, Store};
+use crate::telemetry::{self, Board, Samples};
 
 /// A device that says hello with it again is the same one.
 const BOOT_ID: u32 = 7;
@@ -182,6 +183,14 @@ impl Fleet {
             operations::Metrics::default(),
         );
         let operations = operations.await?;
+        let samples = Samples::new(telemetry::Parts {
+            settings: telemetry::Settings::default(),
+            store: shared.clone(),
+            numbers: Arc::clone(&numbers),
+            clock: Arc::clone(clock),
+            board: Board::new(Arc::new(Nobody), Arc::new(|device| device.as_str().into())),
+            metrics: telemetry::Metrics::default(),
+        });
         let parts = Arc::new(Parts {
             settings,
             ears: EarParts {
@@ -197,6 +206,7 @@ impl Fleet {
             bulletins: Arc::new(Nobody),
             clock: Arc::clone(clock),
             runner: Arc::new(AtOnce),
+            samples,
             intake: Arc::new(Album(Arc::clone(&lifelog), Arc::clone(clock))),
             alarm: None,
             photos: None,

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::access::password;
 use super::change::check_language;
 use super::credential;
-use super::{boards, measured, operations, runtime};
+use super::{boards, measured, operations, runtime, tasks};
 use crate::admin::{
     Admin, AdminError, AdminErrorKind, Credential, DeviceRow, ImportOutcome, ImportUser, LifelogQuery, LifelogRow,
     LifelogTail, ModelRow, ModelState, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, Role, RuleRow, Said,
@@ -28,6 +28,7 @@ use crate::admin::{
 use crate::admin::{
     BindingQuery, BindingRow, BindingStep, NewBinding, Registered, Secret, TelemetryQuery, TelemetryRow,
 };
+use crate::admin::{NewTask, TaskQuery, TaskRow, TaskStats};
 use crate::config::Config;
 use crate::domain::{Clock, DeviceId, Wall};
 use crate::door::credentials::{Credentials, CredentialsError, Dropped, Options, reset_key};
@@ -38,6 +39,7 @@ use crate::operations::Operations;
 use crate::policy::redact::redact;
 use crate::store::records::{self, DeviceSettings, TtsMode, devices};
 use crate::store::{SledStore, Store, StoreError};
+use crate::tasks::Tasks;
 use crate::topics;
 
 /// Entries that one listing gives unless it is told how many.
@@ -259,6 +261,7 @@ pub struct Offline {
     rights: Arc<Rights>,
     firmware: Arc<Catalogue>,
     operations: Arc<Operations>,
+    tasks: Arc<Tasks>,
     lifelog: Arc<Lifelog>,
 }
 
@@ -279,18 +282,28 @@ impl Offline {
         let operations = Operations::open(
             config.operations.clone(),
             Arc::clone(&shared),
-            numbers,
+            Arc::clone(&numbers),
             Arc::clone(&clock),
             Arc::new(rand::random::<u128>),
             crate::operations::Metrics::default(),
         );
         let operations = operations.await?;
+        let tasks = Tasks::open(crate::tasks::Parts {
+            settings: config.tasks.clone(),
+            store: Arc::clone(&shared),
+            numbers,
+            clock: Arc::clone(&clock),
+            random: Arc::new(rand::random::<u128>),
+            words: Arc::new(crate::tasks::Words::builtin()?),
+            metrics: crate::tasks::Metrics::default(),
+        });
+        let tasks = tasks.await?;
         let firmware = &config.devices.firmware;
         let firmware = Catalogue::open(Arc::clone(&shared), &data, Arc::clone(&clock), firmware).await?;
         let credentials = Credentials::open_with(Arc::clone(&shared), &data, clock, options).await?;
         let table = Arc::new(topics::Table::builtin(&config.gateway.name)?);
         let rights = Rights::open(table, config.mqtt.rules.clone(), shared).await?;
-        Ok(Self { config, store: opened.store, credentials, rights, firmware, operations, lifelog })
+        Ok(Self { config, store: opened.store, credentials, rights, firmware, operations, tasks, lifelog })
     }
 
     /// Makes a new key of the credentials without the secrets that were made with the old one.
@@ -369,6 +382,22 @@ impl Admin for Offline {
 
     async fn operation_list(&self, query: OperationQuery) -> Result<Vec<OperationRow>, AdminError> {
         operations::list(&self.operations, query).await
+    }
+
+    async fn task_begin(&self, new: NewTask) -> Result<TaskRow, AdminError> {
+        tasks::begin(&*self.store, &self.tasks, new).await
+    }
+
+    async fn task_cancel(&self, id: String, reason: String) -> Result<TaskRow, AdminError> {
+        tasks::cancel(&self.tasks, &id, &reason).await
+    }
+
+    async fn task_list(&self, query: TaskQuery) -> Result<Vec<TaskRow>, AdminError> {
+        tasks::list(&self.tasks, query).await
+    }
+
+    async fn task_stats(&self, session: Option<String>) -> Result<TaskStats, AdminError> {
+        tasks::stats(&self.tasks, session.as_deref()).await
     }
 
     async fn runtime(&self) -> Result<Runtime, AdminError> {

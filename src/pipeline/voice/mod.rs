@@ -29,9 +29,10 @@ pub use settings::Settings;
 
 use crate::audio::Workers;
 use crate::domain::{Clock, Photo, Sight, StopReason, Unseen};
-use crate::policy::Policies;
+use crate::policy::{Policies, Priority, Source};
 use crate::provider::{ChatModel, ErrorKind, ProviderError, Synthesizer, Transcriber};
 use crate::session::{Input, Outcome, SharedReport, TtsMode, Turn, TurnRunner, stage};
+use crate::tasks::Tasks;
 
 /// The providers of a turn.
 #[derive(Clone)]
@@ -59,6 +60,7 @@ struct Inner {
     phrases: Arc<Phrases>,
     sight: Arc<dyn Sight>,
     policies: Policies,
+    tasks: Option<Arc<Tasks>>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
 }
@@ -93,6 +95,8 @@ pub struct Parts {
     pub sight: Arc<dyn Sight>,
     /// What may be said, and when.
     pub policies: Policies,
+    /// Who takes what is to be done in the background; none where nobody does.
+    pub tasks: Option<Arc<Tasks>>,
     /// For spoken times.
     pub clock: Arc<dyn Clock>,
     /// Its metrics.
@@ -103,8 +107,8 @@ impl Voice {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
         let zone = parts.settings.zone();
-        let Parts { providers, workers, settings, opus, phrases, sight, policies, clock, metrics } = parts;
-        let inner = Inner { providers, workers, settings, opus, zone, phrases, sight, policies, clock, metrics };
+        let Parts { providers, workers, settings, opus, phrases, sight, policies, tasks, clock, metrics } = parts;
+        let inner = Inner { providers, workers, settings, opus, zone, phrases, sight, policies, tasks, clock, metrics };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -144,10 +148,17 @@ impl Inner {
                 if let Some(frames) = self.made_ahead(turn, text) {
                     return Ok(self.say_at_once(turn, text, frames, report).await);
                 }
-                if self.is_untimely(turn, text, report) {
+                if self.is_untimely(turn, text, (Source::Operator, Priority::Normal), report) {
                     return Ok(Outcome::Silenced);
                 }
                 return self.speak(turn, think::exactly(text), self.word_for_word(turn), report).await;
+            }
+            Input::Task { text, low } => {
+                let priority = if *low { Priority::Low } else { Priority::Normal };
+                if self.is_untimely(turn, text, (Source::TaskUpdate, priority), report) {
+                    return Ok(Outcome::Silenced);
+                }
+                return self.speak(turn, think::exactly(text), self.word_of_task(turn), report).await;
             }
             Input::Text(text) => text.clone(),
             Input::Speech(utterance) => {

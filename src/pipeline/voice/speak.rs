@@ -103,7 +103,7 @@ impl Inner {
                 let waited = since(asked);
                 report.write(|report| {
                     report.stages_ms.insert(stage::FIRST_CLAUSE.to_owned(), since(turn.decided));
-                    if !report.local && report.input != "say" {
+                    if !report.local && !matches!(report.input.as_str(), "say" | "task") {
                         *report.stages_ms.entry(stage::PROVIDERS.to_owned()).or_default() += waited;
                     }
                 });

@@ -10,6 +10,7 @@ use super::intents::device::{self, Deed};
 use super::{Inner, intents, tools};
 use crate::provider::{ChatMessage, ChatPiece, ChatRequest, ErrorKind, ProviderError, Role};
 use crate::session::{SharedReport, Speaker, Turn};
+use crate::tasks::{New, TaskError};
 
 /// The pieces of a reply.
 pub(super) type Pieces = BoxStream<'static, Result<ChatPiece, ProviderError>>;
@@ -52,6 +53,10 @@ impl Inner {
             report.write(|report| report.local = true);
             return pieces;
         }
+        if let Some(pieces) = self.errand(turn, words) {
+            report.write(|report| report.local = true);
+            return pieces;
+        }
         let request = ChatRequest {
             messages: self.conversation(turn, words),
             max_tokens: Some(self.settings.max_tokens),
@@ -65,6 +70,37 @@ impl Inner {
             }
             _ => self.providers.chat.chat(request),
         }
+    }
+
+    /// What is asked for is worked on in the background: that is said at once, or that it was not taken.
+    fn errand(&self, turn: &Turn, words: &str) -> Option<Pieces> {
+        let tasks = Arc::clone(self.tasks.as_ref()?);
+        let said = tasks.asked_for(words)?;
+        let new = New {
+            id: None,
+            goal: words.to_owned(),
+            session: Some(turn.session.to_string()),
+            device: Some(turn.device.clone()),
+            timeout: None,
+            notify: true,
+            speak: true,
+            interrupt_previous: false,
+            steps: Vec::new(),
+            by: "voice".to_owned(),
+        };
+        let device = turn.device.clone();
+        let begin = async move {
+            Ok(match tasks.begin(new).await {
+                Ok(_) => said.taken,
+                Err(TaskError::Full(_)) => said.full,
+                Err(error) => {
+                    tracing::warn!(%device, %error, "a task that somebody asked for was not taken");
+                    said.failed
+                }
+            }
+            .into())
+        };
+        Some(stream::once(begin).boxed())
     }
 
     fn intent(&self, turn: &Turn, words: &str) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use super::Inner;
 use crate::domain::{Policy, Profile};
-use crate::policy::{Guard, Moment, Scene, Source, Verdict};
+use crate::policy::{Guard, Moment, Priority, Scene, Source, Verdict};
 use crate::session::{SharedReport, Turn};
 
 impl Inner {
@@ -18,16 +18,29 @@ impl Inner {
         Scene { source: Source::Operator, profile, ..Scene::default() }
     }
 
-    /// An operator says something at an hour at which nobody wants to be spoken to: it is shown, and not spoken. What is
+    /// How a task ended: words of a model about what tools said, watched like an answer.
+    pub(super) fn word_of_task(&self, turn: &Turn) -> Scene {
+        let profile = self.policies.profile_of(turn.watching.profile, turn.dialect);
+        Scene { source: Source::TaskUpdate, profile, language: self.language(turn), ..Scene::default() }
+    }
+
+    /// An operator, or a task, says something at an hour at which nobody wants to be spoken to: it is shown, and not spoken. What is
     /// grave is never untimely, nor are the gateway's own words in a conversation.
-    pub(super) fn is_untimely(&self, turn: &Turn, text: &str, report: &SharedReport) -> bool {
+    pub(super) fn is_untimely(
+        &self,
+        turn: &Turn,
+        text: &str,
+        (source, priority): (Source, Priority),
+        report: &SharedReport,
+    ) -> bool {
         if self.phrases.knows(text) {
             return false;
         }
         let level = self.policies.level_of(text);
         let language = self.language(turn);
         let moment = Moment {
-            source: Source::Operator,
+            source,
+            priority,
             level,
             language: language.as_deref(),
             now: self.clock.wall(),

@@ -21,6 +21,7 @@ use crate::session::{
 };
 use crate::store::Store;
 use crate::store::records::Numbers;
+use crate::telemetry::{self, Board, Samples};
 
 /// Answers every turn at once, and writes down what was asked.
 struct AtOnce;
@@ -137,6 +138,14 @@ impl Run {
             random.clone(),
             operations::Metrics::default(),
         );
+        let samples = Samples::new(telemetry::Parts {
+            settings: telemetry::Settings::default(),
+            store: shared.clone(),
+            numbers: numbers.clone(),
+            clock: clock.clone(),
+            board: Board::new(Arc::new(Nobody), Arc::new(|device| device.as_str().into())),
+            metrics: telemetry::Metrics::default(),
+        });
         let parts = Parts {
             settings: session::Settings::default(),
             ears: EarParts {
@@ -152,6 +161,7 @@ impl Run {
             bulletins: Arc::new(Nobody),
             clock,
             runner: Arc::new(AtOnce),
+            samples,
             intake: Arc::new(Nobody),
             alarm: None,
             photos: None,

@@ -11,6 +11,7 @@ mod number;
 mod operation;
 mod outbox;
 mod session;
+mod task;
 mod windows;
 
 use serde::Serialize;
@@ -23,6 +24,7 @@ pub use number::Numbers;
 pub use operation::{Operation, OperationKind, OperationState};
 pub use outbox::Outbox;
 pub use session::{LastHello, Session};
+pub use task::{Task, TaskState, TaskStep};
 
 /// Devices and their credentials.
 pub mod devices {
@@ -45,6 +47,10 @@ pub mod outboxes {
 /// What operators asked of devices.
 pub mod operations {
     pub use super::operation::{get, page, put, remove};
+}
+/// What the gateway works on by itself.
+pub mod tasks {
+    pub use super::task::{get, page, put, remove};
 }
 /// The live session of a device.
 pub mod sessions {

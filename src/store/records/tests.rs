@@ -30,6 +30,7 @@ fn read_again(name: &str, text: &str) -> Value {
         "operation" => again::<Operation>(text),
         "measurement" => again::<Measurement>(text),
         "session" => again::<Session>(text),
+        "task" => again::<Task>(text),
         "lifelog" => again::<crate::lifelog::Entry>(text),
         other => panic!("{other} is no record"),
     }

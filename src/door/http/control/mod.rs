@@ -15,6 +15,7 @@ mod operations;
 mod page;
 mod runtime;
 mod settings;
+mod tasks;
 mod telemetry;
 #[cfg(test)]
 mod tests;
@@ -114,7 +115,8 @@ impl Api {
 
 /// Every endpoint.
 fn table() -> Vec<Endpoint> {
-    [devices::table(), operations::table(), runtime::table(), telemetry::table()].into_iter().flatten().collect()
+    let tables = [devices::table(), operations::table(), tasks::table(), runtime::table(), telemetry::table()];
+    tables.into_iter().flatten().collect()
 }
 
 /// The OpenAPI document of this version.

@@ -1,0 +1,1 @@
+//! Tasks on a real store, worked on by scripted work.

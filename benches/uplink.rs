@@ -45,6 +45,7 @@ use voxgate::sim::bench::voice;
 use voxgate::sim::script::Script;
 use voxgate::store::records::Numbers;
 use voxgate::store::{self, Opened, Store};
+use voxgate::telemetry::{self, Board, Samples};
 use voxgate::topics::Table;
 use voxgate::wire::{self, native::client};
 use voxgate::{audio, store as store_room};
@@ -153,6 +154,14 @@ impl Rig {
             Arc::clone(&random),
             operations::Metrics::register(&mut registry),
         );
+        let samples = Samples::new(telemetry::Parts {
+            settings: config.telemetry.clone(),
+            store: Arc::clone(&shared),
+            numbers: Arc::clone(&numbers),
+            clock: Arc::clone(&shared_clock),
+            board: Board::new(Arc::new(Unwatched), Arc::new(|device| device.as_str().into())),
+            metrics: telemetry::Metrics::register(&mut registry),
+        });
         let parts = session::Parts {
             settings: config.session.clone(),
             ears: EarParts {
@@ -170,6 +179,7 @@ impl Rig {
             alarm: None,
             operations: operations.await.unwrap(),
             runner: Arc::new(Nobody),
+            samples,
             intake: Arc::new(Images::new(lifelog, shared_clock)),
             photos: None,
             rooms: session::Rooms::default(),

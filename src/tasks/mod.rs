@@ -164,6 +164,8 @@ struct Live {
     task: Task,
     /// Cancelled when it is taken back.
     token: CancellationToken,
+    /// It is written: before that it is not begun.
+    durable: bool,
 }
 
 type Commit = BoxFuture<'static, Result<CommitNo, StoreError>>;
@@ -197,7 +199,9 @@ impl Tasks {
             let Some(last) = page.last() else { break };
             from = last.n + 1;
             let under_way = page.into_iter().filter(|task| !task.state.is_final());
-            live.extend(under_way.map(|task| (task.id.clone(), Live { task, token: CancellationToken::new() })));
+            live.extend(
+                under_way.map(|task| (task.id.clone(), Live { task, token: CancellationToken::new(), durable: true })),
+            );
         }
         let tasks = Self {
             parts,
@@ -256,6 +260,9 @@ impl Tasks {
             live.remove(&task.id);
             self.gauge(&live);
             return Err(error.into());
+        }
+        if let Some(live) = locked(&self.live).get_mut(&task.id) {
+            live.durable = true;
         }
         self.stir.notify_one();
         Ok(task)
@@ -342,7 +349,7 @@ impl Tasks {
         self.tell(&mut batch, task, Event::Accepted, None)?;
         tasks::put(&mut batch, task)?;
         let commit = self.parts.store.commit(batch);
-        live.insert(task.id.clone(), Live { task: task.clone(), token: CancellationToken::new() });
+        live.insert(task.id.clone(), Live { task: task.clone(), token: CancellationToken::new(), durable: false });
         self.gauge(&live);
         Ok(commit)
     }
@@ -400,7 +407,10 @@ impl Tasks {
     /// Begins the one that waits for longest, in memory; it is begun when the commit is done.
     fn claim(&self) -> Option<(Task, CancellationToken, Commit)> {
         let mut live = locked(&self.live);
-        let next = live.values().filter(|one| one.task.state == TaskState::Pending).min_by_key(|one| one.task.n)?;
+        let next = live
+            .values()
+            .filter(|one| one.durable && one.task.state == TaskState::Pending)
+            .min_by_key(|one| one.task.n)?;
         let id = next.task.id.clone();
         let one = live.get_mut(&id)?;
         one.task.state = TaskState::Running;

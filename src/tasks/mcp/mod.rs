@@ -60,6 +60,13 @@ struct Live {
     _child: Option<child::Child>,
 }
 
+impl Live {
+    /// It has ended, or hung up.
+    fn is_over(&self) -> bool {
+        self.service.is_closed() || self.service.peer().is_transport_closed()
+    }
+}
+
 impl Server {
     /// A server; nothing is started yet. `secret` is the value of its header.
     pub(in crate::tasks) fn new(settings: &Mcp, client: &Client, secret: Option<String>) -> Self {
@@ -85,7 +92,7 @@ impl Server {
     /// Its tools; it is started, or reached, for that. The error is for operators.
     pub(in crate::tasks) async fn tools(&self) -> Result<Vec<DeviceTool>, String> {
         let mut state = self.state.lock().await;
-        if let Some(live) = state.live.as_ref().filter(|live| !live.service.is_closed()) {
+        if let Some(live) = state.live.as_ref().filter(|live| !live.is_over()) {
             return Ok(live.tools.clone());
         }
         state.live = None;
@@ -148,7 +155,7 @@ impl Server {
     /// Calls a tool; its answer as text, or why there is none, in words for the model.
     pub(in crate::tasks) async fn call(&self, name: &str, arguments: Map<String, Value>) -> Result<String, String> {
         let peer = match &self.state.lock().await.live {
-            Some(live) if !live.service.is_closed() => live.service.peer().clone(),
+            Some(live) if !live.is_over() => live.service.peer().clone(),
             _ => return Err("the server of this tool is gone".to_owned()),
         };
         let params = CallToolRequestParams::new(name.to_owned()).with_arguments(arguments);

@@ -24,7 +24,8 @@ use super::tools::{Asking, ToolServer};
 use super::turn::{SharedReport, TurnRunner};
 use super::{Metrics, Settings};
 use crate::domain::{
-    AudioPacket, Bulletins, Clock, DeviceId, DownlinkSink, LinkId, Message, PhotoPass, Photos, Receipt, Stream, TurnId,
+    AudioPacket, Bulletins, Clock, DeviceId, DownlinkSink, LinkId, ListenMode, Message, PhotoPass, Photos, Receipt,
+    Stream, TurnId,
 };
 use crate::lifelog::Lifelog;
 use crate::operations::Operations;
@@ -275,7 +276,8 @@ impl Actor {
         let state = State::of(Facts {
             opened: self.live.was_opened(),
             open: self.live.is_open(),
-            listens: self.ears.listening(),
+            // a button that is held says so before anything is heard
+            listens: self.ears.listening() || (self.ears.open() && self.live.mode == ListenMode::Manual),
             turn: self.turn.is_some(),
             speaks: self.out.speaking(),
         });

@@ -202,7 +202,8 @@ async fn word_of_a_task_is_neither_lost_by_a_restart_nor_said_again_when_the_dev
 /// 25: a stop of the gateway canceled what ran.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_of_the_gateway_ends_no_task() {
-    let gateway = Running::start(with_chat(Clerk::hanging(1))).await;
+    let clerk = Clerk::hanging(1);
+    let gateway = Running::start(with_chat(clerk.clone())).await;
     let olaf = operator(&gateway, "olaf", Rank::Operator).await;
     gateway.add("cane-1", false).await;
     done(
@@ -210,6 +211,13 @@ async fn a_stop_of_the_gateway_ends_no_task() {
             .await,
     );
     becomes(&olaf, "t1", "running").await;
+    // the model that hangs is asked before the stop, not after it
+    let asked = async {
+        while clerk.asked.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.expect("the model is asked");
     let gateway = gateway.restart().await;
     let olaf = again(&gateway, &olaf);
     let task = becomes(&olaf, "t1", "success").await;

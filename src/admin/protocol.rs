@@ -346,7 +346,6 @@ impl Request {
             Request::OperationBegin { new } => new.device.as_str(),
             Request::OperationEnd { end } => &end.id,
             Request::TaskBegin { new } => new.device.as_ref().map_or("*", DeviceId::as_str),
-            Request::TaskCancel { id, .. } => id,
             Request::TaskList { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
             Request::OperationList { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
             Request::TelemetrySamples { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
@@ -354,7 +353,7 @@ impl Request {
             Request::DevicePassword { new } | Request::OperatorPassword { new } => &new.name,
             Request::RuleAdd { rule } => &rule.filter,
             Request::ImportBoard { board, .. } => &board.mac,
-            Request::RuleRemove { id } => id,
+            Request::RuleRemove { id } | Request::TaskCancel { id, .. } => id,
             Request::DeviceRemove { device }
             | Request::DeviceTools { device }
             | Request::DeviceStep { device, .. }

@@ -25,8 +25,8 @@ use super::{
     BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
 };
 use super::{BindingQuery, BindingRow, BindingStatus, BindingStep, NewBinding, Registered};
-use super::{TelemetryQuery, TelemetryRow};
 use super::{NewTask, TaskQuery, TaskRow, TaskStats};
+use super::{TelemetryQuery, TelemetryRow};
 
 /// Keeps devices in memory; tails what the test sends.
 #[derive(Default)]

@@ -49,7 +49,7 @@ impl Actor {
         let mut changed = false;
         if let Some(word) = word {
             changed = entry.body.as_object_mut().is_some_and(|body| body.remove("say").is_some());
-            self.to_say(word);
+            self.put_off(word);
         }
         if self.live.manners.by_number {
             // its firmware may never say what it has got: then it is told a few times, and how things go on once
@@ -72,14 +72,14 @@ impl Actor {
     fn tell_board(&mut self, word: Option<Word>) -> Passed {
         let Some(word) = word else { return Passed::Over };
         if self.live.greeted {
-            self.to_say(word);
+            self.put_off(word);
             return Passed::Over;
         }
         let alert = Message::Alert { level: "info".to_owned(), text: word.text, status: None, emotion: None };
         if self.out.control(alert, Asked::default()).is_ok() { Passed::Over } else { Passed::NoRoom }
     }
 
-    fn to_say(&mut self, word: Word) {
+    fn put_off(&mut self, word: Word) {
         while self.words.len() >= WAITING {
             self.words.pop_front();
         }

@@ -156,7 +156,7 @@ impl Inner {
             };
             if answer.calls.is_empty() {
                 if did || !self.settings.require_tools {
-                    return said(answer.words);
+                    return said(&answer.words);
                 }
                 if std::mem::replace(&mut reminded, true) || request.tools.is_empty() {
                     let error = "the model used no tool that does anything".to_owned();
@@ -328,7 +328,7 @@ impl Inner {
     }
 }
 
-fn said(words: String) -> Outcome {
+fn said(words: &str) -> Outcome {
     let words = words.trim();
     if words.is_empty() {
         return Outcome::NotDone { text: String::new(), error: "the model said nothing".to_owned() };

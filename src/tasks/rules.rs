@@ -8,9 +8,8 @@ use crate::store::records::TaskState as State;
 /// It may.
 pub(super) fn may(from: State, to: State) -> bool {
     match to {
-        State::Pending => from == State::Running,
+        State::Pending | State::Success | State::Timeout => from == State::Running,
         State::Running => from == State::Pending,
-        State::Success | State::Timeout => from == State::Running,
         State::Failed | State::Canceled => !from.is_final(),
     }
 }

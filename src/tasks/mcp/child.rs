@@ -60,7 +60,7 @@ async fn say(server: String, errors: impl AsyncRead + Unpin) {
         match (&mut errors).take(LINE).read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return,
             Ok(_) => {
-                tracing::debug!(server, line = %String::from_utf8_lossy(&line).trim_end(), "a server of tools says")
+                tracing::debug!(server, line = %String::from_utf8_lossy(&line).trim_end(), "a server of tools says");
             }
         }
     }

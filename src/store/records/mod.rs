@@ -8,6 +8,7 @@ mod device;
 mod inbox;
 mod measurement;
 mod number;
+mod numbered;
 mod operation;
 mod outbox;
 mod session;

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Batch, Space, Store, StoreError, get_json, parse, put_json};
+use super::numbered::{self, Numbered};
+use super::{Batch, Space, Store, StoreError};
 use crate::domain::{DeviceId, Wall};
-use crate::store::{Key, Range};
 
 /// What is asked of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -102,43 +102,39 @@ pub struct Operation {
     pub batch: Option<String>,
 }
 
-fn by_number() -> Key {
-    Key::new(Space::Operation).byte(b'n')
-}
+impl Numbered for Operation {
+    const SPACE: Space = Space::Operation;
 
-fn by_id(id: &str) -> Key {
-    Key::new(Space::Operation).byte(b'i').text(id)
+    fn number(&self) -> u64 {
+        self.n
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 /// Writes an operation.
 pub fn put(batch: &mut Batch, operation: &Operation) -> Result<(), StoreError> {
-    put_json(batch, by_number().u64(operation.n), operation)?;
-    put_json(batch, by_id(&operation.id), &operation.n)
+    numbered::put(batch, operation)
 }
 
 /// Removes an operation.
 pub fn remove(batch: &mut Batch, operation: &Operation) {
-    batch.delete(by_number().u64(operation.n));
-    batch.delete(by_id(&operation.id));
+    numbered::remove(batch, operation);
 }
 
 /// Reads an operation by its id.
 pub async fn get(store: &dyn Store, id: &str) -> Result<Option<Operation>, StoreError> {
-    match get_json::<u64>(store, by_id(id)).await? {
-        Some(n) => get_json(store, by_number().u64(n)).await,
-        None => Ok(None),
-    }
+    numbered::get(store, id).await
 }
 
-/// A page of operations: those before number `before`, newest first, or from it on, oldest first.
+/// A page of operations: those before number `before`, newest first, or all from `from` on, oldest first.
 pub async fn page(
     store: &dyn Store,
     from: u64,
     before: Option<u64>,
     limit: usize,
 ) -> Result<Vec<Operation>, StoreError> {
-    let to = before.map_or_else(|| by_number().after_prefix(), |before| by_number().u64(before));
-    let range = Range { from: by_number().u64(from), to, limit, backwards: before.is_some() };
-    let page = store.scan(range).await?;
-    page.records.iter().map(|(key, payload)| parse(key, payload)).collect()
+    numbered::page(store, from, before, limit).await
 }

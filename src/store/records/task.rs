@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Batch, Space, Store, StoreError, get_json, parse, put_json};
+use super::numbered::{self, Numbered};
+use super::{Batch, Space, Store, StoreError};
 use crate::domain::{DeviceId, Wall};
-use crate::store::{Key, Range};
 
 /// How far a task has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -114,38 +114,34 @@ pub struct Task {
     pub started: Option<Wall>,
 }
 
-fn by_number() -> Key {
-    Key::new(Space::Task).byte(b'n')
-}
+impl Numbered for Task {
+    const SPACE: Space = Space::Task;
 
-fn by_id(id: &str) -> Key {
-    Key::new(Space::Task).byte(b'i').text(id)
+    fn number(&self) -> u64 {
+        self.n
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 /// Writes a task.
 pub fn put(batch: &mut Batch, task: &Task) -> Result<(), StoreError> {
-    put_json(batch, by_number().u64(task.n), task)?;
-    put_json(batch, by_id(&task.id), &task.n)
+    numbered::put(batch, task)
 }
 
 /// Removes a task.
 pub fn remove(batch: &mut Batch, task: &Task) {
-    batch.delete(by_number().u64(task.n));
-    batch.delete(by_id(&task.id));
+    numbered::remove(batch, task);
 }
 
 /// Reads a task by its id.
 pub async fn get(store: &dyn Store, id: &str) -> Result<Option<Task>, StoreError> {
-    match get_json::<u64>(store, by_id(id)).await? {
-        Some(n) => get_json(store, by_number().u64(n)).await,
-        None => Ok(None),
-    }
+    numbered::get(store, id).await
 }
 
-/// A page of tasks: those before number `before`, newest first, or all from the first on, oldest first from `from`.
+/// A page of tasks: those before number `before`, newest first, or all from `from` on, oldest first.
 pub async fn page(store: &dyn Store, from: u64, before: Option<u64>, limit: usize) -> Result<Vec<Task>, StoreError> {
-    let to = before.map_or_else(|| by_number().after_prefix(), |before| by_number().u64(before));
-    let range = Range { from: by_number().u64(from), to, limit, backwards: before.is_some() };
-    let page = store.scan(range).await?;
-    page.records.iter().map(|(key, payload)| parse(key, payload)).collect()
+    numbered::page(store, from, before, limit).await
 }

@@ -1,11 +1,15 @@
 //! The gateway is killed in mid-turn: what it acknowledged is there when it is back.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation is a failed test")]
 
+mod gateway;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use gateway::binary::voxgate;
+use gateway::mosquitto::free_port;
 use serde_json::Value;
 use tempfile::TempDir;
 use voxgate::domain::{ControlKind, DeviceId, Downlink, Hello, HelloAck, Message, Stream};
@@ -24,20 +28,9 @@ struct Killed {
     secret: String,
 }
 
-fn voxgate(dir: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_voxgate"));
-    command.arg("--config").arg(dir.join("voxgate.toml")).args(args).stdin(Stdio::null());
-    command
-}
-
-/// A port that was free a moment ago: the gateway must come back on the same one.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// What a command prints, value by value.
 fn json(dir: &Path, args: &[&str]) -> Vec<Value> {
-    let output = voxgate(dir, args).output().unwrap();
+    let output = voxgate(&dir.join("voxgate.toml"), args).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     serde_json::Deserializer::from_str(&text).into_iter::<Value>().map(Result::unwrap).collect()
 }
@@ -63,7 +56,7 @@ impl Killed {
     }
 
     fn serve(dir: &Path) -> Child {
-        voxgate(dir, &["serve"]).stderr(Stdio::null()).spawn().unwrap()
+        voxgate(&dir.join("voxgate.toml"), &["serve"]).stderr(Stdio::null()).spawn().unwrap()
     }
 
     /// SIGKILL, and a new start on the same folder.

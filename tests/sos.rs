@@ -4,13 +4,15 @@
 mod gateway;
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use gateway::binary::voxgate;
+use gateway::mosquitto::free_port;
 use gateway::peer::Version;
 use gateway::{PATIENCE, Running, chat, until};
 use serde_json::Value;
@@ -206,18 +208,8 @@ struct Program {
     child: Child,
 }
 
-fn voxgate(dir: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_voxgate"));
-    command.arg("--config").arg(dir.join("voxgate.toml")).args(args).stdin(Stdio::null());
-    command
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 fn json(dir: &Path, args: &[&str]) -> Vec<Value> {
-    let output = voxgate(dir, args).output().unwrap();
+    let output = voxgate(&dir.join("voxgate.toml"), args).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let values = serde_json::Deserializer::from_str(&text).into_iter::<Value>().map(Result::unwrap);
     values.flat_map(|value| if let Value::Array(values) = value { values } else { vec![value] }).collect()
@@ -230,7 +222,7 @@ impl Program {
     }
 
     fn serve(dir: &Path) -> Child {
-        voxgate(dir, &["serve"]).stderr(Stdio::null()).spawn().unwrap()
+        voxgate(&dir.join("voxgate.toml"), &["serve"]).stderr(Stdio::null()).spawn().unwrap()
     }
 }
 

@@ -441,6 +441,36 @@ async fn a_device_that_did_not_answer_is_asked_again_when_it_is_back_and_an_upda
     gateway.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_stays_and_acknowledges_nothing_is_asked_again_until_it_does_and_an_update_is_not() {
+    let gateway = Running::start_with(chat(&["yes"]), |config| {
+        config.session.resend_after = voxgate::domain::Span::ms(100);
+    })
+    .await;
+    let olaf = operator(&gateway, "olaf", Role::Operator).await;
+    let mut device = gateway.device("cane-1").await;
+    let session = hello(&mut device, 7).await;
+    done(olaf.post("/v1/device/cane-1/ota_plan", json!({"operation_id": "ota", "version": "2"})).await);
+    done(olaf.post("/v1/device/cane-1/tool_call", json!({"operation_id": "call", "name": "buzz"})).await);
+    let (mut numbers, mut updates) = (Vec::new(), 0);
+    while numbers.len() < 3 {
+        let sent = until(&mut device, |downlink| is(downlink, "tool_call") || is(downlink, "ota_plan")).await;
+        match sent {
+            Downlink::Control { message: Message::ToolCall { operation_id, .. }, seq, .. } => {
+                assert_eq!(operation_id, "call");
+                numbers.push(seq.unwrap());
+            }
+            _ => updates += 1,
+        }
+    }
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    assert_eq!(updates, 1);
+    answer(&mut device, &session, "call", true).await;
+    let item = becomes(&olaf, "call", "acked").await;
+    assert!(item["attempts"].as_u64().unwrap() >= 3, "{item}");
+    gateway.stop().await;
+}
+
 /// 20, 25.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_operation_is_begun_for_nobody_or_ended_by_who_may_not() {
@@ -586,7 +616,9 @@ async fn the_document_promises_nothing_that_the_gateway_does_not_keep() {
     let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/api-check");
     let mut check = tokio::process::Command::new(script);
     check.arg(format!("http://{}", ada.address)).arg(ada.token.clone().unwrap()).env("SCHEMATHESIS", schemathesis);
-    let output = check.env("EXAMPLES", "5").output().await.unwrap();
+    // it leaves a folder where it runs
+    let dir = tempfile::tempdir().unwrap();
+    let output = check.env("EXAMPLES", "5").current_dir(dir.path()).output().await.unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
     gateway.stop().await;

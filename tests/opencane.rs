@@ -14,7 +14,7 @@ use gateway::{PATIENCE, Running, chat, speech, with_chat};
 use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, QoS};
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use voxgate::admin::{Admin, NewOperator, Role};
+use voxgate::admin::{Admin, NewOperator, Role, TaskQuery};
 use voxgate::domain::{AudioPacket, DeviceId, Downlink, SpokenFrame, Stream};
 use voxgate::provider::{ChatModel, ChatPiece, ChatRequest, ChatStream};
 use voxgate::wire::native::client;
@@ -659,6 +659,44 @@ mod senses {
             ["ack:2", "stt_partial", "stt_partial", "ack:5", "stt_final", "tts_start", "tts_chunk", "tts_stop"]
         );
         assert_eq!(gateway.last_turn("cane-1").await["transcript"], "why is the sky blue");
+        gateway.stop().await;
+    }
+
+    /// What it says, or what the gateway hears: a button of the cane makes a task of it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_the_cane_wants_done_in_the_background_is_a_task_and_no_question() {
+        let gateway = Running::start(chat(&["Yes."])).await;
+        let mut cane = Cane::new(&gateway, true).await;
+        cane.hello().await;
+        for (n, heard) in [Some("a table for two"), None].into_iter().enumerate() {
+            cane.say("listen_start", json!({})).await;
+            let end = match heard {
+                Some(text) => json!({"text": text, "intent": "digital_task"}),
+                None => {
+                    cane.speak((1..).map(|n| (n, n * 60))).await;
+                    json!({"digital_task": true})
+                }
+            };
+            cane.say("listen_stop", end).await;
+            cane.told_until("tts_stop").await;
+            while gateway.operators().task_list(TaskQuery::default()).await.unwrap().len() <= n {
+                cane.command().await;
+            }
+            let tasks = gateway.operators().task_list(TaskQuery::default()).await.unwrap();
+            let turns = gateway.turns("cane-1", n + 1).await;
+            let asked = turns.iter().find(|turn| turn["transcript"] == tasks[0].goal).unwrap();
+            assert_eq!(asked["reply"], "I'm working on it. I'll tell you when it's done.", "{asked}");
+            assert_eq!(heard.is_none(), tasks[0].goal != "a table for two", "{:?}", tasks[0].goal);
+            assert_eq!((tasks[0].device_id.as_str(), tasks[0].requested_by.as_str()), ("cane-1", "voice"));
+            // the cane is told of its end, and says it
+            while cane.told_until("task_update").await.is_empty() {}
+            cane.told_until("tts_stop").await;
+        }
+        // the next one is a question again
+        cane.say("listen_start", json!({})).await;
+        cane.say("listen_stop", json!({"text": "what now"})).await;
+        cane.told_until("tts_stop").await;
+        assert_eq!(gateway.operators().task_list(TaskQuery::default()).await.unwrap().len(), 2);
         gateway.stop().await;
     }
 

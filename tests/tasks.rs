@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use voxgate::admin::{Admin, NewOperator, Role as Rank};
 use voxgate::domain::{ControlKind, Downlink, Hello, Message, Span};
@@ -23,6 +22,7 @@ use voxgate::tasks::{Mcp, Voice};
 use gateway::answer::{Answer, answer, ask};
 use gateway::binary::{Binary, wait};
 use gateway::http::{Http, Reply};
+use gateway::service::chat_service;
 use gateway::{PATIENCE, Running, until, with_chat};
 
 /// Works on tasks: calls the tool that the goal names after "call " (else it asks how the device is), and then says what
@@ -353,53 +353,21 @@ async fn a_server_of_tools_is_reached_over_http() {
     gateway.stop().await;
 }
 
-/// A chat service over HTTP: the first request is never answered, then it calls a tool and says that all is done.
+/// A chat service: the first request is never answered, then it calls a tool and says that all is done.
 async fn service() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, asked) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let count = Arc::clone(&count);
-            tokio::spawn(async move {
-                let mut request = Vec::new();
-                let whole = |request: &[u8]| {
-                    let text = String::from_utf8_lossy(request).into_owned();
-                    let (head, body) = text.split_once("\r\n\r\n")?;
-                    let head = head.to_lowercase();
-                    let length = head.split("content-length: ").nth(1)?.split("\r\n").next()?.parse::<usize>().ok()?;
-                    (body.len() >= length).then(|| body.to_owned())
-                };
-                let body = loop {
-                    if let Some(body) = whole(&request) {
-                        break body;
-                    }
-                    let mut piece = [0; 4_096];
-                    match socket.read(&mut piece).await {
-                        Ok(read) if read > 0 => request.extend_from_slice(&piece[..read]),
-                        _ => return,
-                    }
-                };
-                if count.fetch_add(1, Ordering::SeqCst) == 0 {
-                    return std::future::pending().await;
-                }
-                let delta = if body.contains("\"role\":\"tool\"") {
-                    json!({"content": "A table is booked."})
-                } else {
-                    let function = json!({"name": "device_status", "arguments": "{}"});
-                    json!({"tool_calls": [{"index": 0, "id": "1", "type": "function", "function": function}]})
-                };
-                let piece = json!({"choices": [{"delta": delta, "finish_reason": null}]});
-                let end = json!({"choices": [{"delta": {}, "finish_reason": "stop"}]});
-                let text = format!("data: {piece}\n\ndata: {end}\n\ndata: [DONE]\n\n");
-                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close";
-                let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{text}", text.len());
-                let _ = socket.write_all(answer.as_bytes()).await;
-                let _ = socket.shutdown().await;
-            });
+    let address = chat_service(move |body| {
+        if count.fetch_add(1, Ordering::SeqCst) == 0 {
+            return None;
         }
+        if body.contains("\"role\":\"tool\"") {
+            return Some(json!({"content": "A table is booked."}));
+        }
+        let function = json!({"name": "device_status", "arguments": "{}"});
+        Some(json!({"tool_calls": [{"index": 0, "id": "1", "type": "function", "function": function}]}))
     });
-    (address, asked)
+    (address.await, asked)
 }
 
 #[tokio::test(flavor = "multi_thread")]

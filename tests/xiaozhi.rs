@@ -321,17 +321,26 @@ async fn exit_words_end_the_conversation_after_their_answer() {
 }
 
 /// Calls a tool in its first answer, and says in its second what came of it.
-struct Caller(Mutex<Vec<ChatRequest>>);
+struct Caller {
+    tool: &'static str,
+    asked: Mutex<Vec<ChatRequest>>,
+}
+
+impl Caller {
+    fn of(tool: &'static str) -> Arc<Self> {
+        Arc::new(Self { tool, asked: Mutex::default() })
+    }
+}
 
 impl ChatModel for Caller {
     fn chat(&self, request: ChatRequest) -> ChatStream {
         let told = request.messages.iter().rev().find(|message| message.role == Role::Tool).map(|m| m.content.clone());
-        self.0.lock().unwrap().push(request);
+        self.asked.lock().unwrap().push(request);
         let piece = match told {
             Some(told) => ChatPiece::Text(format!("The board says {told}.")),
             None => ChatPiece::Call(ToolCall {
                 id: "1".into(),
-                name: "self_screen_set_theme".into(),
+                name: self.tool.into(),
                 arguments: "{\"theme\": \"dark\"}".into(),
             }),
         };
@@ -341,7 +350,7 @@ impl ChatModel for Caller {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_model_calls_the_boards_tools_and_never_those_for_people() {
-    let model = Arc::new(Caller(Mutex::default()));
+    let model = Caller::of("self_screen_set_theme");
     let (gateway, login) = start(with_chat(model.clone())).await;
     let tools = [
         ("self.get_device_status", "fine"),
@@ -357,8 +366,46 @@ async fn the_model_calls_the_boards_tools_and_never_those_for_people() {
     let heard = talk(&mut board, Mode::Auto, 0.0).await;
     assert_eq!(heard.sentences, ["The board says true."]);
     assert_eq!(board.called, [("self.screen.set_theme".to_owned(), json!({"theme": "dark"}))]);
-    let offered: Vec<String> = model.0.lock().unwrap()[0].tools.iter().map(|tool| tool.name.clone()).collect();
+    let offered: Vec<String> = model.asked.lock().unwrap()[0].tools.iter().map(|tool| tool.name.clone()).collect();
     assert_eq!(offered, ["self_get_device_status", "self_screen_set_theme", "self_x"]);
+    content(&board);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_is_worked_on_with_the_boards_own_tools_and_its_end_is_said() {
+    let model = Caller::of("device_self_screen_set_theme");
+    let (gateway, login) = start(with_chat(model.clone())).await;
+    let tools = [("self.screen.set_theme", "true"), ("self.reboot", "true")];
+    let mut board = board(&login, &Path::Mqtt).await.with_tools(&tools);
+    board.hello(PATIENCE).await.unwrap();
+    until(&mut board, |text| text["payload"]["method"] == "tools/list").await;
+    gateway.counted("voxgate_device_tools_total", &[("why", "listed")], 1).await;
+    let new = admin::NewTask {
+        id: Some("dark".into()),
+        goal: "make the screen dark".into(),
+        session: None,
+        device: Some(DeviceId::parse(MAC).unwrap()),
+        timeout: None,
+        notify: true,
+        speak: true,
+        interrupt_previous: false,
+        steps: Vec::new(),
+        by: "test".into(),
+    };
+    gateway.operators().task_begin(new).await.unwrap();
+    let said = until(&mut board, |text| text["state"] == "sentence_start").await;
+    let query = admin::TaskQuery { id: Some("dark".into()), ..Default::default() };
+    let task = gateway.operators().task_list(query).await.unwrap().remove(0);
+    assert_eq!(said["text"], "Done.", "{task:?}");
+    until(&mut board, |text| text["type"] == "tts" && text["state"] == "stop").await;
+    assert_eq!(board.called, [("self.screen.set_theme".to_owned(), json!({"theme": "dark"}))]);
+    assert_eq!(task.status, admin::TaskStatus::Success, "{task:?}");
+    let told = task.result["text"].as_str().unwrap();
+    assert!(told.starts_with("The board says ") && told.contains("true"), "{told}");
+    let offered: Vec<String> = model.asked.lock().unwrap()[0].tools.iter().map(|tool| tool.name.clone()).collect();
+    assert!(offered.contains(&"device_self_screen_set_theme".to_owned()), "{offered:?}");
+    assert!(!offered.contains(&"device_self_reboot".to_owned()), "that is for people: {offered:?}");
     content(&board);
     gateway.stop().await;
 }

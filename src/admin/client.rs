@@ -30,6 +30,7 @@ use super::{
     BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
 };
 use super::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, Secret, TelemetryQuery, TelemetryRow};
+use super::{InboxName, InboxQuery, InboxRow};
 use super::{NewTask, TaskQuery, TaskRow, TaskStats};
 
 /// Speaks to the gateway behind a control socket.
@@ -323,6 +324,18 @@ impl Admin for Client {
             }
         });
         Ok(rows.boxed())
+    }
+
+    async fn inbox_list(&self, query: InboxQuery) -> Result<Vec<InboxRow>, AdminError> {
+        self.many(Request::InboxList { query }).await
+    }
+
+    async fn inbox_retry(&self, message: InboxName) -> Result<(), AdminError> {
+        self.one(Request::InboxRetry { message }).await
+    }
+
+    async fn inbox_drop(&self, message: InboxName) -> Result<(), AdminError> {
+        self.one(Request::InboxDrop { message }).await
     }
 
     async fn telemetry_samples(&self, query: TelemetryQuery) -> Result<Vec<TelemetryRow>, AdminError> {

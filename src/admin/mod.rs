@@ -8,6 +8,7 @@ mod binding;
 mod boards;
 mod change;
 mod client;
+mod inbox;
 mod operation;
 mod protocol;
 mod runtime;
@@ -33,6 +34,7 @@ pub use boards::{
 };
 pub use change::DeviceChange;
 pub use client::Client;
+pub use inbox::{InboxName, InboxQuery, InboxRow};
 pub use operation::{
     BatchRow, NewOperation, OperationEnd, OperationQuery, OperationRow, OperationStatus, OperationType, Order,
     Selection,
@@ -141,6 +143,16 @@ pub trait Admin: Send + Sync {
 
     /// All remembered tasks together, or those of one conversation.
     async fn task_stats(&self, session: Option<String>) -> Result<TaskStats, AdminError>;
+
+    /// Messages that were taken in and are not done, those that were put aside last.
+    async fn inbox_list(&self, query: InboxQuery) -> Result<Vec<InboxRow>, AdminError>;
+
+    /// Takes a message that was put aside back into the inbox: it is tried again at once where its device is connected,
+    /// else when it is back.
+    async fn inbox_retry(&self, message: InboxName) -> Result<(), AdminError>;
+
+    /// Drops a message that was put aside.
+    async fn inbox_drop(&self, message: InboxName) -> Result<(), AdminError>;
 
     /// How the gateway is, with its devices and what it counted.
     async fn runtime(&self) -> Result<Runtime, AdminError>;

@@ -14,6 +14,7 @@ use super::TelemetryQuery;
 use super::{AdminError, ImportUser, LifelogQuery, NewDevice, NewOperator, NewPassword, NewRule};
 use super::{Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, ImportBoard, NewFirmware, NewTalk, ToolCall};
 use super::{BindingQuery, BindingStep, NewBinding, NewOperation, OperationEnd, OperationQuery, Order, Selection};
+use super::{InboxName, InboxQuery};
 use super::{NewTask, TaskQuery};
 
 /// Longest request in bytes, its newline included.
@@ -247,6 +248,21 @@ pub enum Request {
         /// Which.
         query: LifelogQuery,
     },
+    /// Answered by messages.
+    InboxList {
+        /// Which.
+        query: InboxQuery,
+    },
+    /// Answered by nothing.
+    InboxRetry {
+        /// Which.
+        message: InboxName,
+    },
+    /// Answered by nothing.
+    InboxDrop {
+        /// Which.
+        message: InboxName,
+    },
     /// Answered by samples.
     TelemetrySamples {
         /// Which.
@@ -293,6 +309,9 @@ impl Request {
             Request::TaskCancel { .. } => "task_cancel",
             Request::TaskList { .. } => "task_list",
             Request::TaskStats { .. } => "task_stats",
+            Request::InboxList { .. } => "inbox_list",
+            Request::InboxRetry { .. } => "inbox_retry",
+            Request::InboxDrop { .. } => "inbox_drop",
             Request::Runtime {} => "runtime",
             Request::Sample {} => "sample",
             Request::Samples { .. } => "samples",
@@ -348,6 +367,8 @@ impl Request {
             Request::TaskBegin { new } => new.device.as_ref().map_or("*", DeviceId::as_str),
             Request::TaskList { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
             Request::OperationList { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
+            Request::InboxList { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
+            Request::InboxRetry { message } | Request::InboxDrop { message } => message.device.as_str(),
             Request::TelemetrySamples { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
             Request::DeviceBindings { query } => query.device.as_ref().map_or("*", DeviceId::as_str),
             Request::DevicePassword { new } | Request::OperatorPassword { new } => &new.name,

@@ -68,6 +68,10 @@ pub struct Runtime {
     pub operations_under_way: u64,
     /// Those of them that were not sent yet.
     pub operations_queued: u64,
+    /// Tasks that wait for their turn.
+    pub tasks_pending: u64,
+    /// Tasks that are worked on.
+    pub tasks_running: u64,
     /// Every device that may come in, and how it is.
     pub devices: Vec<DeviceState>,
 }
@@ -95,6 +99,21 @@ pub struct Sample {
     pub operations_under_way: u64,
     /// Those not sent yet.
     pub operations_queued: u64,
+    /// Tasks that wait for their turn.
+    #[serde(default)]
+    pub tasks_pending: u64,
+    /// Tasks that are worked on.
+    #[serde(default)]
+    pub tasks_running: u64,
+    /// Tasks that were done since the start.
+    #[serde(default)]
+    pub tasks_done_total: u64,
+    /// Tasks that failed, or were not done in their time, since the start.
+    #[serde(default)]
+    pub tasks_failed_total: u64,
+    /// The share of those.
+    #[serde(default)]
+    pub task_failure_rate: f64,
     /// Commits that failed since the start.
     pub failed_commits_total: u64,
 }

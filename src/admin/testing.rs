@@ -25,6 +25,7 @@ use super::{
     BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
 };
 use super::{BindingQuery, BindingRow, BindingStatus, BindingStep, NewBinding, Registered};
+use super::{InboxName, InboxQuery, InboxRow};
 use super::{NewTask, TaskQuery, TaskRow, TaskStats};
 use super::{TelemetryQuery, TelemetryRow};
 
@@ -330,6 +331,18 @@ impl Admin for InMemory {
         let tail = self.tail.lock().unwrap().take();
         tail.map(|rows| ReceiverStream::new(rows).boxed())
             .ok_or_else(|| AdminError::new(AdminErrorKind::Internal, "one tail only"))
+    }
+
+    async fn inbox_list(&self, _: InboxQuery) -> Result<Vec<InboxRow>, AdminError> {
+        not_here()
+    }
+
+    async fn inbox_retry(&self, _: InboxName) -> Result<(), AdminError> {
+        not_here()
+    }
+
+    async fn inbox_drop(&self, _: InboxName) -> Result<(), AdminError> {
+        not_here()
     }
 
     async fn telemetry_samples(&self, _: TelemetryQuery) -> Result<Vec<TelemetryRow>, AdminError> {

@@ -20,6 +20,18 @@ const TOOLS: Duration = Duration::from_secs(5);
 /// The devices of a running gateway.
 struct Connected(Arc<Operators>);
 
+impl Connected {
+    /// As it speaks now, or as its record has it.
+    async fn is_a_board(&self, device: &DeviceId) -> bool {
+        let live = self.0.router.sessions().into_iter().find(|info| info.device == *device);
+        if live.is_some_and(|info| info.dialect == dialect::XIAOZHI) {
+            return true;
+        }
+        let record = devices::get(&*self.0.store, device).await.ok().flatten();
+        record.and_then(|record| record.settings.dialect).as_deref() == Some(dialect::XIAOZHI)
+    }
+}
+
 #[async_trait]
 impl Devices for Connected {
     async fn tools(&self, device: &DeviceId) -> Vec<DeviceTool> {
@@ -28,8 +40,7 @@ impl Devices for Connected {
             return Vec::new();
         }
         // others have no tools that tell of themselves, and would be waited for in vain
-        let record = devices::get(&*operators.store, device).await.ok().flatten();
-        if record.and_then(|record| record.settings.dialect).as_deref() != Some(dialect::XIAOZHI) {
+        if !self.is_a_board(device).await {
             return Vec::new();
         }
         let Ok(Ok(tools)) = tokio::time::timeout(TOOLS, operators.router.tools(device)).await else {

@@ -20,6 +20,7 @@ use crate::admin::{
     BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
 };
 use crate::admin::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, TelemetryQuery, TelemetryRow};
+use crate::admin::{InboxName, InboxQuery, InboxRow};
 use crate::admin::{NewTask, TaskQuery, TaskRow, TaskStats};
 use crate::config::Config;
 use crate::delivery::Delivery;
@@ -41,6 +42,7 @@ mod bindings;
 mod boards;
 mod browsers;
 mod change;
+mod inbox;
 mod injected;
 mod measured;
 mod moved;
@@ -371,6 +373,20 @@ impl Admin for Operators {
 
     async fn lifelog_tail(&self, query: LifelogQuery) -> Result<LifelogTail, AdminError> {
         Ok(records::tail(Arc::clone(&self.lifelog), query))
+    }
+
+    async fn inbox_list(&self, query: InboxQuery) -> Result<Vec<InboxRow>, AdminError> {
+        inbox::list(&*self.store, query).await
+    }
+
+    async fn inbox_retry(&self, message: InboxName) -> Result<(), AdminError> {
+        inbox::retry(&*self.store, &message, self.clock.wall()).await?;
+        self.router.inbox_changed(&message.device);
+        Ok(())
+    }
+
+    async fn inbox_drop(&self, message: InboxName) -> Result<(), AdminError> {
+        inbox::forget(&*self.store, &message).await
     }
 
     async fn telemetry_samples(&self, query: TelemetryQuery) -> Result<Vec<TelemetryRow>, AdminError> {

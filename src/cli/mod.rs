@@ -13,6 +13,7 @@ mod device;
 mod engine;
 mod firmware;
 mod import;
+mod inbox;
 mod lifelog;
 mod models;
 mod operation;
@@ -87,6 +88,8 @@ enum Command {
     #[command(subcommand)]
     Task(task::Command),
     #[command(subcommand)]
+    Inbox(inbox::Command),
+    #[command(subcommand)]
     Lifelog(lifelog::Command),
     Telemetry(telemetry::Args),
     Say(say::Args),
@@ -132,6 +135,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
         Command::Import(command) => import::run(command, context),
         Command::Session(command) => session::run(&command, context),
         Command::Task(command) => task::run(command, context),
+        Command::Inbox(command) => inbox::run(command, context),
         Command::Lifelog(command) => lifelog::run(command, context),
         Command::Telemetry(args) => telemetry::run(args, context),
         Command::Say(args) => say::run(args, context),

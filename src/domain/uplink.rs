@@ -212,6 +212,11 @@ pub enum ControlKind {
     },
     /// The utterance is over, and this is what the device itself understood.
     Said(String),
+    /// The utterance is over, and what was said is to be done in the background.
+    Errand {
+        /// What the device itself understood; none: the gateway listens.
+        said: Option<String>,
+    },
     /// A piece of what the device itself understands, while somebody speaks.
     Partial(String),
     /// A telemetry object that came as an event.
@@ -254,6 +259,7 @@ impl ControlKind {
             ControlKind::ToolResult { .. } => "tool_result",
             ControlKind::ImageNote { .. } => "image",
             ControlKind::Said(_) => "said",
+            ControlKind::Errand { .. } => "errand",
             ControlKind::Partial(_) => "partial",
             ControlKind::Telemetry(_) => "telemetry",
             ControlKind::Photo { .. } => "photo",

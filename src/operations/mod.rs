@@ -162,6 +162,11 @@ impl Operations {
         self.changed.subscribe()
     }
 
+    /// A name for operations that are asked together.
+    pub fn batch_id(&self) -> String {
+        format!("batch-{:016x}", (self.random)() & u128::from(u64::MAX))
+    }
+
     /// Takes an operation; it is durable, and in the outbox of its device, when this resolves.
     pub async fn begin(&self, new: New) -> Result<Operation, OperationError> {
         let operation = self.checked(new)?;

@@ -96,11 +96,20 @@ impl Router {
 
     /// Something was put into the outbox of a device: it is sent now, if the device is connected.
     pub fn outbox_changed(&self, device: &DeviceId) {
+        self.changed(device, Notice::Outbox);
+    }
+
+    /// An operator wants something tried again that the device once asked for: now, if it is connected.
+    pub fn inbox_changed(&self, device: &DeviceId) {
+        self.changed(device, Notice::Inbox);
+    }
+
+    fn changed(&self, device: &DeviceId, notice: Notice) {
         let inner = &self.inner;
         let mut sessions = inner.sessions();
         if inner.delivery.is_connected(device) && !inner.stop.is_cancelled() {
             let handle = inner.session_of(&mut sessions, device);
-            inner.notify(&handle, device, Notice::Outbox);
+            inner.notify(&handle, device, notice);
         }
     }
 

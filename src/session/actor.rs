@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -31,6 +32,9 @@ use crate::lifelog::Lifelog;
 use crate::operations::Operations;
 use crate::store::Store;
 use crate::store::records::Numbers;
+
+/// The longest wait for an acknowledgement before a message is sent again.
+const RESEND_LATEST: Duration = Duration::from_mins(5);
 
 /// What sessions share.
 pub struct Parts {
@@ -104,6 +108,8 @@ pub enum Notice {
     Reboot,
     /// Something was put into the device's outbox.
     Outbox,
+    /// Something was put back into the device's inbox.
+    Inbox,
     /// Somebody asks for the device's tools, or calls one.
     Tools(Asking),
     /// An operator wants this shown, a [`Message::Alert`], whether there is a conversation or not; and be told whether a
@@ -140,6 +146,8 @@ pub(super) struct Actor {
     pub(super) joined: HashMap<(Stream, u32), Vec<Receipt>>,
     /// Outbox entries on their way: downlink number → entry.
     pub(super) unacknowledged: BTreeMap<u32, u64>,
+    /// When they are sent again.
+    pub(super) resend: Resend,
     pub(super) online: bool,
     /// It has said hello since its connection is there.
     pub(super) hello_here: bool,
@@ -183,6 +191,27 @@ pub(super) struct Actor {
     pub(super) effects: FuturesUnordered<BoxFuture<'static, super::take::Effect>>,
 }
 
+/// When what was not acknowledged is sent again.
+#[derive(Debug, Default)]
+pub(super) struct Resend {
+    at: Option<Instant>,
+    /// Times it was, since something was acknowledged.
+    times: u32,
+}
+
+impl Resend {
+    /// Something waits for its acknowledgement, or nothing does any more.
+    pub(super) fn waits(&mut self, something: bool, first: Duration) {
+        if !something || first.is_zero() {
+            *self = Self::default();
+        } else if self.at.is_none() {
+            let wait = first.saturating_mul(1 << self.times.min(16)).min(RESEND_LATEST.max(first));
+            self.at = Some(Instant::now() + wait);
+            self.times = self.times.saturating_add(1);
+        }
+    }
+}
+
 enum Step {
     Stop,
     TurnOver,
@@ -197,6 +226,7 @@ enum Step {
     Stalled,
     Inbox,
     Images,
+    Unacknowledged,
     Asked(Asking),
     Due,
     Rest,
@@ -229,6 +259,7 @@ pub(super) async fn run(mut actor: Box<Actor>, mut notices: mpsc::Receiver<Notic
                 Box::pin(actor.send_outbox()).await;
             }
             Step::Images => actor.ask_for_parts(),
+            Step::Unacknowledged => Box::pin(actor.send_again()).await,
             Step::Asked(asking) => actor.asked(asking),
             Step::Due => actor.done_waiting(),
             Step::Rest | Step::Notice(None) => {
@@ -244,12 +275,23 @@ pub(super) async fn run(mut actor: Box<Actor>, mut notices: mpsc::Receiver<Notic
 }
 
 impl Actor {
+    /// What is under way to the device was not acknowledged: it is sent again, under another number.
+    async fn send_again(&mut self) {
+        self.resend.at = None;
+        let times = self.unacknowledged.len();
+        tracing::info!(device = %self.device, times, "not acknowledged: sent again");
+        self.parts.metrics.resent(times);
+        self.unacknowledged.clear();
+        self.send_outbox().await;
+    }
+
     async fn wait(&mut self, notices: &mut mpsc::Receiver<Notice>, stop: &CancellationToken) -> Step {
         let ears_busy = self.ears.busy();
         let (marks_due, images_due, due) = (self.marks_due, self.images_due, self.due_next(ears_busy));
         // the ears must be at home to be asked for what they have
         let stalls_at = self.stalls_at.filter(|_| !ears_busy);
         let inbox_due = self.inbox_due.filter(|_| self.online);
+        let resend_at = self.resend.at.filter(|_| self.online);
         let idle = self.turn.is_none() && !ears_busy && self.commits.is_empty() && self.effects.is_empty();
         let rest_at = self.rest_at.filter(|_| idle && marks_due.is_none());
         tokio::select! {
@@ -266,6 +308,7 @@ impl Actor {
             () = at(stalls_at) => Step::Stalled,
             () = at(inbox_due) => Step::Inbox,
             () = at(images_due) => Step::Images,
+            () = at(resend_at) => Step::Unacknowledged,
             Some(asking) = self.asking.1.recv() => Step::Asked(asking),
             () = at(due) => Step::Due,
             () = at(rest_at) => Step::Rest,
@@ -287,6 +330,7 @@ impl Actor {
             info.session = self.live.id.clone();
             info.turns = self.live.turns;
             info.mode = self.live.mode;
+            info.dialect = self.live.manners.dialect;
             info.online = self.online;
         });
     }

@@ -40,6 +40,8 @@ pub(super) struct Live {
     pub(super) listen: u8,
     /// The device said `listen_start` and has not been told how that ended.
     pub(super) announced: bool,
+    /// What was said last is to be done in the background.
+    pub(super) errand: bool,
     /// A packet flagged as the last of its utterance is with the ears.
     pub(super) last_flag: bool,
     pub(super) turns: u32,
@@ -106,6 +108,7 @@ impl Live {
             tts_mode,
             listen: 0,
             announced: false,
+            errand: false,
             last_flag: false,
             turns: 0,
             begun: 0,

@@ -68,6 +68,7 @@ pub(super) fn is_answered(kind: &ControlKind) -> bool {
             | ControlKind::ListenStart { .. }
             | ControlKind::ListenStop
             | ControlKind::Said(_)
+            | ControlKind::Errand { .. }
             | ControlKind::Telemetry(_)
             | ControlKind::ToolResult { .. }
             | ControlKind::Sos { .. }
@@ -171,6 +172,16 @@ impl Actor {
         self.ears.reset(self.live.mode, false);
         let _ = self.out.control(Message::Stt { text: text.clone(), is_final: true }, Asked::default());
         self.begin(Input::Text(text), arrived);
+    }
+
+    /// The utterance is over, and is to be done in the background.
+    pub(super) fn errand(&mut self, said: Option<String>, arrived: Instant) {
+        // with the turn that this begins; where nobody listened, none begins
+        self.live.errand = said.is_some() || self.ears.open();
+        match said {
+            Some(text) => self.said(text, arrived),
+            None => self.listen_stop(arrived),
+        }
     }
 
     /// A fault of the device's, for those who look after it.

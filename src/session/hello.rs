@@ -238,6 +238,12 @@ impl Actor {
         if !gone.is_empty() {
             self.commit(gone, None);
         }
+        self.acknowledgements_change();
+    }
+
+    /// Something was acknowledged, or waits to be.
+    pub(super) fn acknowledgements_change(&mut self) {
+        self.resend.waits(!self.unacknowledged.is_empty(), self.parts.settings.resend_after.0);
     }
 
     fn send_entry(&mut self, entry: &Outbox) -> Passed {
@@ -247,14 +253,21 @@ impl Actor {
     }
 
     fn forget_acknowledged(&mut self, seq: u32) {
+        let gone = self.acknowledged(seq);
+        if !gone.is_empty() {
+            self.commit(gone, None);
+        }
+    }
+
+    /// The device has all up to this number; what is to be written of that.
+    pub(super) fn acknowledged(&mut self, seq: u32) -> Batch {
         let still = self.unacknowledged.split_off(&seq.saturating_add(1));
         let mut gone = Batch::new();
         for n in std::mem::replace(&mut self.unacknowledged, still).into_values() {
             self.book.outbox_done(&mut gone, n);
         }
-        if !gone.is_empty() {
-            self.commit(gone, None);
-        }
+        self.acknowledgements_change();
+        gone
     }
 
     /// Puts a command that is sent at most once a session into the outbox, and sends it if the device is there.
@@ -277,6 +290,9 @@ impl Actor {
             }
         };
         for record in left {
+            if self.does(record.n) {
+                continue;
+            }
             match record.what {
                 Left::Again(text) => {
                     // the try is counted on disk before it is begun: a message that ends the gateway does so twice at most
@@ -285,6 +301,7 @@ impl Actor {
                         continue;
                     }
                     self.waiting.push_back((text, record.n));
+                    self.parts.metrics.inbox("again");
                 }
                 Left::Interrupted(kind) => {
                     let body = json!({"interrupted": kind, "why": "not answered in time"});
@@ -292,14 +309,22 @@ impl Actor {
                     let mut batch = self.book.entry(Kind::Alert, &self.live, body);
                     batch.extend(record.batch);
                     self.commit(batch, None);
+                    self.parts.metrics.inbox("interrupted");
                 }
                 Left::Quarantined => {
-                    tracing::error!(device = %self.device, n = record.n, "a message that ended the gateway twice is put aside");
+                    tracing::error!(device = %self.device, n = record.n, "a message that ended the gateway twice is put aside (voxgate inbox list)");
                     self.commit(record.batch, None);
+                    self.parts.metrics.inbox("put_aside");
                 }
             }
         }
         self.next_waiting();
+    }
+
+    /// It is being done, or waits for that already.
+    fn does(&self, n: u64) -> bool {
+        let being_done = self.turn.as_ref().and_then(|turn| turn.inbox) == Some(n);
+        being_done || self.waiting.iter().any(|(_, waiting)| *waiting == n)
     }
 
     /// Takes up the next typed turn of an earlier run, when nothing else is being said.

@@ -16,6 +16,8 @@ pub struct Info {
     pub session: SessionId,
     /// What it does.
     pub state: State,
+    /// What it speaks: [`crate::domain::dialect`].
+    pub dialect: &'static str,
     /// Who ends a turn.
     pub mode: ListenMode,
     /// Turns so far.

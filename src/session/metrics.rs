@@ -75,6 +75,8 @@ pub struct Metrics {
     refused_images: Family<Why, Counter>,
     unknown_sessions: Counter,
     outdone: Counter,
+    inbox: Family<Why, Counter>,
+    resent: Counter,
     tools: Family<Why, Counter>,
     states: state::Metrics,
 }
@@ -99,6 +101,9 @@ const TOOLS: [&str; 16] = [
     "no_things",
     "beside_mcp",
 ];
+
+/// What becomes of messages that an earlier run left.
+const INBOX: [&str; 3] = ["again", "interrupted", "put_aside"];
 
 impl Metrics {
     /// Registers them.
@@ -169,6 +174,16 @@ impl Metrics {
             metrics.outdone.clone(),
         );
         registry.register(
+            "voxgate_inbox",
+            "Messages of an earlier run that were found unanswered: tried again, told as interrupted, or put aside since they ended the gateway twice",
+            metrics.inbox.clone(),
+        );
+        registry.register(
+            "voxgate_outbox_resent",
+            "Messages that must arrive and were sent again to a device that stayed connected and did not acknowledge them",
+            metrics.resent.clone(),
+        );
+        registry.register(
             "voxgate_device_tools",
             "Questions to devices' tools: lists that are whole, calls, and what was wrong with an answer",
             metrics.tools.clone(),
@@ -194,6 +209,9 @@ impl Metrics {
         }
         for why in ["too_long", "no_speech", "stalled"] {
             drop(self.listening.get_or_create(&Why { why }));
+        }
+        for why in INBOX {
+            drop(self.inbox.get_or_create(&Why { why }));
         }
         for why in TOOLS {
             drop(self.tools.get_or_create(&Why { why }));
@@ -243,6 +261,14 @@ impl Metrics {
     /// One of [`TOOLS`].
     pub(super) fn tools(&self, why: &'static str, count: usize) {
         self.tools.get_or_create(&Why { why }).inc_by(count as u64);
+    }
+
+    pub(super) fn inbox(&self, why: &'static str) {
+        self.inbox.get_or_create(&Why { why }).inc();
+    }
+
+    pub(super) fn resent(&self, messages: usize) {
+        self.resent.inc_by(messages as u64);
     }
 
     pub(super) fn outdone(&self) {

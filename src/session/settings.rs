@@ -32,6 +32,9 @@ pub struct Settings {
     pub text_expires: Span,
     /// A reboot command that could not be delivered within this is dropped.
     pub reboot_expires: Span,
+    /// What must reach a device is sent to it again when it stays connected and has not acknowledged it after so long; each
+    /// time the wait doubles, up to five minutes. "0s" sends it again only after a reconnect. Default "20s".
+    pub resend_after: Span,
     /// Conversations with stock xiaozhi firmware.
     pub xiaozhi: super::manners::Settings,
     /// Conversations with OpenCane's devices.
@@ -52,6 +55,7 @@ impl Default for Settings {
             mark_delay: Span::secs(1),
             text_expires: Span::secs(60),
             reboot_expires: Span::secs(60),
+            resend_after: Span::secs(20),
             xiaozhi: super::manners::Settings::default(),
             opencane: OpenCane::default(),
         }

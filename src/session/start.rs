@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::actor::{Actor, Notice, Parts, caught};
+use super::actor::{Actor, Notice, Parts, Resend, caught};
 use super::book::{Book, Live};
 use super::ears::Ears;
 use super::info::{Info, SharedInfo};
@@ -66,6 +66,7 @@ pub fn start(
         device: device.clone(),
         session: unopened(),
         state: State::Connecting,
+        dialect: crate::domain::dialect::NATIVE,
         mode: parts.settings.mode,
         turns: 0,
         online,
@@ -118,6 +119,7 @@ impl Starting {
             commits: FuturesUnordered::new(),
             joined: HashMap::new(),
             unacknowledged: BTreeMap::new(),
+            resend: Resend::default(),
             online,
             hello_here: false,
             shown,

@@ -276,6 +276,7 @@ impl Actor {
             }
             ControlKind::Partial(piece) => self.partial(&piece),
             ControlKind::Said(text) => self.said(text, arrived),
+            ControlKind::Errand { said } => self.errand(said, arrived),
             ControlKind::Goodbye => self.goodbye(),
             ControlKind::Wake { text } => self.wake(text, arrived),
             ControlKind::Played(turn) => self.out.has_played(turn),
@@ -290,13 +291,13 @@ impl Actor {
         self.stirred();
         self.live.mode = mode.unwrap_or(self.live.mode);
         self.live.listen = n.map_or(0, |n| u8::try_from(n % 16).unwrap_or(0));
-        self.live.last_flag = false;
+        (self.live.last_flag, self.live.errand) = (false, false);
         self.partials = super::cane::Partials::default();
         (self.stalls_at, self.live.announced) = (None, true);
         self.ears.reset(self.live.mode, true);
     }
 
-    fn listen_stop(&mut self, arrived: Instant) {
+    pub(super) fn listen_stop(&mut self, arrived: Instant) {
         if !self.ears.open() {
             return;
         }
@@ -330,11 +331,7 @@ impl Actor {
     }
 
     fn take_ack(&mut self, seq: u32, owed: Owed) {
-        let mut batch = Batch::new();
-        let still = self.unacknowledged.split_off(&seq.saturating_add(1));
-        for n in std::mem::replace(&mut self.unacknowledged, still).into_values() {
-            self.book.outbox_done(&mut batch, n);
-        }
+        let batch = self.acknowledged(seq);
         self.commit(batch, Some(owed));
     }
 
@@ -468,6 +465,7 @@ impl Actor {
             Notice::Settings => self.read_settings().await,
             Notice::Hush => self.interrupt(StopReason::Abort),
             Notice::Outbox => self.send_outbox().await,
+            Notice::Inbox => self.take_up_the_inbox().await,
             Notice::Reboot => self.send_once(Message::Reboot).await,
             // one that no longer waits has given up: the watchdog's time is over
             Notice::Canary(answer) => drop(answer.send(())),

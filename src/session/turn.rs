@@ -82,6 +82,8 @@ pub struct Turn {
     pub session: SessionId,
     /// What starts it.
     pub input: Input,
+    /// What was said is to be done in the background, says the device.
+    pub errand: bool,
     /// The conversation so far, oldest first, within its budget.
     pub history: Vec<Line>,
     /// How the answer reaches the device.

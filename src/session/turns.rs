@@ -21,6 +21,7 @@ impl Actor {
         self.live.turns = self.live.turns.wrapping_add(1);
         let id = TurnId(self.live.turns);
         let report = SharedReport::new(input.name());
+        let errand = std::mem::take(&mut self.live.errand) && matches!(input, Input::Speech(_) | Input::Text(_));
         self.out.begin(id);
         if let Some(pass) = &self.photos {
             pass.in_turn(Some(id));
@@ -30,6 +31,7 @@ impl Actor {
             device: self.device.clone(),
             session: self.live.id.clone(),
             input,
+            errand,
             history: self.live.history.lines(),
             tts_mode: self.live.tts_mode,
             persona: self.live.device_settings.as_ref().map(|device| device.persona.clone()).unwrap_or_default(),

@@ -83,6 +83,12 @@ impl Metrics {
         }
     }
 
+    /// Tasks that were done, and that failed or were not done in their time.
+    pub(super) fn ended(&self) -> (u64, u64) {
+        let of = |step| self.steps.get_or_create(&Step { step }).get();
+        (of("success"), of("failed") + of("timeout"))
+    }
+
     pub(super) fn step(&self, step: &'static str) {
         self.steps.get_or_create(&Step { step }).inc();
     }

@@ -231,6 +231,11 @@ impl Tasks {
         self.parts.settings.by_voice().then(|| self.parts.words.route(words)).flatten()
     }
 
+    /// The same of words that are said to begin a task: by a button, or by a device that understands by itself.
+    pub fn asked_outright(&self, words: &str) -> Option<Said> {
+        (!words.trim().is_empty()).then(|| self.parts.words.answers(words))
+    }
+
     /// Takes a task; it is durable when this resolves.
     pub async fn begin(&self, new: New) -> Result<Task, TaskError> {
         let result = self.begin_it(new).await;
@@ -635,6 +640,11 @@ impl Tasks {
     pub fn count(&self) -> (usize, usize) {
         let live = locked(&self.live);
         (live.len(), live.values().filter(|one| one.task.state == TaskState::Running).count())
+    }
+
+    /// How many were done since the start, and how many failed or were not done in their time.
+    pub fn ended(&self) -> (u64, u64) {
+        self.parts.metrics.ended()
     }
 
     /// Removes what is over and too old, or too much. Nothing is too old while the clock is unset.

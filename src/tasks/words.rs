@@ -134,12 +134,13 @@ impl Words {
         if sentence.chars().count() > LONGEST {
             return None;
         }
-        let (pack, text) = (self.pack(sentence), plain(sentence));
-        pack.route.asks(&text).then(|| Said {
-            taken: pack.say.taken.clone(),
-            full: pack.say.full.clone(),
-            failed: pack.say.failed_to_take.clone(),
-        })
+        self.pack(sentence).route.asks(&plain(sentence)).then(|| self.answers(sentence))
+    }
+
+    /// What is said to a sentence that asks for a task.
+    pub(super) fn answers(&self, sentence: &str) -> Said {
+        let say = &self.pack(sentence).say;
+        Said { taken: say.taken.clone(), full: say.full.clone(), failed: say.failed_to_take.clone() }
     }
 
     /// What a device is told.

@@ -8,6 +8,7 @@ pub mod http;
 pub mod metrics;
 pub mod mosquitto;
 pub mod peer;
+pub mod service;
 pub mod tmpfs;
 
 use std::path::Path;

@@ -64,7 +64,7 @@ pub(super) async fn batch(
     if chosen.len() > MOST_OF_A_BATCH {
         return Err(invalid("a batch has at most 10000 devices"));
     }
-    let id = format!("batch-{:016x}", rand::random::<u64>());
+    let id = operations.batch_id();
     let begin = |device: DeviceId| {
         let new = of(device.clone(), None, order.clone(), Some(id.clone()));
         async move {

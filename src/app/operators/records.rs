@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::access::password;
 use super::change::check_language;
 use super::credential;
-use super::{boards, measured, operations, runtime, tasks};
+use super::{boards, inbox, measured, operations, runtime, tasks};
 use crate::admin::{
     Admin, AdminError, AdminErrorKind, Credential, DeviceRow, ImportOutcome, ImportUser, LifelogQuery, LifelogRow,
     LifelogTail, ModelRow, ModelState, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, Role, RuleRow, Said,
@@ -28,6 +28,7 @@ use crate::admin::{
 use crate::admin::{
     BindingQuery, BindingRow, BindingStep, NewBinding, Registered, Secret, TelemetryQuery, TelemetryRow,
 };
+use crate::admin::{InboxName, InboxQuery, InboxRow};
 use crate::admin::{NewTask, TaskQuery, TaskRow, TaskStats};
 use crate::config::Config;
 use crate::domain::{Clock, DeviceId, Wall};
@@ -263,6 +264,7 @@ pub struct Offline {
     operations: Arc<Operations>,
     tasks: Arc<Tasks>,
     lifelog: Arc<Lifelog>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Offline {
@@ -300,10 +302,10 @@ impl Offline {
         let tasks = tasks.await?;
         let firmware = &config.devices.firmware;
         let firmware = Catalogue::open(Arc::clone(&shared), &data, Arc::clone(&clock), firmware).await?;
-        let credentials = Credentials::open_with(Arc::clone(&shared), &data, clock, options).await?;
+        let credentials = Credentials::open_with(Arc::clone(&shared), &data, Arc::clone(&clock), options).await?;
         let table = Arc::new(topics::Table::builtin(&config.gateway.name)?);
         let rights = Rights::open(table, config.mqtt.rules.clone(), shared).await?;
-        Ok(Self { config, store: opened.store, credentials, rights, firmware, operations, tasks, lifelog })
+        Ok(Self { config, store: opened.store, credentials, rights, firmware, operations, tasks, lifelog, clock })
     }
 
     /// Makes a new key of the credentials without the secrets that were made with the old one.
@@ -510,6 +512,18 @@ impl Admin for Offline {
 
     async fn lifelog_tail(&self, _: LifelogQuery) -> Result<LifelogTail, AdminError> {
         Err(not_running())
+    }
+
+    async fn inbox_list(&self, query: InboxQuery) -> Result<Vec<InboxRow>, AdminError> {
+        inbox::list(&*self.store, query).await
+    }
+
+    async fn inbox_retry(&self, message: InboxName) -> Result<(), AdminError> {
+        inbox::retry(&*self.store, &message, self.clock.wall()).await
+    }
+
+    async fn inbox_drop(&self, message: InboxName) -> Result<(), AdminError> {
+        inbox::forget(&*self.store, &message).await
     }
 
     async fn telemetry_samples(&self, query: TelemetryQuery) -> Result<Vec<TelemetryRow>, AdminError> {

@@ -53,6 +53,7 @@ pub(super) async fn all(operators: &Operators) -> Result<Runtime, AdminError> {
         operators.router.sessions().into_iter().map(|info| (info.device.clone(), info)).collect();
     let counted = operators.sessions.counted();
     let (under_way, queued) = operators.operations.count();
+    let (tasks, running) = operators.tasks.count();
     let glance = operators.glance();
     let doors = operators.addrs.mqtt_listeners.iter().map(|(name, address)| format!("{name} {address}"));
     let word = serde_json::to_value(glance.health.status).ok().and_then(|word| word.as_str().map(str::to_owned));
@@ -73,6 +74,8 @@ pub(super) async fn all(operators: &Operators) -> Result<Runtime, AdminError> {
         },
         operations_under_way: under_way as u64,
         operations_queued: queued as u64,
+        tasks_pending: tasks.saturating_sub(running) as u64,
+        tasks_running: running as u64,
         devices: known
             .iter()
             .filter(|record| record.standing().status != Status::Revoked)
@@ -85,6 +88,8 @@ pub(super) async fn all(operators: &Operators) -> Result<Runtime, AdminError> {
 pub(super) fn sample(operators: &Operators) -> Sample {
     let counted = operators.sessions.counted();
     let (under_way, queued) = operators.operations.count();
+    let (tasks, running) = operators.tasks.count();
+    let (tasks_done, tasks_failed) = operators.tasks.ended();
     // devices, not sessions: one that came back nine times is one
     let devices = operators.credentials.list_devices();
     let offline = devices.iter().filter(|device| !operators.delivery.is_connected(device)).count();
@@ -101,6 +106,11 @@ pub(super) fn sample(operators: &Operators) -> Sample {
         voice_turn_failure_rate: share(counted.failed_turns, counted.turns),
         operations_under_way: under_way as u64,
         operations_queued: queued as u64,
+        tasks_pending: tasks.saturating_sub(running) as u64,
+        tasks_running: running as u64,
+        tasks_done_total: tasks_done,
+        tasks_failed_total: tasks_failed,
+        task_failure_rate: share(tasks_failed, tasks_done + tasks_failed),
         failed_commits_total: counted.failed_commits,
     }
 }

@@ -41,6 +41,12 @@ pub(super) fn exactly(text: &str) -> Pieces {
 impl Inner {
     pub(super) fn think(&self, turn: &Turn, words: &str, report: &SharedReport) -> Pieces {
         report.write(|report| words.clone_into(&mut report.transcript));
+        if turn.errand
+            && let Some(pieces) = self.errand(turn, words)
+        {
+            report.write(|report| report.local = true);
+            return pieces;
+        }
         if self.settings.local_intents
             && let Some(answer) = self.intent(turn, words)
         {
@@ -75,7 +81,7 @@ impl Inner {
     /// What is asked for is worked on in the background: that is said at once, or that it was not taken.
     fn errand(&self, turn: &Turn, words: &str) -> Option<Pieces> {
         let tasks = Arc::clone(self.tasks.as_ref()?);
-        let said = tasks.asked_for(words)?;
+        let said = if turn.errand { tasks.asked_outright(words) } else { tasks.asked_for(words) }?;
         let new = New {
             id: None,
             goal: words.to_owned(),

@@ -12,6 +12,8 @@ use crate::store::Key;
 
 /// Runs that ended uncleanly in a message's handling before it is put aside: the third start serves everybody.
 const UNCLEAN: u32 = 2;
+/// A message that an operator wants tried again is worth it for so long at least: its device may be away.
+const RETRIED: Duration = Duration::from_hours(24);
 
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -30,6 +32,17 @@ pub enum InboxKind {
 }
 
 impl InboxKind {
+    /// The word in JSON and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            InboxKind::Text => "text",
+            InboxKind::ToolResult => "tool_result",
+            InboxKind::Sos => "sos",
+            InboxKind::Image => "image",
+            InboxKind::Task => "task",
+        }
+    }
+
     /// How long it is worth doing; none is until done.
     pub fn lifetime(self) -> Option<Duration> {
         match self {
@@ -64,8 +77,7 @@ pub struct Inbox {
 impl Inbox {
     /// A message that is handled at once: its first try is counted in the record that makes it durable.
     pub fn new(n: u64, device: DeviceId, kind: InboxKind, payload: Value, now: Wall) -> Self {
-        let ends = |life: Duration| Wall(now.0 + u64::try_from(life.as_millis()).unwrap_or(0));
-        let not_after = if now.0 == 0 { None } else { kind.lifetime().map(ends) };
+        let not_after = if now.0 == 0 { None } else { kind.lifetime().map(|life| later(now, life)) };
         Self { n, device, kind, payload, received: now, not_after, attempts: 1 }
     }
 
@@ -142,9 +154,19 @@ pub async fn list_kind(store: &dyn Store, kind: InboxKind, limit: usize) -> Resu
     Ok(found)
 }
 
-/// What was put aside, of all devices, at most `limit`.
-pub async fn list_quarantined(store: &dyn Store, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
-    list_json(store, Key::new(Space::Quarantine), limit).await
+/// What was not done of all devices, by device and age, at most `limit`.
+pub async fn list_all(store: &dyn Store, limit: usize) -> Result<Vec<Inbox>, StoreError> {
+    list_json(store, Key::new(Space::Inbox), limit).await
+}
+
+/// What was put aside, of one device or of all, at most `limit`.
+pub async fn list_quarantined(
+    store: &dyn Store,
+    device: Option<&DeviceId>,
+    limit: usize,
+) -> Result<Vec<Quarantined>, StoreError> {
+    let prefix = device.map_or_else(|| Key::new(Space::Quarantine), |device| of_device(Space::Quarantine, device));
+    list_json(store, prefix, limit).await
 }
 
 /// Takes a message back into the inbox, as if it had just arrived; false when there is none.
@@ -153,15 +175,30 @@ pub async fn retry_quarantined(
     batch: &mut Batch,
     device: &DeviceId,
     n: u64,
+    now: Wall,
 ) -> Result<bool, StoreError> {
     let key = of_device(Space::Quarantine, device).u64(n);
     let Some(put_aside) = get_json::<Quarantined>(store, key.clone()).await? else { return Ok(false) };
     batch.delete(key);
-    put(batch, &Inbox { attempts: 0, ..put_aside.message })?;
+    let message = put_aside.message;
+    let not_after = message.kind.lifetime().filter(|_| now.0 > 0).map(|life| later(now, life.max(RETRIED)));
+    put(batch, &Inbox { attempts: 0, not_after, ..message })?;
     Ok(true)
 }
 
-/// Drops a message that was put aside.
-pub fn drop_quarantined(batch: &mut Batch, device: &DeviceId, n: u64) {
-    batch.delete(of_device(Space::Quarantine, device).u64(n));
+/// Drops a message that was put aside; false when there is none.
+pub async fn drop_quarantined(
+    store: &dyn Store,
+    batch: &mut Batch,
+    device: &DeviceId,
+    n: u64,
+) -> Result<bool, StoreError> {
+    let key = of_device(Space::Quarantine, device).u64(n);
+    let there = get_json::<Quarantined>(store, key.clone()).await?.is_some();
+    batch.delete(key);
+    Ok(there)
+}
+
+fn later(now: Wall, time: Duration) -> Wall {
+    Wall(now.0.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
 }

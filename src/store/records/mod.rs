@@ -34,7 +34,7 @@ pub mod devices {
 /// Messages taken in but not yet done, and those that were given up.
 pub mod inboxes {
     pub use super::inbox::{
-        done, drop_quarantined, list, list_kind, list_quarantined, next, put, release, retry_quarantined,
+        done, drop_quarantined, list, list_all, list_kind, list_quarantined, next, put, release, retry_quarantined,
     };
 }
 /// What devices measured.

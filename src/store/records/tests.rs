@@ -133,14 +133,38 @@ async fn a_quarantined_message_can_be_tried_again() {
         panic!("tried")
     };
     store.commit(batch).await.unwrap();
-    assert_eq!(inboxes::list_quarantined(&*store, 9).await.unwrap().len(), 1);
+    assert_eq!(inboxes::list_quarantined(&*store, None, 9).await.unwrap().len(), 1);
+    assert_eq!(inboxes::list_quarantined(&*store, Some(&cane()), 9).await.unwrap().len(), 1);
     let mut batch = Batch::new();
-    assert!(inboxes::retry_quarantined(&*store, &mut batch, &cane(), 7).await.unwrap());
+    let now = Wall(1_000_000_000);
+    assert!(inboxes::retry_quarantined(&*store, &mut batch, &cane(), 7, now).await.unwrap());
+    assert!(!inboxes::retry_quarantined(&*store, &mut Batch::new(), &cane(), 8, now).await.unwrap(), "another number");
     store.commit(batch).await.unwrap();
-    assert_eq!(inboxes::list(&*store, &cane(), 9).await.unwrap(), vec![Inbox { attempts: 0, ..sos() }]);
+    let not_after = Some(Wall(1_086_400_000));
+    assert_eq!(
+        inboxes::list(&*store, &cane(), 9).await.unwrap(),
+        vec![Inbox { attempts: 0, not_after, ..sos() }],
+        "worth it for a day from now on"
+    );
     let other = DeviceId::parse("can").unwrap();
     assert!(inboxes::list(&*store, &other, 9).await.unwrap().is_empty(), "each device has its own");
-    assert!(inboxes::list_quarantined(&*store, 9).await.unwrap().is_empty());
+    assert!(inboxes::list_quarantined(&*store, None, 9).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_quarantined_message_can_be_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_small(dir.path()).unwrap().store;
+    let Next::Quarantine(_, batch) = inboxes::next(Inbox { attempts: 2, ..sos() }, Wall(0)).unwrap() else {
+        panic!("tried")
+    };
+    store.commit(batch).await.unwrap();
+    let mut batch = Batch::new();
+    assert!(inboxes::drop_quarantined(&*store, &mut batch, &cane(), 7).await.unwrap());
+    store.commit(batch).await.unwrap();
+    assert!(inboxes::list_quarantined(&*store, None, 9).await.unwrap().is_empty());
+    assert!(inboxes::list_all(&*store, 9).await.unwrap().is_empty());
+    assert!(!inboxes::drop_quarantined(&*store, &mut Batch::new(), &cane(), 7).await.unwrap(), "it is gone");
 }
 
 #[test]

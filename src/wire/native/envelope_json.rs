@@ -100,6 +100,7 @@ pub(super) fn encode_up(head: Head<'_>, kind: &ControlKind) -> Bytes {
         ControlKind::Text(text) | ControlKind::Wake { text } | ControlKind::Said(text) | ControlKind::Partial(text) => {
             json!({ "text": text })
         }
+        ControlKind::Errand { said } => json!({ "text": said }),
         ControlKind::Telemetry(telemetry) => json!(telemetry),
         ControlKind::Photo { question, .. } => json!({ "question": question }),
         ControlKind::Played(turn) => json!({ "turn_id": turn }),

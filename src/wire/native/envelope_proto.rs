@@ -125,6 +125,7 @@ pub(super) fn encode_up(head: Head<'_>, kind: &ControlKind) -> Bytes {
         | ControlKind::Mcp(_)
         | ControlKind::Things(_)
         | ControlKind::Said(_)
+        | ControlKind::Errand { .. }
         | ControlKind::Partial(_)
         | ControlKind::Telemetry(_)
         | ControlKind::Photo { .. }

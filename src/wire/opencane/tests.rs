@@ -88,6 +88,20 @@ fn who_ends_an_utterance_is_the_device() {
     assert_eq!(control(&json!({"type": "mic_stop", "payload": {}})).kind, ControlKind::ListenStop);
     let said = control(&json!({"type": "listen_stop", "payload": {"transcript": " hello "}})).kind;
     assert_eq!(said, ControlKind::Said("hello".into()));
+    for (payload, said) in [
+        (json!({"text": "book a table", "intent": "digital_task"}), Some("book a table".to_owned())),
+        (json!({"digital_task": true}), None),
+    ] {
+        assert_eq!(
+            control(&json!({"type": "listen_stop", "payload": payload})).kind,
+            ControlKind::Errand { said },
+            "{payload}"
+        );
+    }
+    for payload in [json!({"intent": "navigation"}), json!({"digital_task": false})] {
+        let kind = control(&json!({"type": "listen_stop", "payload": payload})).kind;
+        assert_eq!(kind, ControlKind::ListenStop, "{payload}");
+    }
 }
 
 #[test]

@@ -60,9 +60,10 @@ fn event_of(event: &str, head: &Head, mut p: Object) -> Result<ControlKind, Wire
         "heartbeat" => ControlKind::Heartbeat,
         // only the device ends an utterance
         "listen_start" => ControlKind::ListenStart { mode: Some(ListenMode::Manual), n: None },
-        "listen_stop" => match words(&mut p, "text")? {
-            Some(text) => ControlKind::Said(text),
-            None => ControlKind::ListenStop,
+        "listen_stop" => match (words(&mut p, "text")?, errand(&mut p)) {
+            (said, true) => ControlKind::Errand { said },
+            (Some(text), false) => ControlKind::Said(text),
+            (None, false) => ControlKind::ListenStop,
         },
         "abort" => ControlKind::Abort { reason: words(&mut p, "reason")? },
         "telemetry" => ControlKind::Telemetry(Box::new(normalise(p.rest()))),
@@ -82,6 +83,12 @@ fn hello(head: &Head, mut p: Object) -> Hello {
     let capabilities = p.field("capabilities").filter(Value::is_object).unwrap_or_else(|| json!({}));
     let last = p.number("last_recv_seq").or_else(|| p.object("resume").number("last_recv_seq"));
     Hello { capabilities, last_recv_seq: last, version: head.version.clone(), ..Hello::default() }
+}
+
+/// What was said is to be done in the background.
+fn errand(p: &mut Object) -> bool {
+    let intent = p.text("intent").is_some_and(|intent| intent == "digital_task");
+    p.switch("digital_task").unwrap_or(false) || intent
 }
 
 fn words(p: &mut Object, field: &str) -> Result<Option<String>, WireError> {

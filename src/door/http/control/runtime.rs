@@ -29,12 +29,18 @@ struct Limits {
     /// Share of turns that failed, since the start [default: 0.3].
     #[serde(default, alias = "voiceTurnFailureRateMax")]
     voice_turn_failure_rate_max: Option<f64>,
+    /// Share of tasks that failed, since the start [default: 0.3].
+    #[serde(default, alias = "taskFailureRateMax")]
+    task_failure_rate_max: Option<f64>,
     /// With fewer devices their share is not looked at [default: 1].
     #[serde(default, alias = "minDevicesTotalForAlert")]
     min_devices_total_for_alert: Option<u64>,
     /// With fewer turns their share is not looked at [default: 10].
     #[serde(default, alias = "minVoiceTurnTotalForAlert")]
     min_voice_turn_total_for_alert: Option<u64>,
+    /// With fewer tasks their share is not looked at [default: 10].
+    #[serde(default, alias = "minTaskTotalForAlert", alias = "min_task_total")]
+    min_task_total_for_alert: Option<u64>,
 }
 
 /// The thresholds that were looked at.
@@ -42,8 +48,10 @@ struct Limits {
 struct Thresholds {
     device_offline_rate_max: f64,
     voice_turn_failure_rate_max: f64,
+    task_failure_rate_max: f64,
     min_devices_total_for_alert: u64,
     min_voice_turn_total_for_alert: u64,
+    min_task_total_for_alert: u64,
 }
 
 impl Limits {
@@ -55,8 +63,10 @@ impl Limits {
         Ok(Thresholds {
             device_offline_rate_max: share(self.device_offline_rate_max)?,
             voice_turn_failure_rate_max: share(self.voice_turn_failure_rate_max)?,
+            task_failure_rate_max: share(self.task_failure_rate_max)?,
             min_devices_total_for_alert: self.min_devices_total_for_alert.unwrap_or(1),
             min_voice_turn_total_for_alert: self.min_voice_turn_total_for_alert.unwrap_or(10),
+            min_task_total_for_alert: self.min_task_total_for_alert.unwrap_or(10),
         })
     }
 }
@@ -83,6 +93,12 @@ fn alerts(sample: &Sample, limits: &Thresholds) -> Vec<Alert> {
             sample.voice_turn_failure_rate,
             limits.voice_turn_failure_rate_max,
             sample.voice_turn_total >= limits.min_voice_turn_total_for_alert,
+        ),
+        (
+            "task_failure_rate",
+            sample.task_failure_rate,
+            limits.task_failure_rate_max,
+            sample.tasks_done_total + sample.tasks_failed_total >= limits.min_task_total_for_alert,
         ),
     ];
     let beyond = shares.into_iter().filter(|(_, value, threshold, enough)| *enough && value > threshold);
@@ -128,6 +144,9 @@ struct Span {
     /// Share of turns that failed, since the start [default: 0.3].
     #[serde(default, alias = "voiceTurnFailureRateMax")]
     voice_turn_failure_rate_max: Option<f64>,
+    /// Share of tasks that failed, since the start [default: 0.3].
+    #[serde(default, alias = "taskFailureRateMax")]
+    task_failure_rate_max: Option<f64>,
 }
 
 /// One bucket that has notes.
@@ -142,15 +161,20 @@ struct Point {
     device_offline_rate_max: f64,
     voice_turn_failure_rate_avg: f64,
     voice_turn_failure_rate_max: f64,
+    task_failure_rate_avg: f64,
+    task_failure_rate_max: f64,
     operations_under_way_max: u64,
     sessions_max: u64,
+    tasks_running_max: u64,
 }
 
 /// From the first to the last note.
 #[derive(Debug, Default, Serialize, JsonSchema)]
+#[allow(clippy::struct_field_names, reason = "names of the API")]
 struct Trend {
     device_offline_rate_delta: f64,
     voice_turn_failure_rate_delta: f64,
+    task_failure_rate_delta: f64,
 }
 
 /// All of it.
@@ -183,8 +207,10 @@ async fn history(ask: Ask<Span>) -> Result<History, Fault> {
     let limits = Limits {
         device_offline_rate_max: ask.input.device_offline_rate_max,
         voice_turn_failure_rate_max: ask.input.voice_turn_failure_rate_max,
+        task_failure_rate_max: ask.input.task_failure_rate_max,
         min_devices_total_for_alert: None,
         min_voice_turn_total_for_alert: None,
+        min_task_total_for_alert: None,
     };
     let thresholds = limits.read()?;
     // as OpenCane does: what is out of range is brought into it
@@ -219,6 +245,7 @@ fn trend(samples: &[Sample]) -> Trend {
     Trend {
         device_offline_rate_delta: last.device_offline_rate - first.device_offline_rate,
         voice_turn_failure_rate_delta: last.voice_turn_failure_rate - first.voice_turn_failure_rate,
+        task_failure_rate_delta: last.task_failure_rate - first.task_failure_rate,
     }
 }
 
@@ -243,8 +270,11 @@ fn buckets(samples: &[Sample], since: u64, width: u64, limits: &Thresholds) -> V
                 device_offline_rate_max: largest(|sample| sample.device_offline_rate),
                 voice_turn_failure_rate_avg: average(|sample| sample.voice_turn_failure_rate),
                 voice_turn_failure_rate_max: largest(|sample| sample.voice_turn_failure_rate),
+                task_failure_rate_avg: average(|sample| sample.task_failure_rate),
+                task_failure_rate_max: largest(|sample| sample.task_failure_rate),
                 operations_under_way_max: group.iter().map(|s| s.operations_under_way).max().unwrap_or_default(),
                 sessions_max: group.iter().map(|s| s.sessions).max().unwrap_or_default(),
+                tasks_running_max: group.iter().map(|s| s.tasks_running).max().unwrap_or_default(),
             })
         })
         .collect()
@@ -261,8 +291,10 @@ mod tests {
     const LIMITS: Thresholds = Thresholds {
         device_offline_rate_max: 0.3,
         voice_turn_failure_rate_max: 0.3,
+        task_failure_rate_max: 0.3,
         min_devices_total_for_alert: 1,
         min_voice_turn_total_for_alert: 10,
+        min_task_total_for_alert: 10,
     };
 
     #[test]
@@ -286,5 +318,26 @@ mod tests {
         };
         assert!(alerts(&failing(9), &LIMITS).is_empty());
         assert_eq!(alerts(&failing(10), &LIMITS).len(), 1);
+    }
+
+    #[test]
+    fn tasks_that_fail_are_told_when_there_were_enough_of_them() {
+        let failing = |done, failed| Sample {
+            tasks_done_total: done,
+            tasks_failed_total: failed,
+            task_failure_rate: failed as f64 / (done + failed) as f64,
+            ..Sample::default()
+        };
+        assert!(alerts(&failing(0, 9), &LIMITS).is_empty());
+        assert!(alerts(&failing(8, 2), &LIMITS).is_empty());
+        let found = alerts(&failing(5, 5), &LIMITS);
+        assert_eq!(found.iter().map(|alert| alert.metric.as_str()).collect::<Vec<_>>(), ["task_failure_rate"]);
+    }
+
+    #[test]
+    fn a_note_of_an_older_version_is_read() {
+        let mut note = serde_json::to_value(at(1, 0.5)).unwrap_or_default();
+        note.as_object_mut().into_iter().for_each(|note| note.retain(|name, _| !name.contains("task")));
+        assert_eq!(serde_json::from_value::<Sample>(note).ok(), Some(at(1, 0.5)));
     }
 }

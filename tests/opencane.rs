@@ -670,12 +670,11 @@ mod senses {
         cane.hello().await;
         for (n, heard) in [Some("a table for two"), None].into_iter().enumerate() {
             cane.say("listen_start", json!({})).await;
-            let end = match heard {
-                Some(text) => json!({"text": text, "intent": "digital_task"}),
-                None => {
-                    cane.speak((1..).map(|n| (n, n * 60))).await;
-                    json!({"digital_task": true})
-                }
+            let end = if let Some(text) = heard {
+                json!({"text": text, "intent": "digital_task"})
+            } else {
+                cane.speak((1..).map(|n| (n, n * 60))).await;
+                json!({"digital_task": true})
             };
             cane.say("listen_stop", end).await;
             cane.told_until("tts_stop").await;

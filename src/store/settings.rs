@@ -25,7 +25,7 @@ pub struct Settings {
     /// fills up. A quarter of it, 64 MB at most, is held as a file that is given up when somebody else fills the
     /// disk all the same. "0B" switches both off. Default: "256MB".
     pub reserve: ByteSize,
-    /// sled's page cache; the system's own keeps what falls out of it. Default: "8MB".
+    /// sled's page cache; the system's own keeps what falls out of it. Default: "1MB".
     pub cache: ByteSize,
     /// Threads that read. Default: 2.
     pub readers: usize,
@@ -41,7 +41,7 @@ impl Default for Settings {
             queue_bytes: ByteSize::mb(64),
             sync_every: Span::secs(1),
             reserve: ByteSize::mb(256),
-            cache: ByteSize::mb(8),
+            cache: ByteSize::mb(1),
             readers: 2,
         }
     }

@@ -92,16 +92,24 @@ pub fn sync_time(dir: &Path) -> Result<SyncTime, DurableError> {
     Ok(SyncTime { p50_us: f64::from(waits[SYNCS / 2]), p99_us: f64::from(waits[SYNCS * 99 / 100]) })
 }
 
-/// Devices through their sessions: lane, window, batch, store, receipt. `frames`: audio is heard beside it, at so many
-/// packets a message.
-pub async fn sessions(
-    settings: &store::Settings,
-    dir: &Path,
-    devices: u32,
-    time: Duration,
-    slower: Duration,
-    frames: u32,
-) -> Result<Figures, DurableError> {
+/// What devices do to their sessions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Load {
+    /// How many.
+    pub devices: u32,
+    /// For so long.
+    pub time: Duration,
+    /// Each sync takes so much longer.
+    pub slower: Duration,
+    /// A device says something so often; at once after the answer to what it said before, if this is zero.
+    pub every: Duration,
+    /// Packets of audio before each message.
+    pub frames: u32,
+}
+
+/// Devices through their sessions: lane, window, batch, store, receipt.
+pub async fn sessions(settings: &store::Settings, dir: &Path, load: Load) -> Result<Figures, DurableError> {
+    let Load { devices, time, slower, every, frames } = load;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let opened = open(settings, dir, Arc::clone(&clock), slower)?;
     let fleet = Fleet::start(&opened, dir, devices, &clock, None).await?;
@@ -113,15 +121,21 @@ pub async fn sessions(
     let (groups, bytes) = (opened.metrics.groups.get(), opened.metrics.bytes.get());
     let start = SystemClock.mono();
     let mut tasks = JoinSet::new();
-    for device in ready {
-        tasks.spawn(talk(device, start + time, frames));
+    for (n, device) in ready.into_iter().enumerate() {
+        // not all at once
+        let first = every.mul_f64(n as f64 / f64::from(devices));
+        tasks.spawn(talk(device, (start + first, start + time), every, frames));
     }
     let mut waits = Vec::new();
     while let Some(done) = tasks.join_next().await {
         waits.append(&mut done.map_err(|_| DurableError::Session("a device's task panicked"))??);
     }
     let took = SystemClock.mono().saturating_sub(start);
-    let what = if frames == 0 { "session" } else { "session, with audio" };
+    let what = match (every.is_zero(), frames) {
+        (true, _) => "session",
+        (false, 0) => "session, paced",
+        (false, _) => "session, paced, audio",
+    };
     let mut found = Figures::of(what, devices, took, waits);
     found.groups = opened.metrics.groups.get() - groups;
     found.journal_bytes = opened.metrics.bytes.get() - bytes;
@@ -130,9 +144,21 @@ pub async fn sessions(
     Ok(found)
 }
 
-async fn talk(mut device: Device, until: Duration, frames: u32) -> Result<Vec<u32>, DurableError> {
+async fn talk(
+    mut device: Device,
+    (mut next, until): (Duration, Duration),
+    every: Duration,
+    frames: u32,
+) -> Result<Vec<u32>, DurableError> {
     let (mut waits, mut frame) = (Vec::new(), 0);
-    while SystemClock.mono() < until {
+    loop {
+        if !every.is_zero() {
+            tokio::time::sleep(next.saturating_sub(SystemClock.mono())).await;
+            next += every;
+        }
+        if SystemClock.mono() >= until {
+            return Ok(waits);
+        }
         for _ in 0..frames {
             frame += 1;
             device.frame(frame)?;
@@ -145,7 +171,6 @@ async fn talk(mut device: Device, until: Duration, frames: u32) -> Result<Vec<u3
             _ => return Err(DurableError::Session("a message was not taken")),
         }
     }
-    Ok(waits)
 }
 
 /// The store without sessions: a mark of 64 bytes and a record of 300 in one batch, each task waiting for its own.

@@ -15,7 +15,7 @@ pub use crate::lifelog::measure::{Filled, Reopened, Year, reopen, year};
 pub use crate::store::Settings as StoreSettings;
 pub use day::{Day, day};
 pub use kills::{Killed, child, kills};
-pub use load::{Figures, SyncTime, sessions, store_alone, sync_time};
+pub use load::{Figures, Load, SyncTime, sessions, store_alone, sync_time};
 #[cfg(feature = "bench-sqlite")]
 pub use sqlite::{Commit, sqlite};
 

@@ -7,14 +7,17 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::scratch;
-use crate::app::durable::{self, Day, Figures, Filled, Killed, Reopened, StoreSettings, SyncTime, Year};
+use crate::app::durable::{self, Day, Figures, Filled, Killed, Load, Reopened, StoreSettings, SyncTime, Year};
 use crate::cli::context::Context;
 use crate::domain::ByteSize;
 
+/// How often a device says something that waits for nobody.
+const PACE: Duration = Duration::from_millis(200);
+
 /// Measure how many sequence numbers a second become durable, and how long each waits
 ///
-/// Devices with one outstanding message each, through real sessions onto the disk: window, batch, journal, sync, receipt.
-/// Then the store alone with a mark and a record of 300 bytes, and, in a binary built with `--features bench-sqlite`, the
+/// Devices with one outstanding message each, through real sessions onto the disk: window, batch, journal, sync, receipt;
+/// and paced, where each says five messages a second and waits for nobody else. Then the store alone with a mark and a record of 300 bytes, and, in a binary built with `--features bench-sqlite`, the
 /// same in SQLite (WAL, synchronous=FULL, one connection, an upsert of the whole row). The disk's own fdatasync is printed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -153,8 +156,12 @@ fn rates(args: &Args, context: &mut Context<'_>, runtime: &tokio::runtime::Runti
         )?;
     }
     for devices in &args.devices {
-        let session = || Ok(runtime.block_on(durable::sessions(&settings, &fresh(dir)?, *devices, time, slower, 0))?);
+        let load = Load { devices: *devices, time, slower, ..Load::default() };
+        let session = || Ok(runtime.block_on(durable::sessions(&settings, &fresh(dir)?, load))?);
         say(args, context, &mut found, median(args, session)?)?;
+        let paced =
+            || Ok(runtime.block_on(durable::sessions(&settings, &fresh(dir)?, Load { every: PACE, ..load }))?);
+        say(args, context, &mut found, median(args, paced)?)?;
         let alone = || Ok(runtime.block_on(durable::store_alone(&settings, &fresh(dir)?, *devices, time, slower))?);
         say(args, context, &mut found, median(args, alone)?)?;
         #[cfg(feature = "bench-sqlite")]
@@ -164,8 +171,10 @@ fn rates(args: &Args, context: &mut Context<'_>, runtime: &tokio::runtime::Runti
         }
     }
     if let Some(devices) = args.devices.iter().copied().filter(|n| *n > 1).min() {
+        // at the same pace: those that wait for each other more often are written in smaller groups
         let with = |frames| {
-            anyhow::Ok(runtime.block_on(durable::sessions(&settings, &fresh(dir)?, devices, time, slower, frames))?)
+            let load = Load { devices, time, slower, every: PACE, frames };
+            anyhow::Ok(runtime.block_on(durable::sessions(&settings, &fresh(dir)?, load))?)
         };
         let (without, with) = (with(0)?, with(4)?);
         let a_message = |f: &Figures, of: u64| of as f64 / (f.commits as f64).max(1.0);
@@ -180,7 +189,7 @@ fn rates(args: &Args, context: &mut Context<'_>, runtime: &tokio::runtime::Runti
     if let Some([groups, bytes]) = found.audio_adds_percent {
         writeln!(
             context.out,
-            "four audio packets with each message: {groups:+.2} % groups, {bytes:+.2} % bytes a message"
+            "four audio packets before each message, 5 messages a second: {groups:+.2} % groups, {bytes:+.2} % bytes a message"
         )?;
     }
     if cfg!(not(feature = "bench-sqlite")) {

@@ -187,15 +187,7 @@ impl HttpError {
             HttpError::Unavailable(_) => ErrorKind::Unavailable,
             HttpError::Timeout { .. } => ErrorKind::Timeout,
             HttpError::BadAnswer(_) => ErrorKind::BadAnswer,
-            HttpError::Status { status, .. } => match status {
-                401 | 403 => ErrorKind::Unauthorized,
-                408 | 504 => ErrorKind::Timeout,
-                429 => ErrorKind::RateLimited,
-                502 | 503 => ErrorKind::Unavailable,
-                500..=599 => ErrorKind::Internal,
-                400..=499 => ErrorKind::BadRequest,
-                _ => ErrorKind::BadAnswer,
-            },
+            HttpError::Status { status, .. } => ErrorKind::of_status(*status),
         }
     }
 

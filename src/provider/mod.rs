@@ -6,7 +6,11 @@
 pub mod guarded;
 pub mod http;
 pub mod openai;
+mod reply;
 mod settings;
+mod speech;
+mod sse;
+mod target;
 pub mod wyoming;
 
 use std::fmt;
@@ -41,6 +45,20 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// What a status of HTTP outside 2xx says.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            401 | 403 => ErrorKind::Unauthorized,
+            408 | 504 => ErrorKind::Timeout,
+            429 => ErrorKind::RateLimited,
+            // 529 is "overloaded" where it is used at all
+            502 | 503 | 529 => ErrorKind::Unavailable,
+            500..=599 => ErrorKind::Internal,
+            400..=499 => ErrorKind::BadRequest,
+            _ => ErrorKind::BadAnswer,
+        }
+    }
+
     /// The label in metrics and logs.
     pub fn name(self) -> &'static str {
         match self {

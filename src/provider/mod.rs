@@ -3,6 +3,7 @@
 //! The traits and their one vendor-free error are here; a folder a protocol holds the adapters.
 //! Cancelling a call is dropping its future or stream.
 
+pub mod anthropic;
 pub mod guarded;
 pub mod http;
 pub mod openai;
@@ -11,6 +12,7 @@ mod settings;
 mod speech;
 mod sse;
 mod target;
+mod turns;
 pub mod wyoming;
 
 use std::fmt;
@@ -21,6 +23,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 pub use settings::{Kind, Local, Providers, Service, Settings, SetupError};
+pub use target::Target;
 
 /// Why a call failed, whoever the vendor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

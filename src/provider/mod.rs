@@ -4,6 +4,7 @@
 //! Cancelling a call is dropping its future or stream.
 
 pub mod anthropic;
+pub mod elevenlabs;
 pub mod gemini;
 pub mod guarded;
 pub mod http;

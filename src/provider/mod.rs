@@ -4,6 +4,7 @@
 //! Cancelling a call is dropping its future or stream.
 
 pub mod anthropic;
+pub mod deepgram;
 pub mod elevenlabs;
 pub mod gemini;
 pub mod guarded;
@@ -11,6 +12,7 @@ pub mod http;
 pub mod openai;
 mod reply;
 mod settings;
+mod socket;
 mod speech;
 mod sse;
 mod target;

@@ -32,6 +32,26 @@ fn every_shipped_configuration_loads() {
 }
 
 #[test]
+fn every_example_of_the_page_on_services_loads() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/providers.md")).expect("readable");
+    let examples: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 5, "{examples:?}");
+    for example in examples {
+        // a file and a variable that are there
+        let there = root.join("Cargo.toml").display().to_string();
+        let lines = example.lines().map(|line| match line.split_once(" = ") {
+            Some(("api_key_file", _)) => format!("api_key_file = {there:?}\n"),
+            Some(("api_key_env", _)) => "api_key_env = \"PATH\"\n".to_owned(),
+            _ => format!("{line}\n"),
+        });
+        if let Err(error) = config::parse("providers.md", &lines.collect::<String>()) {
+            panic!("{example}\n{error}");
+        }
+    }
+}
+
+#[test]
 fn every_mistake_of_a_wrong_file_is_told_in_one_run_with_line_key_and_remedy() {
     let files = files("tests/data/config");
     assert!(!files.is_empty());

@@ -1,16 +1,18 @@
 //! The provider adapters against scripted services: what is slow, cut, refused, garbled or silent.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod scripted;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::codec::Framed;
 
-use voxgate::provider::http::{Client, Headers, HttpError, Patience, Settings};
+use voxgate::provider::http::{Client, Headers, HttpError, Settings};
 use voxgate::provider::openai::{OpenAiChat, OpenAiEmbedder, OpenAiTranscriber, Target};
 use voxgate::provider::wyoming::{Address, WyomingSynthesizer, WyomingTranscriber};
 use voxgate::provider::{
@@ -19,79 +21,7 @@ use voxgate::provider::{
 };
 use voxgate::wire::wyoming::{Decoder, Event};
 
-const KEY: &str = "sk-very-secret-key";
-
-fn patience() -> Patience {
-    Patience {
-        first_byte: Duration::from_millis(300),
-        between: Duration::from_millis(300),
-        whole: Duration::from_secs(3),
-    }
-}
-
-/// Something that a scripted server does after it has read a request.
-#[derive(Clone)]
-enum Act {
-    Send(Vec<u8>),
-    Wait(u64),
-    Hang,
-}
-
-fn send(bytes: impl AsRef<[u8]>) -> Act {
-    Act::Send(bytes.as_ref().to_vec())
-}
-
-async fn request(socket: &mut TcpStream) -> Vec<u8> {
-    let mut all = Vec::new();
-    let mut buffer = [0; 4_096];
-    loop {
-        let read = socket.read(&mut buffer).await.unwrap();
-        all.extend_from_slice(&buffer[..read]);
-        let Some(head) = all.windows(4).position(|end| end == b"\r\n\r\n") else {
-            assert!(read > 0, "no request");
-            continue;
-        };
-        let text = String::from_utf8_lossy(&all[..head]).to_lowercase();
-        let length =
-            text.split("content-length: ").nth(1).map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
-        if all.len() >= head + 4 + length {
-            return all;
-        }
-    }
-}
-
-/// Serves one script to each connection; the last request comes back by the channel.
-async fn serve(script: Vec<Act>) -> (String, tokio::sync::mpsc::Receiver<Vec<u8>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/v1", listener.local_addr().unwrap());
-    let (heard, requests) = tokio::sync::mpsc::channel(8);
-    tokio::spawn(async move {
-        loop {
-            let (mut socket, _) = listener.accept().await.unwrap();
-            let (script, heard) = (script.clone(), heard.clone());
-            tokio::spawn(async move {
-                let _ = heard.send(request(&mut socket).await).await;
-                for act in script {
-                    match act {
-                        Act::Send(bytes) => {
-                            let _ = socket.write_all(&bytes).await;
-                            let _ = socket.flush().await;
-                        }
-                        Act::Wait(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
-                        Act::Hang => std::future::pending().await,
-                    }
-                }
-            });
-        }
-    });
-    (url, requests)
-}
-
-const SSE: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
-
-fn plain(status: &str, extra: &str, body: &str) -> Act {
-    send(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{extra}connection: close\r\n\r\n{body}", body.len()))
-}
+use scripted::{Act, KEY, SSE, patience, plain, request, send, serve};
 
 fn target(url: &str) -> Target {
     let client = Client::new(&Settings::default()).unwrap();

@@ -93,6 +93,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("sled", &["store"]),
     ("strsim", &["config"]),
     ("tokio_rustls", &["bridge/tls.rs", "door/mqtt/transport", "sim/flood/tls.rs"]),
+    ("tokio_tungstenite", &["provider/socket.rs", "sim/xiaozhi/socket.rs"]),
     ("toml", &["cli", "config", "models", "policy/pack.rs", "tasks/words.rs", "topics", "wire"]),
     ("whisper_rs", &["engine"]),
     ("x509_parser", &["door/mqtt/transport"]),

@@ -25,8 +25,8 @@ pub(super) fn sight(
     metrics: vision::Metrics,
 ) -> Result<Arc<dyn Sight>, StartError> {
     let model = match config.vision.kind {
-        Kind::Openai => config.vision.service().vision(&Client::new(&config.http_client)?)?,
-        _ => None,
+        Kind::Off => None,
+        _ => config.vision.service().vision(&Client::with_keys(&config.http_client)?)?,
     };
     Ok(Arc::new(Vision::new(vision::Parts {
         model,

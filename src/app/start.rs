@@ -439,7 +439,7 @@ async fn load_vad(config: &Arc<Config>) -> Result<VadModel, StartError> {
 }
 
 async fn configured_providers(config: &Config, engine: Option<View>) -> Result<voice::Providers, StartError> {
-    let client = provider::http::Client::new(&config.http_client)?;
+    let client = provider::http::Client::with_keys(&config.http_client)?;
     let mut local = provider::Local { wyoming: config.engine.listen_wyoming, http: config.engine.listen_http };
     if let Some(mut engine) = engine.filter(|_| local.wyoming.port() == 0 || local.http.port() == 0) {
         // the engine chose its ports: it says which before it loads a model

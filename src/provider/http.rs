@@ -13,8 +13,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+pub(super) use reqwest::Upgraded;
 use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
+    SEC_WEBSOCKET_ACCEPT, UPGRADE,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -30,6 +32,9 @@ use super::{ErrorKind, ProviderError};
 const ERROR_BODY: usize = 2_048;
 /// The largest JSON answer that is read.
 const JSON_BODY: usize = 32 << 20;
+
+/// Most redirects that are followed with a key.
+const REDIRECTS: usize = 5;
 
 /// How Voxgate's own HTTP client connects (`[http]`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -187,15 +192,7 @@ impl HttpError {
             HttpError::Unavailable(_) => ErrorKind::Unavailable,
             HttpError::Timeout { .. } => ErrorKind::Timeout,
             HttpError::BadAnswer(_) => ErrorKind::BadAnswer,
-            HttpError::Status { status, .. } => match status {
-                401 | 403 => ErrorKind::Unauthorized,
-                408 | 504 => ErrorKind::Timeout,
-                429 => ErrorKind::RateLimited,
-                502 | 503 => ErrorKind::Unavailable,
-                500..=599 => ErrorKind::Internal,
-                400..=499 => ErrorKind::BadRequest,
-                _ => ErrorKind::BadAnswer,
-            },
+            HttpError::Status { status, .. } => ErrorKind::of_status(*status),
         }
     }
 
@@ -238,6 +235,19 @@ impl Client {
     /// The same, which goes where it was told to go and nowhere else: headers may hold secrets.
     pub fn without_redirects(settings: &Settings) -> Result<Self, HttpError> {
         Self::build(settings, |builder| builder.redirect(reqwest::redirect::Policy::none()))
+    }
+
+    /// The same, which follows a redirect within one host only: keys in headers of vendors' own names would go along.
+    pub fn with_keys(settings: &Settings) -> Result<Self, HttpError> {
+        let within_host = |attempt: reqwest::redirect::Attempt<'_>| {
+            let from = attempt.previous().last().map(reqwest::Url::origin);
+            if attempt.previous().len() < REDIRECTS && from.is_some_and(|from| from == attempt.url().origin()) {
+                attempt.follow()
+            } else {
+                attempt.stop()
+            }
+        };
+        Self::build(settings, |builder| builder.redirect(reqwest::redirect::Policy::custom(within_host)))
     }
 
     fn build(
@@ -310,6 +320,29 @@ impl Client {
         Ok(body(send(request, patience, deadline).await?, patience, deadline))
     }
 
+    /// Asks `url` (`ws://` and `wss://` too) with a query to go on as a WebSocket: the connection, and what the server says
+    /// to the key of the request. No other version of HTTP than 1.1 can do so; it is the one that this client speaks.
+    pub(super) async fn upgrade(
+        &self,
+        (url, query): (&str, &[(&str, String)]),
+        headers: &Headers,
+        patience: Patience,
+    ) -> Result<(Upgraded, Option<String>), HttpError> {
+        let deadline = Instant::now() + patience.whole;
+        let secure = url.strip_prefix("wss://").map(|rest| format!("https://{rest}"));
+        let plain = || url.strip_prefix("ws://").map(|rest| format!("http://{rest}"));
+        let mut url = parse(&secure.or_else(plain).unwrap_or_else(|| url.to_owned()))?;
+        url.query_pairs_mut().extend_pairs(query);
+        let request = self.inner.get(url).headers(headers.to_map()?);
+        let request = request.header(CONNECTION, "Upgrade").header(UPGRADE, "websocket");
+        let response = send(request, patience, deadline).await?;
+        if response.status().as_u16() != 101 {
+            return Err(HttpError::BadAnswer("the service answers, but not as a WebSocket".into()));
+        }
+        let accept = response.headers().get(SEC_WEBSOCKET_ACCEPT).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        Ok((response.upgrade().await?, accept))
+    }
+
     /// The file at `url` from byte `from` on. A server that cannot resume sends it from the start: look at
     /// [`Download::from`]. Asking beyond the end is [`HttpError::Status`] 416.
     pub async fn download(&self, url: &str, from: u64, patience: Patience) -> Result<Download, HttpError> {
@@ -377,7 +410,7 @@ async fn send(
     deadline: Instant,
 ) -> Result<reqwest::Response, HttpError> {
     let response = within(request.send(), "answer", patience.first_byte, patience.whole, deadline).await??;
-    if response.status().is_success() {
+    if response.status().is_success() || response.status().as_u16() == 101 {
         return Ok(response);
     }
     let status = response.status().as_u16();

@@ -3,10 +3,20 @@
 //! The traits and their one vendor-free error are here; a folder a protocol holds the adapters.
 //! Cancelling a call is dropping its future or stream.
 
+pub mod anthropic;
+pub mod deepgram;
+pub mod elevenlabs;
+pub mod gemini;
 pub mod guarded;
 pub mod http;
 pub mod openai;
+mod reply;
 mod settings;
+mod socket;
+mod speech;
+mod sse;
+mod target;
+mod turns;
 pub mod wyoming;
 
 use std::fmt;
@@ -17,6 +27,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 pub use settings::{Kind, Local, Providers, Service, Settings, SetupError};
+pub use target::Target;
 
 /// Why a call failed, whoever the vendor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -41,6 +52,20 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// What a status of HTTP outside 2xx says.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            401 | 403 => ErrorKind::Unauthorized,
+            408 | 504 => ErrorKind::Timeout,
+            429 => ErrorKind::RateLimited,
+            // 529 is "overloaded" where it is used at all
+            502 | 503 | 529 => ErrorKind::Unavailable,
+            500..=599 => ErrorKind::Internal,
+            400..=499 => ErrorKind::BadRequest,
+            _ => ErrorKind::BadAnswer,
+        }
+    }
+
     /// The label in metrics and logs.
     pub fn name(self) -> &'static str {
         match self {

@@ -11,13 +11,14 @@ use crate::provider::{Kind, Service};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// "openai" (an OpenAI-compatible service with a model that sees) or "off": photos are kept, and whoever asks is told
-    /// that nobody can look at them. No local engine sees. Default "off".
+    /// "openai" (an OpenAI-compatible service with a model that sees), "anthropic", "gemini", or "off": photos are kept, and
+    /// whoever asks is told that nobody can look at them. No local engine sees. Default "off".
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// Where: "https://api.openai.com/v1", "http://127.0.0.1:11434/v1".
+    /// Where: "https://api.openai.com/v1", "http://127.0.0.1:11434/v1". Default: where "anthropic" and "gemini" are.
     pub url: Option<String>,
-    /// The model, in the service's words; one that takes pictures. Default: the service's own.
+    /// The model, in the service's words; one that takes pictures. Default: the service's own; "anthropic" and
+    /// "gemini" have none.
     pub model: Option<String>,
     /// A file with the key, without a line break at its end or with one.
     pub api_key_file: Option<PathBuf>,
@@ -95,10 +96,14 @@ mod tests {
             settings.check("vision").into_iter().map(|problem| problem.key).collect()
         };
         assert!(keys(Settings::default()).is_empty());
-        for kind in [Kind::Local, Kind::Wyoming] {
+        for kind in [Kind::Local, Kind::Wyoming, Kind::Elevenlabs, Kind::Deepgram] {
             assert_eq!(keys(Settings { kind, ..Settings::default() }), ["vision.type"]);
         }
         assert_eq!(keys(Settings { kind: Kind::Openai, ..Settings::default() }), ["vision.url"]);
+        assert_eq!(
+            keys(Settings { kind: Kind::Anthropic, ..Settings::default() }),
+            ["vision.model", "vision.api_key_file"]
+        );
         let url = Some("http://127.0.0.1:1/v1".to_owned());
         assert_eq!(keys(Settings { url: url.clone(), ..Settings::default() }), ["vision.url"], "it would not be asked");
         let bad = Settings {

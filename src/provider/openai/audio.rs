@@ -2,14 +2,13 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
 use serde_json::{Value, json};
 
 use super::Target;
 use crate::domain::UP_RATE;
-use crate::provider::http::{ByteStream, json as read_json};
+use crate::provider::http::json as read_json;
 use crate::provider::{
-    ErrorKind, PcmChunk, ProviderError, SpeechRequest, SpeechStream, Synthesizer, Transcriber, Transcript, Utterance,
+    ErrorKind, ProviderError, SpeechRequest, SpeechStream, Synthesizer, Transcriber, Transcript, Utterance, speech,
 };
 
 /// Separates the parts of a form; no sound and no name contains it.
@@ -102,87 +101,13 @@ impl Synthesizer for OpenAiSynthesizer {
         let voice = request.voice.or_else(|| self.voice.clone()).unwrap_or_else(|| "alloy".into());
         let model = self.target.model.clone().unwrap_or_else(|| "tts-1".into());
         let call = json!({ "model": model, "input": request.text, "voice": voice, "response_format": "pcm" });
-        let speech = Speech { target: self.target.clone(), rate: self.rate, stage: Stage::Ask(call), odd: None };
-        futures::stream::unfold(speech, |mut speech| async move {
-            let item = speech.next().await?;
-            if item.is_err() {
-                speech.stage = Stage::Over;
-            }
-            Some((item, speech))
-        })
-        .boxed()
+        speech::stream(self.target.clone(), self.target.address("audio/speech"), call, self.rate)
     }
-}
-
-struct Speech {
-    target: Target,
-    rate: u32,
-    stage: Stage,
-    /// The first half of a sample.
-    odd: Option<u8>,
-}
-
-enum Stage {
-    Ask(Value),
-    Hear(ByteStream),
-    Over,
-}
-
-impl Speech {
-    async fn next(&mut self) -> Option<Result<PcmChunk, ProviderError>> {
-        loop {
-            let target = &self.target;
-            match &mut self.stage {
-                Stage::Over => return None,
-                Stage::Ask(call) => {
-                    let url = target.address("audio/speech");
-                    let body = target.client.post_stream(&url, &target.headers, call, target.patience).await;
-                    match body {
-                        Ok(body) => self.stage = Stage::Hear(body),
-                        Err(error) => return Some(Err(target.failure(error))),
-                    }
-                }
-                Stage::Hear(body) => match body.next().await? {
-                    Err(error) => return Some(Err(target.failure(error))),
-                    Ok(bytes) => {
-                        let samples = samples(&mut self.odd, &bytes);
-                        if !samples.is_empty() {
-                            return Some(Ok(PcmChunk { rate: self.rate, samples }));
-                        }
-                    }
-                },
-            }
-        }
-    }
-}
-
-fn samples(odd: &mut Option<u8>, bytes: &[u8]) -> Vec<i16> {
-    let mut all = Vec::with_capacity(bytes.len() / 2 + 1);
-    let mut bytes = bytes.iter().copied();
-    let mut low = odd.take().or_else(|| bytes.next());
-    while let Some(first) = low {
-        let Some(second) = bytes.next() else {
-            *odd = Some(first);
-            break;
-        };
-        all.push(i16::from_le_bytes([first, second]));
-        low = bytes.next();
-    }
-    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_sample_that_is_cut_in_two_is_whole_again() {
-        let mut odd = None;
-        assert!(samples(&mut odd, &[1]).is_empty());
-        assert_eq!(samples(&mut odd, &[0, 2, 0, 3]), [1, 2]);
-        assert!(samples(&mut odd, &[]).is_empty());
-        assert_eq!(samples(&mut odd, &[0]), [3]);
-    }
 
     #[test]
     fn the_wav_that_is_sent_reads_back() {

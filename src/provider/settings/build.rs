@@ -1,0 +1,183 @@
+//! The providers that settings ask for.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{Kind, Service, Settings};
+use crate::provider::anthropic::AnthropicChat;
+use crate::provider::deepgram::DeepgramTranscriber;
+use crate::provider::elevenlabs::ElevenLabsSynthesizer;
+use crate::provider::gemini::GeminiChat;
+use crate::provider::http::{self, HttpError, Patience};
+use crate::provider::openai::{OpenAiChat, OpenAiEmbedder, OpenAiSynthesizer, OpenAiTranscriber};
+use crate::provider::target::Target;
+use crate::provider::wyoming::{Address, WyomingSynthesizer, WyomingTranscriber};
+use crate::provider::{ChatModel, Embedder, Synthesizer, Transcriber};
+
+/// Where the engine that comes with Voxgate listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Local {
+    /// Wyoming.
+    pub wyoming: SocketAddr,
+    /// OpenAI-compatible HTTP.
+    pub http: SocketAddr,
+}
+
+/// Why there are no providers.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A key cannot be read; the text names the file or variable, never the key.
+    #[error("the key of a provider cannot be read: {0}")]
+    Key(String),
+    /// An address is none.
+    #[error("the address of a provider is none: {0}")]
+    Address(String),
+    /// A type does not do what it is configured for; [`Settings::check`] says so before.
+    #[error("the type of providers.{0} does not do that")]
+    Unfit(&'static str),
+    /// The client cannot start.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+}
+
+/// One provider a capability; none where it is off.
+#[derive(Clone, Default)]
+pub struct Providers {
+    /// Speech to text.
+    pub stt: Option<Arc<dyn Transcriber>>,
+    /// Text to speech.
+    pub tts: Option<Arc<dyn Synthesizer>>,
+    /// Chat.
+    pub chat: Option<Arc<dyn ChatModel>>,
+    /// Embeddings.
+    pub embed: Option<Arc<dyn Embedder>>,
+}
+
+impl Providers {
+    /// The configured providers. Opens no connection yet.
+    pub fn new(settings: &Settings, local: Local, client: &http::Client) -> Result<Self, SetupError> {
+        let Settings { stt, tts, chat, embed } = settings;
+        let engine = format!("http://{}/v1", local.http);
+        let web = |service: &Service| match service.kind {
+            Kind::Local => Some(engine.clone()),
+            _ => service.url.clone(),
+        };
+        Ok(Self {
+            stt: stt.transcriber(web(stt).as_deref(), local, client)?,
+            tts: tts.synthesizer(web(tts).as_deref(), local, client)?,
+            chat: chat.chat("chat", web(chat).as_deref(), client)?,
+            embed: embed.embedder(web(embed).as_deref(), client)?,
+        })
+    }
+}
+
+impl Service {
+    fn wyoming(&self, local: Local) -> Result<Address, SetupError> {
+        match self.kind {
+            Kind::Local => Ok(Address::Tcp(local.wyoming.to_string())),
+            _ => Address::parse(self.url.as_deref().unwrap_or_default()).map_err(SetupError::Address),
+        }
+    }
+
+    fn transcriber(
+        &self,
+        url: Option<&str>,
+        local: Local,
+        client: &http::Client,
+    ) -> Result<Option<Arc<dyn Transcriber>>, SetupError> {
+        Ok(Some(match self.kind {
+            Kind::Off => return Ok(None),
+            Kind::Openai => Arc::new(OpenAiTranscriber::new(self.target("stt", url, client)?)),
+            Kind::Deepgram => Arc::new(DeepgramTranscriber::new(self.target("stt", url, client)?)),
+            Kind::Local | Kind::Wyoming => {
+                let address = self.wyoming(local)?;
+                Arc::new(WyomingTranscriber::new("stt", address, self.model.clone(), self.patience()))
+            }
+            Kind::Anthropic | Kind::Gemini | Kind::Elevenlabs => return Err(SetupError::Unfit("stt")),
+        }))
+    }
+
+    fn synthesizer(
+        &self,
+        url: Option<&str>,
+        local: Local,
+        client: &http::Client,
+    ) -> Result<Option<Arc<dyn Synthesizer>>, SetupError> {
+        let (target, voice) = (|| self.target("tts", url, client), self.voice.clone());
+        Ok(Some(match self.kind {
+            Kind::Off => return Ok(None),
+            Kind::Openai => Arc::new(OpenAiSynthesizer::new(target()?, voice, self.rate)),
+            Kind::Elevenlabs => Arc::new(ElevenLabsSynthesizer::new(target()?, voice.unwrap_or_default(), self.rate)),
+            Kind::Local | Kind::Wyoming => {
+                Arc::new(WyomingSynthesizer::new("tts", self.wyoming(local)?, voice, self.patience()))
+            }
+            Kind::Anthropic | Kind::Gemini | Kind::Deepgram => return Err(SetupError::Unfit("tts")),
+        }))
+    }
+
+    fn embedder(&self, url: Option<&str>, client: &http::Client) -> Result<Option<Arc<dyn Embedder>>, SetupError> {
+        match self.kind {
+            Kind::Off => Ok(None),
+            Kind::Local | Kind::Openai => Ok(Some(Arc::new(OpenAiEmbedder::new(self.target("embed", url, client)?)))),
+            _ => Err(SetupError::Unfit("embed")),
+        }
+    }
+
+    /// The model that it names, for questions about pictures; none when it is off. Opens no connection yet.
+    pub fn vision(&self, client: &http::Client) -> Result<Option<Arc<dyn ChatModel>>, SetupError> {
+        match self.kind {
+            Kind::Local | Kind::Wyoming => Err(SetupError::Unfit("vision")),
+            _ => self.chat("vision", self.url.as_deref(), client),
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { first_byte: self.first_byte.0, between: self.between.0, whole: self.timeout.0 }
+    }
+
+    /// The key, which is read now.
+    fn key(&self) -> Result<Option<String>, SetupError> {
+        let key = match (&self.api_key_file, &self.api_key_env) {
+            (Some(file), _) => {
+                Some(std::fs::read_to_string(file).map_err(|e| SetupError::Key(format!("{}: {e}", file.display())))?)
+            }
+            (None, Some(name)) => {
+                Some(std::env::var(name).map_err(|_| SetupError::Key(format!("{name} is not in the environment")))?)
+            }
+            (None, None) => None,
+        };
+        Ok(key.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()))
+    }
+
+    /// The service at `url`, or where it always is.
+    fn target(&self, name: &str, url: Option<&str>, client: &http::Client) -> Result<Target, SetupError> {
+        let key = self.key()?;
+        let url = url.or(self.kind.address()).unwrap_or_default();
+        Ok(Target {
+            name: name.to_owned(),
+            url: url.trim_end_matches('/').to_owned(),
+            model: self.model.clone(),
+            headers: self.kind.headers(key.as_deref()),
+            secret: key,
+            patience: self.patience(),
+            client: client.clone(),
+        })
+    }
+
+    /// A chat model at `url`, or where the service always is.
+    fn chat(
+        &self,
+        name: &'static str,
+        url: Option<&str>,
+        client: &http::Client,
+    ) -> Result<Option<Arc<dyn ChatModel>>, SetupError> {
+        let target = || self.target(name, url, client);
+        Ok(Some(match self.kind {
+            Kind::Off => return Ok(None),
+            Kind::Local | Kind::Openai => Arc::new(OpenAiChat::new(target()?)),
+            Kind::Anthropic => Arc::new(AnthropicChat::new(target()?)),
+            Kind::Gemini => Arc::new(GeminiChat::new(target()?)),
+            Kind::Wyoming | Kind::Elevenlabs | Kind::Deepgram => return Err(SetupError::Unfit(name)),
+        }))
+    }
+}

@@ -1,0 +1,168 @@
+//! What can be wrong with a service, and how to mend it.
+
+use super::{Kind, Service};
+use crate::domain::Problem;
+use crate::provider::elevenlabs;
+use crate::provider::wyoming::Address;
+
+/// What a service is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Capability {
+    Stt,
+    Tts,
+    Chat,
+    Embed,
+    Vision,
+}
+
+impl Capability {
+    fn what(self) -> &'static str {
+        match self {
+            Capability::Stt => "turn speech to text",
+            Capability::Tts => "speak",
+            Capability::Chat => "chat",
+            Capability::Embed => "make embeddings",
+            Capability::Vision => "look at pictures",
+        }
+    }
+
+    /// The types that can do it.
+    fn kinds(self) -> &'static [Kind] {
+        match self {
+            Capability::Stt => &[Kind::Local, Kind::Wyoming, Kind::Openai, Kind::Deepgram, Kind::Off],
+            Capability::Tts => &[Kind::Local, Kind::Wyoming, Kind::Openai, Kind::Elevenlabs, Kind::Off],
+            Capability::Chat => &[Kind::Local, Kind::Openai, Kind::Anthropic, Kind::Gemini, Kind::Off],
+            Capability::Embed => &[Kind::Local, Kind::Openai, Kind::Off],
+            Capability::Vision => &[Kind::Openai, Kind::Anthropic, Kind::Gemini, Kind::Off],
+        }
+    }
+
+    /// `write "a", "b" or "c"`.
+    fn remedy(self) -> String {
+        let names: Vec<String> = self.kinds().iter().map(|kind| format!("{:?}", kind.name())).collect();
+        let (last, others) = names
+            .split_last()
+            .map_or((String::new(), String::new()), |(last, others)| (last.clone(), others.join(", ")));
+        format!("write {others} or {last}")
+    }
+}
+
+impl Service {
+    /// What is wrong with one that answers questions about pictures: nothing that comes with Voxgate does.
+    pub fn check_vision(&self, path: &str) -> Vec<Problem> {
+        self.check(path, Capability::Vision)
+    }
+
+    pub(super) fn check(&self, path: &str, capability: Capability) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut add = |key: &str, (what, remedy): (String, String)| {
+            problems.push(Problem::new(format!("{path}.{key}"), what, remedy));
+        };
+        if capability.kinds().contains(&self.kind) {
+            self.wrong_place().into_iter().for_each(|wrong| add("url", wrong));
+            self.wrong_model().into_iter().for_each(|wrong| add("model", wrong));
+            self.wrong_voice().into_iter().for_each(|(key, wrong)| add(key, wrong));
+        } else {
+            add("type", (format!("{:?} does not {}", self.kind.name(), capability.what()), capability.remedy()));
+            if capability == Capability::Vision {
+                return problems;
+            }
+        }
+        self.wrong_key().into_iter().for_each(|(key, wrong)| add(key, wrong));
+        for (key, span) in [("first_byte", self.first_byte), ("between", self.between), ("timeout", self.timeout)] {
+            if span.0.is_zero() {
+                add(key, said("nothing is answered in no time", "write a time such as \"10s\""));
+            }
+        }
+        if !(8_000..=48_000).contains(&self.rate) {
+            add("rate", said(&format!("{} samples a second is no voice", self.rate), "write 8000 to 48000"));
+        }
+        problems
+    }
+
+    fn wrong_place(&self) -> Option<Wrong> {
+        let schemes: &[&str] = match self.kind {
+            Kind::Deepgram => &["https://", "http://", "wss://", "ws://"],
+            _ => &["https://", "http://"],
+        };
+        let odd = |url: &str| !schemes.iter().any(|scheme| url.starts_with(scheme));
+        match (self.kind, self.url.as_deref()) {
+            (Kind::Wyoming, Some(url)) => {
+                let error = Address::parse(url).err()?;
+                Some(said(&error, "write \"tcp://host:port\" or \"unix:///path\""))
+            }
+            (Kind::Wyoming | Kind::Openai, None) => {
+                Some(said("a service needs an address", "write url = \"…\", or type = \"local\""))
+            }
+            (Kind::Local | Kind::Off, Some(_)) => {
+                Some(said("is not looked at with this type", "write type = \"wyoming\" or \"openai\" too"))
+            }
+            (_, Some(url)) if odd(url) => {
+                Some(said(&format!("{url:?} is no web address"), "write \"https://host/v1\""))
+            }
+            _ => None,
+        }
+    }
+
+    fn wrong_model(&self) -> Option<Wrong> {
+        let example = match self.kind {
+            Kind::Anthropic => "write model = \"claude-haiku-4-5\", or another of the service's",
+            Kind::Gemini => "write model = \"gemini-2.5-flash\", or another of the service's",
+            _ => return None,
+        };
+        let Some(model) = &self.model else { return Some(said("the service has no model of its own", example)) };
+        // it stands in the address
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/');
+        let odd = self.kind == Kind::Gemini && (model.contains("..") || !model.bytes().all(plain));
+        odd.then(|| said(&format!("{model:?} is no name of a model"), example))
+    }
+
+    fn wrong_voice(&self) -> Vec<(&'static str, Wrong)> {
+        let mut wrong = Vec::new();
+        if self.kind != Kind::Elevenlabs {
+            return wrong;
+        }
+        let remedy = "write voice = \"…\" with the id of a voice of your account";
+        match self.voice.as_deref() {
+            None => wrong.push(("voice", said("the service has no voice of its own", remedy))),
+            Some(voice) if !elevenlabs::is_voice(voice) => {
+                wrong.push(("voice", said(&format!("{voice:?} is no id of a voice"), remedy)));
+            }
+            Some(_) => {}
+        }
+        if !elevenlabs::RATES.contains(&self.rate) && (8_000..=48_000).contains(&self.rate) {
+            let rates = elevenlabs::RATES.map(|rate| rate.to_string()).join(", ");
+            let what = format!("the service does not speak with {} samples a second", self.rate);
+            wrong.push(("rate", said(&what, &format!("write one of {rates}"))));
+        }
+        wrong
+    }
+
+    fn wrong_key(&self) -> Vec<(&'static str, Wrong)> {
+        let mut wrong = Vec::new();
+        if let Some(file) = self.api_key_file.as_ref().filter(|file| !file.is_file()) {
+            let what = format!("there is no file {}", file.display());
+            wrong.push(("api_key_file", said(&what, "name a file with the key")));
+        }
+        if let Some(name) = self.api_key_env.as_ref().filter(|name| std::env::var_os(name).is_none()) {
+            wrong.push((
+                "api_key_env",
+                said(&format!("{name} is not in the environment"), "set it, or use api_key_file"),
+            ));
+        }
+        // at an address of one's own, something in between may add the key
+        let keyless = self.api_key_file.is_none() && self.api_key_env.is_none() && self.url.is_none();
+        if keyless && self.kind.address().is_some() {
+            let remedy = "name a file with the key, or write api_key_env = \"…\"";
+            wrong.push(("api_key_file", said("the service wants a key", remedy)));
+        }
+        wrong
+    }
+}
+
+/// What is wrong, and the remedy.
+type Wrong = (String, String);
+
+fn said(what: &str, remedy: &str) -> Wrong {
+    (what.to_owned(), remedy.to_owned())
+}

@@ -1,0 +1,243 @@
+//! `[providers]`: which service does what, and the providers made of it.
+
+mod build;
+mod check;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::build::{Local, Providers, SetupError};
+use self::check::Capability;
+use super::http::Headers;
+use super::{anthropic, deepgram, elevenlabs, gemini};
+use crate::domain::{Problem, Span};
+
+/// The protocol of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The engine that comes with Voxgate (`[engine]`).
+    #[default]
+    Local,
+    /// Wyoming: Home Assistant's voice services. Speech to text and text to speech only.
+    Wyoming,
+    /// OpenAI-compatible HTTP.
+    Openai,
+    /// Anthropic's Messages API. Chat and vision only.
+    Anthropic,
+    /// Google's Gemini API. Chat and vision only.
+    Gemini,
+    /// ElevenLabs. Text to speech only.
+    Elevenlabs,
+    /// Deepgram. Speech to text only.
+    Deepgram,
+    /// None.
+    Off,
+}
+
+impl Kind {
+    /// As it is written.
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Local => "local",
+            Kind::Wyoming => "wyoming",
+            Kind::Openai => "openai",
+            Kind::Anthropic => "anthropic",
+            Kind::Gemini => "gemini",
+            Kind::Elevenlabs => "elevenlabs",
+            Kind::Deepgram => "deepgram",
+            Kind::Off => "off",
+        }
+    }
+
+    /// The address of a service that has one for all.
+    fn address(self) -> Option<&'static str> {
+        match self {
+            Kind::Anthropic => Some(anthropic::URL),
+            Kind::Gemini => Some(gemini::URL),
+            Kind::Elevenlabs => Some(elevenlabs::URL),
+            Kind::Deepgram => Some(deepgram::URL),
+            Kind::Local | Kind::Wyoming | Kind::Openai | Kind::Off => None,
+        }
+    }
+
+    fn headers(self, key: Option<&str>) -> Headers {
+        match self {
+            Kind::Anthropic => anthropic::headers(key),
+            Kind::Gemini => gemini::headers(key),
+            Kind::Elevenlabs => elevenlabs::headers(key),
+            Kind::Deepgram => deepgram::headers(key),
+            Kind::Local | Kind::Wyoming | Kind::Openai | Kind::Off => {
+                key.map_or_else(Headers::new, |key| Headers::new().bearer(key))
+            }
+        }
+    }
+}
+
+/// One service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Service {
+    /// "local", "wyoming", "openai", "off"; for chat "anthropic" and "gemini" too, for stt "deepgram", for tts
+    /// "elevenlabs". Default "local".
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// Where: "tcp://127.0.0.1:10300" or "unix:///run/piper.sock" for Wyoming, "https://api.openai.com/v1" for
+    /// OpenAI-compatible services. Not for "local". Default: where "anthropic", "gemini", "elevenlabs" and "deepgram" are.
+    pub url: Option<String>,
+    /// The model, in the service's words. Default: the service's own; "anthropic" and "gemini" have none.
+    pub model: Option<String>,
+    /// The voice, in the service's words (speech only): for "elevenlabs" a voice's id. Default: the service's own;
+    /// "elevenlabs" has none.
+    pub voice: Option<String>,
+    /// A file with the key, without a line break at its end or with one.
+    pub api_key_file: Option<PathBuf>,
+    /// The environment variable with the key, when there is no file.
+    pub api_key_env: Option<String>,
+    /// Samples a second of an OpenAI-compatible or ElevenLabs voice. Default 24000.
+    pub rate: u32,
+    /// How long the first byte of an answer may take. Default "10s".
+    pub first_byte: Span,
+    /// How long the pause between two pieces of an answer may be. Default "10s".
+    pub between: Span,
+    /// How long all of an answer may take. Default "60s".
+    pub timeout: Span,
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self {
+            kind: Kind::Local,
+            url: None,
+            model: None,
+            voice: None,
+            api_key_file: None,
+            api_key_env: None,
+            rate: 24_000,
+            first_byte: Span::secs(10),
+            between: Span::secs(10),
+            timeout: Span::secs(60),
+        }
+    }
+}
+
+/// All services (`[providers]`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Speech to text.
+    pub stt: Service,
+    /// Text to speech.
+    pub tts: Service,
+    /// Chat.
+    pub chat: Service,
+    /// Embeddings.
+    pub embed: Service,
+}
+
+impl Settings {
+    /// All that is wrong with it.
+    pub fn check(&self, path: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (name, service, capability) in [
+            ("stt", &self.stt, Capability::Stt),
+            ("tts", &self.tts, Capability::Tts),
+            ("chat", &self.chat, Capability::Chat),
+            ("embed", &self.embed, Capability::Embed),
+        ] {
+            problems.extend(service.check(&format!("{path}.{name}"), capability));
+        }
+        problems
+    }
+
+    /// Some capability comes from the engine that comes with Voxgate.
+    pub fn wants_engine(&self) -> bool {
+        [&self.stt, &self.tts, &self.chat, &self.embed].iter().any(|service| service.kind == Kind::Local)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_lacks_is_told_with_its_key() {
+        let settings = Settings {
+            stt: Service { kind: Kind::Wyoming, url: Some("nonsense".into()), ..Service::default() },
+            chat: Service { kind: Kind::Wyoming, ..Service::default() },
+            embed: Service { kind: Kind::Openai, first_byte: Span::ms(0), ..Service::default() },
+            tts: Service { url: Some("tcp://a:1".into()), rate: 1, ..Service::default() },
+        };
+        let keys: Vec<_> = settings.check("providers").into_iter().map(|problem| problem.key).collect();
+        let expected = [
+            "providers.stt.url",
+            "providers.tts.url",
+            "providers.tts.rate",
+            "providers.chat.type",
+            "providers.embed.url",
+            "providers.embed.first_byte",
+        ];
+        assert_eq!(keys, expected);
+        assert!(Settings::default().check("providers").is_empty());
+    }
+    /// Keys of the problems of one service, and what is said to mend them.
+    fn problems(name: &str, service: Service) -> Vec<(String, String)> {
+        let mut settings = Settings::default();
+        let place = match name {
+            "stt" => &mut settings.stt,
+            "tts" => &mut settings.tts,
+            "chat" => &mut settings.chat,
+            _ => &mut settings.embed,
+        };
+        *place = service;
+        settings.check("p").into_iter().map(|problem| (problem.key, problem.remedy)).collect()
+    }
+
+    #[test]
+    fn a_type_that_does_not_fit_is_told_with_those_that_do() {
+        for (name, kind) in [
+            ("stt", Kind::Elevenlabs),
+            ("stt", Kind::Anthropic),
+            ("tts", Kind::Deepgram),
+            ("tts", Kind::Gemini),
+            ("chat", Kind::Elevenlabs),
+            ("chat", Kind::Deepgram),
+            ("embed", Kind::Gemini),
+        ] {
+            let url = Some("https://h/v1".to_owned());
+            let keys = problems(name, Service { kind, url, ..Service::default() });
+            assert_eq!(keys.len(), 1, "{name} {kind:?} {keys:?}");
+            assert_eq!(keys[0].0, format!("p.{name}.type"));
+        }
+        let wrong = Service { kind: Kind::Deepgram, url: Some("https://h".into()), ..Service::default() };
+        let remedy = &problems("chat", wrong)[0].1;
+        assert_eq!(remedy, "write \"local\", \"openai\", \"anthropic\", \"gemini\" or \"off\"");
+    }
+
+    #[test]
+    fn a_service_with_one_address_needs_none_but_a_key_and_what_it_has_no_default_for() {
+        let keys = |name: &str, service: Service| -> Vec<String> {
+            problems(name, service).into_iter().map(|(key, _)| key).collect()
+        };
+        // a variable that is always there
+        let of = |kind| Service { kind, api_key_env: Some("PATH".into()), ..Service::default() };
+        assert_eq!(keys("chat", of(Kind::Anthropic)), ["p.chat.model"]);
+        assert_eq!(keys("chat", of(Kind::Gemini)), ["p.chat.model"]);
+        assert_eq!(keys("tts", of(Kind::Elevenlabs)), ["p.tts.voice"]);
+        assert!(keys("stt", of(Kind::Deepgram)).is_empty());
+        let model = Some("gemini-2.5-flash".to_owned());
+        assert!(keys("chat", Service { model: model.clone(), ..of(Kind::Gemini) }).is_empty());
+        let keyless = Service { kind: Kind::Gemini, model, ..Service::default() };
+        assert_eq!(keys("chat", keyless.clone()), ["p.chat.api_key_file"]);
+        let proxied = Service { url: Some("http://127.0.0.1:1".into()), ..keyless };
+        assert!(keys("chat", proxied.clone()).is_empty(), "something in between adds the key");
+        let odd = Service { model: Some("a?key=1".into()), ..proxied };
+        assert_eq!(keys("chat", odd), ["p.chat.model"]);
+        let voice = Service { voice: Some("../v".into()), rate: 32_000, ..of(Kind::Elevenlabs) };
+        assert_eq!(keys("tts", voice), ["p.tts.voice", "p.tts.rate"]);
+        let place = Service { url: Some("ftp://h".into()), ..of(Kind::Deepgram) };
+        assert_eq!(keys("stt", place.clone()), ["p.stt.url"]);
+        assert!(keys("stt", Service { url: Some("wss://h/v1".into()), ..place }).is_empty());
+    }
+}

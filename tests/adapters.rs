@@ -17,7 +17,9 @@ use std::io::Write;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
+use voxgate::domain::SystemClock;
 use voxgate::provider::http::{Client, Headers, Settings};
+use voxgate::provider::pool;
 use voxgate::provider::{
     ChatMessage, ChatModel, ChatPiece, ChatRequest, Kind, Local, Picture, ProviderError, Providers, Role, Service,
     SpeechRequest, Target, ToolCall, ToolSpec, Utterance,
@@ -96,6 +98,11 @@ async fn asked(requests: &mut Receiver<Vec<u8>>) -> (String, Value) {
     (head.to_owned(), serde_json::from_str(body).unwrap())
 }
 
+fn pool() -> pool::Parts {
+    let (settings, metrics) = (pool::Settings::default(), pool::Metrics::default());
+    pool::Parts { settings, clock: std::sync::Arc::new(SystemClock), metrics }
+}
+
 #[tokio::test]
 async fn a_configured_service_is_asked_with_the_key_of_its_file() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -117,7 +124,7 @@ async fn a_configured_service_is_asked_with_the_key_of_its_file() {
         chat: service(Kind::Anthropic),
         ..Default::default()
     };
-    let made = Providers::new(&settings, local, &client).unwrap();
+    let made = Providers::new(&settings, local, &client, &pool()).unwrap();
     let mut heard = async || String::from_utf8_lossy(&requests.recv().await.unwrap()).to_lowercase();
     let utterance = Utterance { pcm: vec![0; 10].into(), language: None };
     assert!(made.stt.unwrap().transcribe(utterance).await.is_err());
@@ -133,5 +140,5 @@ async fn a_configured_service_is_asked_with_the_key_of_its_file() {
     assert!(heard().await.contains(&format!("x-goog-api-key: {KEY}\r\n")));
 
     settings.chat = service(Kind::Deepgram);
-    assert!(Providers::new(&settings, local, &client).is_err(), "it does not chat");
+    assert!(Providers::new(&settings, local, &client, &pool()).is_err(), "it does not chat");
 }

@@ -96,8 +96,13 @@ async fn run(change: impl FnOnce(&mut engine::Settings)) -> Running {
     let task = tokio::spawn(async move { engine.run().await.unwrap() });
     let client = Client::new(&HttpSettings::default()).unwrap();
     let local = Local { wyoming: addrs.wyoming, http: addrs.http };
-    let providers = Providers::new(&provider::Settings::default(), local, &client).unwrap();
+    let providers = Providers::new(&provider::Settings::default(), local, &client, &pool()).unwrap();
     Running { wyoming: addrs.wyoming, providers, http: format!("http://{}", addrs.http), client, stop, task }
+}
+
+fn pool() -> provider::pool::Parts {
+    let (settings, metrics) = (provider::pool::Settings::default(), provider::pool::Metrics::default());
+    provider::pool::Parts { settings, clock: Arc::new(SystemClock), metrics }
 }
 
 impl Running {

@@ -8,7 +8,9 @@ use crate::door::http::{control, conversation, devices, talk, vision as photos};
 use crate::door::{credentials, enrolment, mqtt, udp};
 use crate::engine::supervisor;
 use crate::pipeline::{sos, vision, voice};
-use crate::{audio, bridge, delivery, lifelog, observe, operations, policy, session, store, tasks, telemetry};
+use crate::{
+    audio, bridge, delivery, lifelog, observe, operations, policy, provider, session, store, tasks, telemetry,
+};
 
 /// Each room's metrics, registered. The engine supervisor's are apart: it runs only where local engines are wanted.
 pub(super) struct Metrics {
@@ -26,6 +28,7 @@ pub(super) struct Metrics {
     pub bridge: bridge::Metrics,
     pub workers: audio::workers::Metrics,
     pub audio: audio::Metrics,
+    pub providers: provider::pool::Metrics,
     pub voice: voice::Metrics,
     pub vision: vision::Metrics,
     pub sos: sos::Metrics,
@@ -55,6 +58,7 @@ impl Metrics {
             bridge: bridge::Metrics::register(registry),
             workers: audio::workers::Metrics::register(registry),
             audio: audio::Metrics::register(registry),
+            providers: provider::pool::Metrics::register(registry),
             voice: voice::Metrics::register(registry),
             vision: vision::Metrics::register(registry),
             sos: sos::Metrics::register(registry),
@@ -84,6 +88,7 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.talk.show_labels();
     metrics.udp.show_labels();
     metrics.bridge.show_labels();
+    metrics.providers.show_labels();
     metrics.voice.show_labels();
     metrics.vision.show_labels();
     metrics.sos.show_labels();

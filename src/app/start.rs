@@ -19,7 +19,7 @@ use crate::audio::{VadModel, Workers};
 use crate::bridge::Bridges;
 use crate::config::Config;
 use crate::delivery::Delivery;
-use crate::domain::{Arrivals, Bulletins, Datagrams, Ingress, Photos};
+use crate::domain::{Arrivals, Bulletins, Clock, Datagrams, Ingress, Photos};
 use crate::door::credentials::{self, Credentials};
 use crate::door::http::conversation::Conversations;
 use crate::door::http::talk::Talk;
@@ -97,7 +97,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     };
     let providers = match providers {
         Some(providers) => providers,
-        None => configured_providers(&config, engine.clone()).await?,
+        None => configured_providers(&config, engine.clone(), &clock, metrics.providers).await?,
     };
     let policies = open_policies(&config, metrics.policy).await?;
     let calls = open_calls(&config, (&shared, &lifelog), &clock, metrics.sos)?;
@@ -438,7 +438,12 @@ async fn load_vad(config: &Arc<Config>) -> Result<VadModel, StartError> {
     Ok(vad)
 }
 
-async fn configured_providers(config: &Config, engine: Option<View>) -> Result<voice::Providers, StartError> {
+async fn configured_providers(
+    config: &Config,
+    engine: Option<View>,
+    clock: &Arc<dyn Clock>,
+    metrics: provider::pool::Metrics,
+) -> Result<voice::Providers, StartError> {
     let client = provider::http::Client::with_keys(&config.http_client)?;
     let mut local = provider::Local { wyoming: config.engine.listen_wyoming, http: config.engine.listen_http };
     if let Some(mut engine) = engine.filter(|_| local.wyoming.port() == 0 || local.http.port() == 0) {
@@ -447,7 +452,8 @@ async fn configured_providers(config: &Config, engine: Option<View>) -> Result<v
         let addrs = addrs.ok_or_else(|| StartError::Engine(format!("{:?}", engine.state())))?;
         local = provider::Local { wyoming: addrs.wyoming, http: addrs.http };
     }
-    let made = provider::Providers::new(&config.providers, local, &client)?;
+    let pool = provider::pool::Parts { settings: config.providers.pool.clone(), clock: Arc::clone(clock), metrics };
+    let made = provider::Providers::new(&config.providers, local, &client, &pool)?;
     Ok(voice::Providers {
         transcriber: made.stt.unwrap_or_else(|| Arc::new(Absent)),
         chat: made.chat.unwrap_or_else(|| Arc::new(Absent)),

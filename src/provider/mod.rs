@@ -10,6 +10,7 @@ pub mod gemini;
 pub mod guarded;
 pub mod http;
 pub mod openai;
+pub mod pool;
 mod reply;
 mod settings;
 mod socket;
@@ -26,7 +27,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
-pub use settings::{Kind, Local, Providers, Service, Settings, SetupError};
+pub use settings::{Backup, Kind, Local, Providers, Service, Settings, SetupError};
 pub use target::Target;
 
 /// Why a call failed, whoever the vendor is.

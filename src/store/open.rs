@@ -82,6 +82,8 @@ pub(crate) fn open_on(
     let last = replayed.last.max(tree.applied()?.unwrap_or(0));
     let mut journal = Journal::new(disk.clone(), &journal_dir, made.store, shelf.clone(), replayed.ordinal, last);
     report.boot = raise_boot(&tree, &mut journal, clock.wall().0)?;
+    // now, and not in a second: who is killed sooner each time would keep, and read, ever more of it
+    shelf.retire(last).map_err(|e| cannot("tidy", &journal_dir, &e))?;
     report.log(dir);
 
     let applied = journal.last();

@@ -10,6 +10,7 @@ use crate::provider::elevenlabs::ElevenLabsSynthesizer;
 use crate::provider::gemini::GeminiChat;
 use crate::provider::http::{self, HttpError, Patience};
 use crate::provider::openai::{OpenAiChat, OpenAiEmbedder, OpenAiSynthesizer, OpenAiTranscriber};
+use crate::provider::pool::{self, Pool};
 use crate::provider::target::Target;
 use crate::provider::wyoming::{Address, WyomingSynthesizer, WyomingTranscriber};
 use crate::provider::{ChatModel, Embedder, Synthesizer, Transcriber};
@@ -55,20 +56,41 @@ pub struct Providers {
 
 impl Providers {
     /// The configured providers. Opens no connection yet.
-    pub fn new(settings: &Settings, local: Local, client: &http::Client) -> Result<Self, SetupError> {
-        let Settings { stt, tts, chat, embed } = settings;
+    pub fn new(
+        settings: &Settings,
+        local: Local,
+        client: &http::Client,
+        pool: &pool::Parts,
+    ) -> Result<Self, SetupError> {
+        let Settings { stt, tts, chat, embed, backup, pool: _ } = settings;
         let engine = format!("http://{}/v1", local.http);
         let web = |service: &Service| match service.kind {
             Kind::Local => Some(engine.clone()),
             _ => service.url.clone(),
         };
+        let stt = all(stt, &backup.stt, |stt| stt.transcriber(web(stt).as_deref(), local, client))?;
+        let tts = all(tts, &backup.tts, |tts| tts.synthesizer(web(tts).as_deref(), local, client))?;
+        let chat = all(chat, &backup.chat, |chat| chat.chat("chat", web(chat).as_deref(), client))?;
+        let embed = all(embed, &[], |embed| embed.embedder(web(embed).as_deref(), client))?;
         Ok(Self {
-            stt: stt.transcriber(web(stt).as_deref(), local, client)?,
-            tts: tts.synthesizer(web(tts).as_deref(), local, client)?,
-            chat: chat.chat("chat", web(chat).as_deref(), client)?,
-            embed: embed.embedder(web(embed).as_deref(), client)?,
+            stt: Pool::new("stt", stt, pool).map(|pool| Arc::new(pool) as _),
+            tts: Pool::new("tts", tts, pool).map(|pool| Arc::new(pool) as _),
+            chat: Pool::new("chat", chat, pool).map(|pool| Arc::new(pool) as _),
+            embed: Pool::new("embed", embed, pool).map(|pool| Arc::new(pool) as _),
         })
     }
+}
+
+/// The service that is asked first, and those that stand in for it; nobody where it is off.
+fn all<P: ?Sized>(
+    first: &Service,
+    backup: &[Service],
+    make: impl Fn(&Service) -> Result<Option<Arc<P>>, SetupError>,
+) -> Result<Vec<Arc<P>>, SetupError> {
+    if first.kind == Kind::Off {
+        return Ok(Vec::new());
+    }
+    std::iter::once(first).chain(backup).filter_map(|service| make(service).transpose()).collect()
 }
 
 impl Service {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use self::build::{Local, Providers, SetupError};
 use self::check::Capability;
 use super::http::Headers;
-use super::{anthropic, deepgram, elevenlabs, gemini};
+use super::{anthropic, deepgram, elevenlabs, gemini, pool};
 use crate::domain::{Problem, Span};
 
 /// The protocol of a service.
@@ -134,12 +134,53 @@ pub struct Settings {
     pub chat: Service,
     /// Embeddings.
     pub embed: Service,
+    /// Who stands in for a service that fails, in the same turn.
+    pub backup: Backup,
+    /// When a service is left alone, and for how long.
+    pub pool: pool::Settings,
+}
+
+/// Who stands in (`[providers.backup]`). Embeddings of one model say nothing to another: nobody stands in for those.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// For speech to text, in the order in which they are asked. None by default; each is a table
+    /// `[[providers.backup.stt]]` with the keys of `[providers.stt]`.
+    pub stt: Vec<Service>,
+    /// For text to speech, likewise `[[providers.backup.tts]]`; they speak with their own voice.
+    pub tts: Vec<Service>,
+    /// For chat, likewise `[[providers.backup.chat]]`.
+    pub chat: Vec<Service>,
+}
+
+impl Backup {
+    fn check(&self, path: &str, first: &Settings) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (name, first, services, capability) in [
+            ("stt", &first.stt, &self.stt, Capability::Stt),
+            ("tts", &first.tts, &self.tts, Capability::Tts),
+            ("chat", &first.chat, &self.chat, Capability::Chat),
+        ] {
+            for (n, service) in services.iter().enumerate() {
+                let path = format!("{path}.{name}[{n}]");
+                if service.kind == Kind::Off || first.kind == Kind::Off {
+                    let what = "nobody can stand in here: it or the service itself is off".to_owned();
+                    let remedy = format!("leave it out, or give providers.{name} and it another type");
+                    problems.push(Problem::new(format!("{path}.type"), what, remedy));
+                } else {
+                    problems.extend(service.check(&path, capability));
+                }
+            }
+        }
+        problems
+    }
 }
 
 impl Settings {
     /// All that is wrong with it.
     pub fn check(&self, path: &str) -> Vec<Problem> {
-        let mut problems = Vec::new();
+        let mut problems = self.backup.check(&format!("{path}.backup"), self);
+        self.pool.check(&format!("{path}.pool"), &mut problems);
         for (name, service, capability) in [
             ("stt", &self.stt, Capability::Stt),
             ("tts", &self.tts, Capability::Tts),
@@ -153,7 +194,9 @@ impl Settings {
 
     /// Some capability comes from the engine that comes with Voxgate.
     pub fn wants_engine(&self) -> bool {
-        [&self.stt, &self.tts, &self.chat, &self.embed].iter().any(|service| service.kind == Kind::Local)
+        let first = [&self.stt, &self.tts, &self.chat, &self.embed];
+        let backup = [&self.backup.stt, &self.backup.tts, &self.backup.chat].into_iter().flatten();
+        first.into_iter().chain(backup).any(|service| service.kind == Kind::Local)
     }
 }
 
@@ -168,6 +211,7 @@ mod tests {
             chat: Service { kind: Kind::Wyoming, ..Service::default() },
             embed: Service { kind: Kind::Openai, first_byte: Span::ms(0), ..Service::default() },
             tts: Service { url: Some("tcp://a:1".into()), rate: 1, ..Service::default() },
+            ..Settings::default()
         };
         let keys: Vec<_> = settings.check("providers").into_iter().map(|problem| problem.key).collect();
         let expected = [
@@ -181,6 +225,31 @@ mod tests {
         assert_eq!(keys, expected);
         assert!(Settings::default().check("providers").is_empty());
     }
+
+    #[test]
+    fn who_stands_in_is_looked_at_as_closely_and_nobody_stands_in_for_what_is_off() {
+        let off = Service { kind: Kind::Off, ..Service::default() };
+        let settings = Settings {
+            tts: off.clone(),
+            backup: Backup {
+                stt: vec![Service::default(), Service { kind: Kind::Elevenlabs, ..Service::default() }],
+                tts: vec![Service::default()],
+                chat: vec![off],
+            },
+            pool: pool::Settings { errors: 0, left_alone: Span::ms(0) },
+            ..Settings::default()
+        };
+        let keys: Vec<_> = settings.check("p").into_iter().map(|problem| problem.key).collect();
+        let expected = [
+            "p.backup.stt[1].type",
+            "p.backup.tts[0].type",
+            "p.backup.chat[0].type",
+            "p.pool.errors",
+            "p.pool.left_alone",
+        ];
+        assert_eq!(keys, expected);
+    }
+
     /// Keys of the problems of one service, and what is said to mend them.
     fn problems(name: &str, service: Service) -> Vec<(String, String)> {
         let mut settings = Settings::default();

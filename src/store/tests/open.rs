@@ -1,8 +1,13 @@
 //! Opening and closing.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use super::super::Key;
-use super::super::testing::{key, one, open_small};
-use super::super::{Batch, CommitNo, Range, Space, Store, StoreError};
+use super::super::disk::RealDisk;
+use super::super::testing::{key, one, open_small, open_with, small};
+use super::super::{Batch, CommitNo, Range, Settings, Space, Store, StoreError};
+use crate::domain::Span;
 
 #[tokio::test]
 async fn a_second_opener_is_told_who_holds_the_folder() {
@@ -91,4 +96,28 @@ async fn a_read_sees_what_was_handed_in_before_it() {
         assert_eq!(page.records, vec![(key(&name), round.to_le_bytes().to_vec())]);
         drop(commit);
     }
+}
+
+fn segments(dir: &Path) -> usize {
+    let files = std::fs::read_dir(dir.join("journal")).unwrap();
+    files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "vxj")).count()
+}
+
+#[tokio::test]
+async fn what_the_journal_need_not_keep_is_gone_when_the_store_is_open_and_not_a_second_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let hoards = Settings { journal_keep: 100, ..small() };
+    let opened = open_with(Arc::new(RealDisk), hoards, dir.path()).unwrap();
+    for n in 0..400 {
+        opened.store.commit(one(&format!("n{n}"), &[b'x'; 1_000])).await.unwrap();
+    }
+    opened.store.close().await;
+    drop(opened);
+    assert!(segments(dir.path()) > 5);
+    let settings = Settings { sync_every: Span::secs(3_600), ..small() };
+    let keep = settings.journal_keep;
+    let opened = open_with(Arc::new(RealDisk), settings, dir.path()).unwrap();
+    assert!(segments(dir.path()) <= keep + 1, "{}", segments(dir.path()));
+    assert!(opened.store.get(key("n0")).await.unwrap().is_some());
+    opened.store.close().await;
 }

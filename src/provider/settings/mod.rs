@@ -232,7 +232,10 @@ mod tests {
         let settings = Settings {
             tts: off.clone(),
             backup: Backup {
-                stt: vec![Service::default(), Service { kind: Kind::Elevenlabs, ..Service::default() }],
+                stt: vec![
+                    Service::default(),
+                    Service { kind: Kind::Elevenlabs, url: Some("https://h".into()), ..Service::default() },
+                ],
                 tts: vec![Service::default()],
                 chat: vec![off],
             },

@@ -114,7 +114,7 @@ async fn what_the_journal_need_not_keep_is_gone_when_the_store_is_open_and_not_a
     opened.store.close().await;
     drop(opened);
     assert!(segments(dir.path()) > 5);
-    let settings = Settings { sync_every: Span::secs(3_600), ..small() };
+    let settings = Settings { sync_every: Span::secs(60), ..small() };
     let keep = settings.journal_keep;
     let opened = open_with(Arc::new(RealDisk), settings, dir.path()).unwrap();
     assert!(segments(dir.path()) <= keep + 1, "{}", segments(dir.path()));

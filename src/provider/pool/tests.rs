@@ -1,3 +1,4 @@
+//! Pools over services that fail in every way, on a clock that is moved by hand.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is a failed test")]
 
 use std::collections::VecDeque;

@@ -53,6 +53,18 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        ErrorKind::Unavailable,
+        ErrorKind::Timeout,
+        ErrorKind::RateLimited,
+        ErrorKind::Unauthorized,
+        ErrorKind::BadRequest,
+        ErrorKind::BadAnswer,
+        ErrorKind::Internal,
+        ErrorKind::NotConfigured,
+    ];
+
     /// What a status of HTTP outside 2xx says.
     pub fn of_status(status: u16) -> Self {
         match status {

@@ -11,17 +11,6 @@ type Labels = [(&'static str, &'static str); 1];
 
 /// What a question comes to, besides the kinds of providers' errors.
 pub(super) const RESULTS: [&str; 4] = ["answered", "too_large", "silent", "cancelled"];
-/// How a provider may fail.
-const KINDS: [ErrorKind; 8] = [
-    ErrorKind::Unavailable,
-    ErrorKind::Timeout,
-    ErrorKind::RateLimited,
-    ErrorKind::Unauthorized,
-    ErrorKind::BadRequest,
-    ErrorKind::BadAnswer,
-    ErrorKind::Internal,
-    ErrorKind::NotConfigured,
-];
 
 /// Counters; clones share them.
 #[derive(Debug, Clone)]
@@ -53,7 +42,7 @@ impl Metrics {
 
     /// Makes a sample of each label, for `docs/metrics.md`; not for a registry that is served.
     pub fn show_labels(&self) {
-        for result in RESULTS.into_iter().chain(KINDS.map(ErrorKind::name)) {
+        for result in RESULTS.into_iter().chain(ErrorKind::ALL.map(ErrorKind::name)) {
             drop(self.questions.get_or_create(&[("result", result)]));
         }
     }

@@ -20,18 +20,6 @@ struct Failure {
     kind: &'static str,
 }
 
-/// Every kind of error that a provider may have.
-const KINDS: [ErrorKind; 8] = [
-    ErrorKind::Unavailable,
-    ErrorKind::Timeout,
-    ErrorKind::RateLimited,
-    ErrorKind::Unauthorized,
-    ErrorKind::BadRequest,
-    ErrorKind::BadAnswer,
-    ErrorKind::Internal,
-    ErrorKind::NotConfigured,
-];
-
 type Seconds = Family<Stage, Histogram, fn() -> Histogram>;
 
 /// Stages, failures, and how punctual speech is.
@@ -73,7 +61,7 @@ impl Metrics {
             drop(self.stages.get_or_create(&Stage { stage }));
         }
         for stage in ["decode", "transcribe", "chat", "speech", "encode"] {
-            for kind in KINDS.map(ErrorKind::name) {
+            for kind in ErrorKind::ALL.map(ErrorKind::name) {
                 drop(self.failures.get_or_create(&Failure { stage, kind }));
             }
         }

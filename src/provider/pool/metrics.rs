@@ -24,16 +24,6 @@ struct Asked {
 
 /// Besides every [`ErrorKind::name`].
 const OUTCOMES: [&str; 2] = ["answered", "left_alone"];
-const KINDS: [ErrorKind; 8] = [
-    ErrorKind::Unavailable,
-    ErrorKind::Timeout,
-    ErrorKind::RateLimited,
-    ErrorKind::Unauthorized,
-    ErrorKind::BadRequest,
-    ErrorKind::BadAnswer,
-    ErrorKind::Internal,
-    ErrorKind::NotConfigured,
-];
 
 /// Counters of services.
 #[derive(Debug, Clone)]
@@ -79,7 +69,7 @@ impl Metrics {
             let of = Of { capability, route: 0 };
             drop(self.left_alone.get_or_create(&of));
             drop(self.first.get_or_create(&of));
-            for outcome in OUTCOMES.into_iter().chain(KINDS.map(ErrorKind::name)) {
+            for outcome in OUTCOMES.into_iter().chain(ErrorKind::ALL.map(ErrorKind::name)) {
                 drop(self.asked.get_or_create(&Asked { capability, route: 0, outcome }));
             }
         }

@@ -25,7 +25,7 @@ pub use metrics::reference as metrics_reference;
 pub use operators::{Offline, Operators};
 
 pub use crate::door::authority;
-pub use crate::pipeline::voice::Providers;
+pub use crate::pipeline::voice::{Clauses, Providers};
 pub use crate::session::stage;
 
 use crate::admin::{Admin, AdminError, NewDevice};

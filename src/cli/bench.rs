@@ -4,8 +4,9 @@ mod figures;
 mod generator;
 mod mqtt;
 mod store;
+mod turn;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,18 +14,22 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::context::Context;
+use super::demo;
 use super::sim::{Dialect, Interrupt, Mode, Transport, frame_ms};
 use crate::admin::{Admin, LifelogQuery};
 use crate::app::{Gateway, Outside, Providers};
 use crate::config::Config;
 use crate::domain::{ByteSize, DeviceId};
+use crate::observe::logging::LogLevel;
 use crate::observe::{Notifier, cost};
 use crate::sim::device::Login;
 use crate::sim::providers::Delays;
-use crate::sim::{bench, plot};
+use crate::sim::{self, bench, plot};
 use figures::{Found, Gateway as GatewayFigures, Memory};
 use generator::{Generator, Run};
 
+/// A free port of loopback.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// A step of `--ladder` is this share of the devices that the last run had.
 const STEP: u32 = 4;
 /// The ladder ends here.
@@ -42,6 +47,7 @@ Examples:
   voxgate bench
   voxgate bench mqtt --check
   voxgate bench store
+  voxgate bench turn --check
   voxgate bench --devices 50 --mode auto --interrupt
   voxgate bench --devices 200 --ladder --plot ladder.svg
   voxgate bench --dialect xiaozhi --transport both --devices 10,20,30,40,50,200 --plot boards.svg
@@ -92,6 +98,7 @@ pub(super) struct Args {
 enum What {
     Mqtt(mqtt::Args),
     Store(store::Args),
+    Turn(turn::Args),
     /// Run a gateway with test providers that answer at once, until SIGTERM
     ///
     /// As `voxgate serve`, but every question is heard as the same words and answered at once with the same tone: for
@@ -104,6 +111,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
     match &args.what {
         Some(What::Mqtt(args)) => mqtt::run(args, context),
         Some(What::Store(args)) => store::run(args, context),
+        Some(What::Turn(args)) => turn::run(args, context),
         Some(What::Gateway) => mqtt::serve(context),
         None => turns(args, context),
     }
@@ -159,15 +167,34 @@ fn config_file(context: &Context<'_>) -> Option<PathBuf> {
 
 /// One run, the gateway in this process.
 fn one(args: &Args, context: &Context<'_>, devices: u32) -> anyhow::Result<Found> {
+    measure(args, context, devices, Answers::Providers(Delays::default())).map(|(found, _)| found)
+}
+
+/// One run, the gateway in this process, and what came of the questions to its providers alone.
+fn measure(
+    args: &Args,
+    context: &Context<'_>,
+    devices: u32,
+    answers: Answers,
+) -> anyhow::Result<(Found, Option<turn::Bare>)> {
     let (config, config_file) = (context.config()?, config_file(context));
     let dir = scratch(args.dir.as_deref(), &devices.to_string())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let found =
-        runtime.block_on(Bench { args, dir: &dir, config_file: config_file.as_deref(), devices }.measure(config));
+    let bench = Bench { args, dir: &dir, config_file: config_file.as_deref(), devices, answers };
+    let found = runtime.block_on(bench.measure(config));
     let removed = std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()));
     let found = found?;
     removed?;
     Ok(found)
+}
+
+/// Who answers in a bench.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    /// Test providers that take so long.
+    Providers(Delays),
+    /// The engines that come with Voxgate.
+    Engines,
 }
 
 fn scratch(below: Option<&Path>, name: &str) -> anyhow::Result<PathBuf> {
@@ -184,22 +211,33 @@ struct Bench<'a> {
     dir: &'a Path,
     config_file: Option<&'a Path>,
     devices: u32,
+    answers: Answers,
 }
 
 impl Bench<'_> {
-    async fn measure(&self, mut config: Config) -> anyhow::Result<Found> {
-        config.models.dir = Some(config.models_dir());
+    async fn measure(&self, mut config: Config) -> anyhow::Result<(Found, Option<turn::Bare>)> {
+        config.models.dir = Some(demo::models_dir(&config));
         self.dir.join("data").clone_into(&mut config.gateway.data_dir);
-        config.mqtt.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.mqtt.listen = ANYWHERE;
         config.http.enabled = false;
         self.open_to_boards(&mut config);
         config.control.socket = self.dir.join("control.sock");
         config.store.reserve = ByteSize(0);
-        let (transcriber, chat, synthesizer) = bench::providers(Delays::default());
-        let providers = Some(Providers { transcriber, chat, synthesizer });
+        let providers = match self.answers {
+            Answers::Providers(delays) => {
+                let (transcriber, chat, synthesizer) = bench::providers(delays);
+                Some(Providers { transcriber, chat, synthesizer })
+            }
+            Answers::Engines => {
+                (config.engine.listen_wyoming, config.engine.listen_http) = (ANYWHERE, ANYWHERE);
+                config.log.level = LogLevel::Warn;
+                None
+            }
+        };
+        let prompt = config.voice.reply.system_prompt.clone();
         let outside = Outside { providers, notifier: Notifier::default(), ..Outside::default() };
         let gateway = Gateway::start(config, outside).await?;
-        let found = self.drive(&gateway).await;
+        let found = self.both(&gateway, &prompt).await;
         gateway.stop(Duration::from_secs(10)).await;
         found
     }
@@ -208,20 +246,42 @@ impl Bench<'_> {
     fn open_to_boards(&self, config: &mut Config) {
         let boards = self.args.dialect == Dialect::Xiaozhi;
         (config.devices.enabled, config.udp.enabled) = (boards, boards);
-        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        (config.devices.listen, config.udp.listen) = (loopback, loopback);
+        (config.devices.listen, config.udp.listen) = (ANYWHERE, ANYWHERE);
         let limits = &mut config.devices.limits;
         limits.connections = limits.connections.max(self.devices as usize + 16);
         limits.connections_per_address = limits.connections;
     }
 
-    async fn drive(&self, gateway: &Gateway) -> anyhow::Result<Found> {
+    /// The turns, and where real engines answer what these take alone.
+    async fn both(&self, gateway: &Gateway, prompt: &str) -> anyhow::Result<(Found, Option<turn::Bare>)> {
+        if self.answers != Answers::Engines {
+            let wav = self.wav()?;
+            return Ok((self.drive(gateway, &wav).await?, None));
+        }
+        demo::wait_for_the_engines(gateway, &|_: &str| ()).await?;
+        let wav = self.question(gateway).await?;
+        let bare = turn::Bare::measure(gateway.providers(), prompt, &wav).await?;
+        Ok((self.drive(gateway, &wav).await?, Some(bare)))
+    }
+
+    /// The question in real speech.
+    async fn question(&self, gateway: &Gateway) -> anyhow::Result<PathBuf> {
+        if let Some(wav) = &self.args.wav {
+            return Ok(wav.clone());
+        }
+        let path = self.dir.join("question.wav");
+        let pcm = sim::demo::spoken(&*gateway.providers().synthesizer, sim::demo::QUESTION).await?;
+        bench::write(&path, &pcm)?;
+        Ok(path)
+    }
+
+    async fn drive(&self, gateway: &Gateway, wav: &Path) -> anyhow::Result<Found> {
         let mut logins = Vec::new();
         for n in 0..self.devices {
             logins.push(gateway.login(&DeviceId::parse(&format!("bench-{n}"))?, self.args.mode.into()).await?);
         }
         let boards = generator::boards(self.args, gateway.addrs().devices);
-        let generator = Generator::new(self.dir, self.config_file, &self.wav()?, &logins, &boards)?;
+        let generator = Generator::new(self.dir, self.config_file, wav, &logins, &boards)?;
         // what the start left to do is done: memory before there is any session
         tokio::time::sleep(Duration::from_secs(1)).await;
         let before = cost().resident;

@@ -107,7 +107,7 @@ fn config(args: &Args, scratch: &Path, context: &Context<'_>) -> anyhow::Result<
 }
 
 /// The gateway's folder when it has models, else the one of the user who pulled them.
-fn models_dir(config: &Config) -> PathBuf {
+pub(super) fn models_dir(config: &Config) -> PathBuf {
     let own = config.models_dir();
     if own.is_dir() { own } else { config.engine.models_dir() }
 }
@@ -166,7 +166,7 @@ async fn ask(args: &Args, gateway: &Gateway, ahead: u32, say: impl Fn(&str) + Se
     Ok(Found { transcript: turn.transcript, reply: turn.reply, stages_ms, audio, wav: args.out.clone() })
 }
 
-async fn wait_for_the_engines(gateway: &Gateway, say: &impl Fn(&str)) -> anyhow::Result<()> {
+pub(super) async fn wait_for_the_engines(gateway: &Gateway, say: &impl Fn(&str)) -> anyhow::Result<()> {
     let begun = tokio::time::Instant::now();
     loop {
         let status = gateway.operators().glance();

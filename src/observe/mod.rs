@@ -13,4 +13,4 @@ pub use health::{Component, Health, State, Verdict};
 pub use logging::{LogError, LogFormat};
 pub use metrics::{BuildInfo, encode, reference, registry};
 pub use notify::Notifier;
-pub use process::{Cost, cost, cost_of};
+pub use process::{Cost, cost, cost_of, load};

@@ -37,6 +37,11 @@ pub fn cost_of(pid: u32) -> Option<Cost> {
     Some(Cost { cpu_s: cpu_seconds(&stat)?, resident })
 }
 
+/// The machine's load in the last minute; none where there is no `/proc`.
+pub fn load() -> Option<f64> {
+    fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
+}
+
 /// Reads `/proc/self` when it is asked.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Process;

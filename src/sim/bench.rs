@@ -34,7 +34,17 @@ pub fn script(wav: Option<&Path>) -> Result<Script, ScriptError> {
 
 /// The made-up voice as a file.
 pub fn write_voice(path: &Path, length: Duration) -> Result<(), WavError> {
-    wav::write(path, UP_RATE, &voice(length))
+    write(path, &voice(length))
+}
+
+/// What is said in a file, 16 kHz.
+pub fn read(path: &Path) -> Result<Vec<i16>, WavError> {
+    wav::read(path)
+}
+
+/// What is said in a bench as a file.
+pub fn write(path: &Path, pcm: &[i16]) -> Result<(), WavError> {
+    wav::write(path, UP_RATE, pcm)
 }
 
 /// A buzz with formants that comes and goes: every voice activity detector hears speech begin in it. Silero hears too

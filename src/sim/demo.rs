@@ -40,7 +40,12 @@ pub enum DemoError {
 
 /// Makes the question with the configured voice.
 pub async fn question(synthesizer: &dyn Synthesizer) -> Result<Script, DemoError> {
-    let request = SpeechRequest { text: QUESTION.to_owned(), ..SpeechRequest::default() };
+    Ok(Script::from_pcm(&spoken(synthesizer, QUESTION).await?, "the spoken question")?)
+}
+
+/// A text in the configured voice: 16 kHz.
+pub async fn spoken(synthesizer: &dyn Synthesizer, text: &str) -> Result<Vec<i16>, DemoError> {
+    let request = SpeechRequest { text: text.to_owned(), ..SpeechRequest::default() };
     let mut speech = synthesizer.speak(request);
     let (mut rate, mut samples) = (UP_RATE, Vec::new());
     while let Some(chunk) = speech.next().await {
@@ -48,8 +53,7 @@ pub async fn question(synthesizer: &dyn Synthesizer) -> Result<Script, DemoError
         rate = chunk.rate;
         samples.extend(chunk.samples);
     }
-    let pcm = resample::resample(rate, UP_RATE, &samples).map_err(|error| DemoError::Question(error.to_string()))?;
-    Ok(Script::from_pcm(&pcm, "the spoken question")?)
+    resample::resample(rate, UP_RATE, &samples).map_err(|error| DemoError::Question(error.to_string()))
 }
 
 /// Asks; tells each thing that happens to `tell`.

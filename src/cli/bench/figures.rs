@@ -109,6 +109,21 @@ impl Found {
         Ok(())
     }
 
+    /// What the gateway itself added to the time to the first sound.
+    pub fn own_ms(&self) -> Spread {
+        self.gateway.own_ms
+    }
+
+    /// A stage of the gateway's; nothing where no turn came so far.
+    pub fn stage_ms(&self, name: &str) -> Spread {
+        self.gateway.stages_ms.get(name).copied().unwrap_or_default()
+    }
+
+    /// All turns were answered, and nothing was lost.
+    pub fn clean(&self) -> bool {
+        self.report.clean()
+    }
+
     pub fn on_time(&self) -> bool {
         self.report.on_time()
     }

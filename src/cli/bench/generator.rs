@@ -143,7 +143,7 @@ pub(super) fn boards(args: &Args, devices: Option<SocketAddr>) -> Vec<OsString> 
     words
 }
 
-fn mode(mode: Mode) -> &'static str {
+pub(super) fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Auto => "auto",
         Mode::Manual => "manual",

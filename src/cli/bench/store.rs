@@ -144,7 +144,7 @@ fn rates(args: &Args, context: &mut Context<'_>, runtime: &tokio::runtime::Runti
     let mut found = Found {
         sync: durable::sync_time(dir)?,
         slow_sync_ms: slower.as_secs_f64() * 1e3,
-        load: load(),
+        load: crate::observe::load(),
         ..Found::default()
     };
     if !args.json {
@@ -211,11 +211,6 @@ fn say(args: &Args, context: &mut Context<'_>, found: &mut Found, run: Figures) 
     }
     found.runs.push(run);
     Ok(())
-}
-
-/// The machine's load in the last minute.
-fn load() -> Option<f64> {
-    std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
 /// This binary again.

@@ -23,6 +23,7 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 pub use absent::Absent;
+pub use clauses::Clauses;
 pub use metrics::Metrics;
 pub use phrases::{Phrase, Phrases};
 pub use settings::Settings;

@@ -149,13 +149,12 @@ impl Found {
 
 impl Results {
     pub fn new(rounds: u32, mosquitto: Option<String>) -> Self {
-        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             build: if cfg!(debug_assertions) { "debug: its figures mean little" } else { "release" },
             mosquitto,
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            load: load.split(' ').next().and_then(|load| load.parse().ok()),
+            load: crate::observe::load(),
             rounds,
             rows: Vec::new(),
             bars: Vec::new(),

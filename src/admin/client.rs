@@ -31,7 +31,7 @@ use super::{
 };
 use super::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, Secret, TelemetryQuery, TelemetryRow};
 use super::{InboxName, InboxQuery, InboxRow};
-use super::{NewTask, TaskQuery, TaskRow, TaskStats};
+use super::{NewTask, Reloaded, TaskQuery, TaskRow, TaskStats};
 
 /// Speaks to the gateway behind a control socket.
 #[derive(Debug, Clone)]
@@ -348,6 +348,10 @@ impl Admin for Client {
 
     async fn abort(&self, device: DeviceId) -> Result<bool, AdminError> {
         self.one(Request::Abort { device }).await
+    }
+
+    async fn config_reload(&self) -> Result<Reloaded, AdminError> {
+        self.one(Request::ConfigReload {}).await
     }
 
     async fn status(&self) -> Result<Status, AdminError> {

@@ -11,6 +11,7 @@ mod client;
 mod inbox;
 mod operation;
 mod protocol;
+mod reload;
 mod runtime;
 mod server;
 mod settings;
@@ -40,6 +41,7 @@ pub use operation::{
     Selection,
 };
 pub use protocol::{MAX_ANSWER, MAX_REQUEST, Request};
+pub use reload::Reloaded;
 pub use runtime::{Counted, DeviceState, Runtime, Sample};
 pub use server::{ControlError, ControlServer};
 pub use settings::Settings;
@@ -250,6 +252,9 @@ pub trait Admin: Send + Sync {
 
     /// Ends what a device is saying; `false`: it said nothing.
     async fn abort(&self, device: DeviceId) -> Result<bool, AdminError>;
+
+    /// Reads the configuration anew: services, prompts, voices and keys count from the next turn on.
+    async fn config_reload(&self) -> Result<Reloaded, AdminError>;
 
     /// How the gateway is.
     async fn status(&self) -> Result<Status, AdminError>;

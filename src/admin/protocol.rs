@@ -280,6 +280,8 @@ pub enum Request {
         /// Who.
         device: DeviceId,
     },
+    /// Answered by what is other than before.
+    ConfigReload {},
     /// Answered by a status.
     Status {},
     /// Answered by models.
@@ -344,6 +346,7 @@ impl Request {
             Request::TelemetrySamples { .. } => "telemetry_samples",
             Request::Say { .. } => "say",
             Request::Abort { .. } => "abort",
+            Request::ConfigReload {} => "config_reload",
             Request::Status {} => "status",
             Request::Models {} => "models",
         }
@@ -401,6 +404,7 @@ impl Request {
             | Request::ImportRules { .. }
             | Request::OperatorList {}
             | Request::SessionList {}
+            | Request::ConfigReload {}
             | Request::Status {}
             | Request::Models {} => "*",
         }

@@ -258,6 +258,7 @@ async fn dispatch(admin: &dyn Admin, request: Request) -> Result<Done, AdminErro
         Request::TelemetrySamples { query } => many(admin.telemetry_samples(query).await?),
         Request::Say { device, text } => one(admin.say(device, text).await?),
         Request::Abort { device } => one(admin.abort(device).await?),
+        Request::ConfigReload {} => one(admin.config_reload().await?),
         Request::Status {} => one(admin.status().await?),
         Request::Models {} => many(admin.models().await?),
     }

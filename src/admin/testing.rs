@@ -26,7 +26,7 @@ use super::{
 };
 use super::{BindingQuery, BindingRow, BindingStatus, BindingStep, NewBinding, Registered};
 use super::{InboxName, InboxQuery, InboxRow};
-use super::{NewTask, TaskQuery, TaskRow, TaskStats};
+use super::{NewTask, Reloaded, TaskQuery, TaskRow, TaskStats};
 use super::{TelemetryQuery, TelemetryRow};
 
 /// Keeps devices in memory; tails what the test sends.
@@ -355,6 +355,10 @@ impl Admin for InMemory {
 
     async fn abort(&self, _: DeviceId) -> Result<bool, AdminError> {
         Ok(false)
+    }
+
+    async fn config_reload(&self) -> Result<Reloaded, AdminError> {
+        Ok(Reloaded { renewed: vec!["providers.chat.model".into()], restart: vec!["mqtt.listen".into()] })
     }
 
     async fn status(&self) -> Result<Status, AdminError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::audio::VadModel;
 use crate::bridge::Bridges;
 use crate::config::Config;
+use crate::domain::Current;
 use crate::door::mqtt::Bus;
 use crate::engine::supervisor::{State as EngineState, View};
 use crate::observe::{Component, Health};
@@ -20,7 +21,7 @@ pub(super) struct Parts {
     pub(super) vad: VadModel,
     /// None: nothing is to come from the local engines.
     pub(super) engine: Option<View>,
-    pub(super) phrases: Arc<Phrases>,
+    pub(super) phrases: Current<Phrases>,
     pub(super) bridges: Bridges,
 }
 
@@ -82,7 +83,7 @@ impl Parts {
     }
 
     fn apology(&self) -> Component {
-        if self.phrases.apology().made() {
+        if self.phrases.now().apology().made() {
             Component::ready("apology", "spoken by the configured voice").optional()
         } else {
             Component::degraded("apology", "the built-in one is spoken", "it is made when speech works").optional()

@@ -4,6 +4,7 @@ use std::fmt;
 
 use prometheus_client::registry::Registry;
 
+use super::answers;
 use crate::door::http::{control, conversation, devices, talk, vision as photos};
 use crate::door::{credentials, enrolment, mqtt, udp};
 use crate::engine::supervisor;
@@ -29,6 +30,7 @@ pub(super) struct Metrics {
     pub workers: audio::workers::Metrics,
     pub audio: audio::Metrics,
     pub providers: provider::pool::Metrics,
+    pub answers: answers::Metrics,
     pub voice: voice::Metrics,
     pub vision: vision::Metrics,
     pub sos: sos::Metrics,
@@ -59,6 +61,7 @@ impl Metrics {
             workers: audio::workers::Metrics::register(registry),
             audio: audio::Metrics::register(registry),
             providers: provider::pool::Metrics::register(registry),
+            answers: answers::Metrics::register(registry),
             voice: voice::Metrics::register(registry),
             vision: vision::Metrics::register(registry),
             sos: sos::Metrics::register(registry),
@@ -89,6 +92,7 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.udp.show_labels();
     metrics.bridge.show_labels();
     metrics.providers.show_labels();
+    metrics.answers.show_labels();
     metrics.voice.show_labels();
     metrics.vision.show_labels();
     metrics.sos.show_labels();

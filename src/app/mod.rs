@@ -1,5 +1,6 @@
 //! The gateway: starts its parts, knows their addresses, stops them. The only room that knows every part.
 
+mod answers;
 mod boards;
 mod commands;
 pub mod durable;
@@ -46,6 +47,8 @@ pub struct Outside {
     pub notifier: Notifier,
     /// Takes the place of the configured providers: tests and benches.
     pub providers: Option<Providers>,
+    /// Where the configuration was read, and is read anew when that is asked; none: there is no file.
+    pub file: Option<PathBuf>,
 }
 
 impl Default for Outside {
@@ -55,6 +58,7 @@ impl Default for Outside {
             random: Arc::new(rand::random::<u128>),
             notifier: Notifier::from_env(),
             providers: None,
+            file: None,
         }
     }
 }
@@ -157,7 +161,7 @@ pub struct Gateway {
     bridge_tasks: TaskTracker,
     bus_tasks: TaskTracker,
     router: crate::router::Router,
-    providers: Providers,
+    answers: Arc<answers::Answers>,
     store: Arc<SledStore>,
     notifier: Notifier,
     watchdog: watchdog::Watchdog,
@@ -189,14 +193,16 @@ impl Gateway {
         Ok(Login { host: mqtt.ip().to_string(), port: mqtt.port(), id: id.clone(), secret })
     }
 
-    /// What its turns ask.
-    pub fn providers(&self) -> &Providers {
-        &self.providers
+    /// What turns that begin now ask.
+    pub fn providers(&self) -> Arc<Providers> {
+        self.answers.providers()
     }
 
-    /// Looks at the files of certificates now, not only when their time has come.
-    pub fn reload_certificates(&self) {
+    /// Reads the configuration anew, and looks at the files of certificates. What came of it is in the log.
+    pub async fn reload(&self) {
         self.operators.door.reload_certificate();
+        // it is told where it happens
+        let _ = self.operators.config_reload().await;
     }
 
     /// What the watchdog looks at: what does not work, if anything.

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use super::Addrs;
+use super::answers::Answers;
 use crate::admin::{
     Admin, AdminError, AdminErrorKind, Credential, DeviceRow, ImportOutcome, ImportUser, LifelogQuery, LifelogRow,
     LifelogTail, ModelRow, NewDevice, NewOperator, NewPassword, NewRule, OperatorRow, RuleRow, Said, Secret,
@@ -21,7 +22,7 @@ use crate::admin::{
 };
 use crate::admin::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, TelemetryQuery, TelemetryRow};
 use crate::admin::{InboxName, InboxQuery, InboxRow};
-use crate::admin::{NewTask, TaskQuery, TaskRow, TaskStats};
+use crate::admin::{NewTask, Reloaded, TaskQuery, TaskRow, TaskStats};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::{Arrivals, Clock, DeviceId};
@@ -64,6 +65,7 @@ pub struct Operators {
     pub(super) lifelog: Arc<Lifelog>,
     pub(super) operations: Arc<crate::operations::Operations>,
     pub(super) tasks: Arc<crate::tasks::Tasks>,
+    pub(super) answers: Arc<Answers>,
     pub(super) sessions: crate::session::Metrics,
     pub(super) started_at: crate::domain::Wall,
     pub(super) router: Router,
@@ -408,6 +410,10 @@ impl Admin for Operators {
         });
         self.router.hush(&device).map_err(|e| command(&e))?;
         Ok(speaking)
+    }
+
+    async fn config_reload(&self) -> Result<Reloaded, AdminError> {
+        self.answers.reload().await
     }
 
     async fn status(&self) -> Result<Status, AdminError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::answers::{self, Answers};
 use super::boards::Boards;
 use super::commands::DeviceCommands;
 use super::health::Parts as HealthParts;
@@ -33,7 +34,7 @@ use crate::lifelog::Lifelog;
 use crate::operations::Operations;
 use crate::pipeline::images::Images;
 use crate::pipeline::sos::{self, Calls};
-use crate::pipeline::voice::{self, Absent, Phrases, Voice};
+use crate::pipeline::voice::{self, Absent};
 use crate::policy::Policies;
 use crate::provider;
 use crate::router::Router;
@@ -51,7 +52,7 @@ const SILERO: &str = "silero-vad/silero_vad_16k_sequence.onnx";
 
 pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, StartError> {
     let config = Arc::new(config);
-    let Outside { clock, random, notifier, providers } = outside;
+    let Outside { clock, random, notifier, providers: given, file } = outside;
     let mut registry = observe::registry();
     let metrics = Metrics::register(&mut registry);
     let (stop, stop_bridges, stop_bus) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
@@ -90,27 +91,13 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
 
     let workers = Workers::new(cores(), metrics.workers)?;
     let vad = load_vad(&config).await?;
-    let engine = if providers.is_none() && config.providers.wants_engine() {
+    let engine = if given.is_none() && config.providers.wants_engine() {
         Some(housekeeping::engine(&config, &mut registry, &tasks, &stop)?)
     } else {
         None
     };
-    let providers = match providers {
-        Some(providers) => providers,
-        None => configured_providers(&config, engine.clone(), &clock, metrics.providers).await?,
-    };
     let policies = open_policies(&config, metrics.policy).await?;
     let calls = open_calls(&config, (&shared, &lifelog), &clock, metrics.sos)?;
-    let polite = &config.session.xiaozhi;
-    let phrases = Arc::new(Phrases::open(
-        &config.voice.reply.apology,
-        &config.sos.spoken,
-        &[&polite.greeting, &polite.farewell],
-        config.providers.tts.voice.as_deref().unwrap_or_default(),
-        &data.join("speech"),
-    ));
-    let watchers = bus.clone() as Arc<dyn Bulletins>;
-    let sight = super::photos::sight(&config, (&lifelog, &shared), watchers, &policies, &clock, metrics.vision)?;
     let tasks_parts = crate::tasks::Parts {
         settings: config.tasks.clone(),
         store: Arc::clone(&shared),
@@ -121,18 +108,25 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         metrics: metrics.tasks,
     };
     let errands = Tasks::open(tasks_parts).await?;
-    let runner = Voice::new(voice::Parts {
-        providers: providers.clone(),
+    let answers_parts = answers::Parts {
+        file,
+        given,
+        engine: engine.clone(),
         workers: workers.clone(),
-        settings: config.voice.reply.clone(),
-        opus: config.voice.opus.clone(),
-        phrases: Arc::clone(&phrases),
-        sight: Arc::clone(&sight),
         policies: policies.clone(),
-        tasks: Some(Arc::clone(&errands)),
+        lifelog: Arc::clone(&lifelog),
+        store: Arc::clone(&shared),
+        watchers: bus.clone() as Arc<dyn Bulletins>,
+        errands: Arc::clone(&errands),
         clock: Arc::clone(&clock),
-        metrics: metrics.voice,
-    });
+        metrics: metrics.answers,
+        pool: metrics.providers,
+        voice: metrics.voice,
+        vision: metrics.vision,
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    };
+    let answers = Answers::open(&config, answers_parts).await?;
 
     let task_random = Arc::clone(&random);
     let arrivals = Arrivals::default();
@@ -176,7 +170,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         sink: delivery.clone(),
         bulletins: Arc::new(Ear::new(Arc::clone(&home), bus.clone())),
         clock: Arc::clone(&clock),
-        runner: Arc::new(runner),
+        runner: Arc::new(answers.voice()),
         samples: Arc::clone(&samples),
         intake: Arc::new(intake),
         alarm: calls.has_target().then(|| Arc::clone(&calls) as Arc<dyn session::Alarm>),
@@ -219,7 +213,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         bus: bus.clone(),
         vad,
         engine,
-        phrases: Arc::clone(&phrases),
+        phrases: answers.phrases(),
         bridges,
     });
     let http = if config.http.enabled { Some(http::Server::bind(&config.http).await?) } else { None };
@@ -265,6 +259,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         lifelog: Arc::clone(&lifelog),
         operations: Arc::clone(&operations),
         tasks: Arc::clone(&errands),
+        answers: Arc::clone(&answers),
         sessions: counted,
         started_at: clock.wall(),
         router: router.clone(),
@@ -280,7 +275,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         addrs: addrs.clone(),
     });
 
-    let photos = super::photos::routes(&config, boards.passes(), sight, &clock, (metrics.photos, &tasks));
+    let photos = super::photos::routes(&config, boards.passes(), answers.sight(), &clock, (metrics.photos, &tasks));
     let websocket = conversations.routes();
     let more = websocket.clone().merge(conversations.cane_routes()).merge(talk.routes()).merge(photos);
     boards.run(&door, websocket.has_routes(), more, (&tasks, &stop));
@@ -309,7 +304,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     tasks.spawn(samples.run(known, stop.clone()));
     if config.tasks.enabled {
         let (work, devices) =
-            super::errands::open(&config, &operators, &providers.chat, (&clock, &task_random)).await?;
+            super::errands::open(&config, &operators, &answers.chat(), (&clock, &task_random)).await?;
         tasks.spawn(errands.run(work, devices, stop.clone()));
     }
     let (every, keep) = (config.http.api.sample_every.0, config.http.api.samples);
@@ -318,13 +313,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     }
     tasks.spawn(Arc::clone(&lifelog).run(stop.clone()));
     tasks.spawn(calls.run(stop.clone()));
-    tasks.spawn(housekeeping::phrases(
-        phrases,
-        Arc::clone(&providers.synthesizer),
-        workers.clone(),
-        Arc::clone(&config),
-        stop.clone(),
-    ));
+    answers.make_phrases().await;
     tasks.spawn(housekeeping::status(Arc::clone(&operators), table, Arc::clone(&bus), stop.clone()));
     let watchdog =
         Watchdog { door: operators.door.clone(), router: router.clone(), workers, store: Arc::clone(&store) };
@@ -341,7 +330,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         bridge_tasks,
         bus_tasks,
         router,
-        providers,
+        answers,
         store,
         notifier,
         watchdog,
@@ -438,7 +427,7 @@ async fn load_vad(config: &Arc<Config>) -> Result<VadModel, StartError> {
     Ok(vad)
 }
 
-async fn configured_providers(
+pub(super) async fn configured_providers(
     config: &Config,
     engine: Option<View>,
     clock: &Arc<dyn Clock>,

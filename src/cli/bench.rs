@@ -260,7 +260,7 @@ impl Bench<'_> {
         }
         demo::wait_for_the_engines(gateway, &|_: &str| ()).await?;
         let wav = self.question(gateway).await?;
-        let bare = turn::Bare::measure(gateway.providers(), prompt, &wav).await?;
+        let bare = turn::Bare::measure(&gateway.providers(), prompt, &wav).await?;
         Ok((self.drive(gateway, &wav).await?, Some(bare)))
     }
 

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use clap::Subcommand;
 
+use crate::admin::Reloaded;
 use crate::config::{self, Config, ConfigError, example, schema_text};
 
-use super::context::Context;
+use super::context::{Context, block_on};
 
 /// Check, show and begin a configuration
 #[derive(Debug, Subcommand)]
@@ -15,6 +16,7 @@ pub(super) enum Command {
     Show(Show),
     Example(Example),
     Schema(Schema),
+    Reload(Reload),
 }
 
 /// Find every mistake in the configuration; exits with 64 when there is one
@@ -40,7 +42,21 @@ pub(super) struct Example {}
 #[derive(Debug, clap::Args)]
 pub(super) struct Schema {}
 
-/// Asks nobody.
+/// Read the configuration of the gateway that runs anew: services, prompts, voices and keys
+///
+/// What is new counts from the next turn on; turns that run end with what they began with. A file with a mistake changes
+/// nothing. Keys that count from the next start on only are told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  voxgate config check && voxgate config reload
+  systemctl reload voxgate                       the same, its answer in the journal")]
+pub(super) struct Reload {
+    /// Print one JSON object: {renewed, restart}
+    #[arg(long)]
+    json: bool,
+}
+
 pub(super) fn run(command: &Command, context: &mut Context<'_>) -> anyhow::Result<()> {
     match command {
         Command::Check(_) => {
@@ -59,7 +75,25 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> anyhow::Resul
             write!(context.out, "{}", toml::to_string(&shown)?)?;
         }
         Command::Example(_) => write!(context.out, "{}", example())?,
+        Command::Reload(args) => reload(args, context)?,
         Command::Schema(_) => write!(context.out, "{}", schema_text())?,
+    }
+    Ok(())
+}
+
+fn reload(args: &Reload, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let reloaded = block_on(async { Ok(context.gateway()?.config_reload().await?) })?;
+    if args.json {
+        return context.json(&reloaded);
+    }
+    for key in &reloaded.renewed {
+        writeln!(context.out, "{key}: counts from the next turn on")?;
+    }
+    for key in &reloaded.restart {
+        writeln!(context.out, "{key}: counts from the next start on")?;
+    }
+    if reloaded == Reloaded::default() {
+        writeln!(context.out, "nothing is other than before; the keys of services were read")?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! and writes the example, the schema and the reference from the same structs. It knows no meaning of
 //! any key. To add a part, add one line to [`Config`].
 
+mod changed;
 mod complaint;
 mod example;
 mod gateway;
@@ -14,6 +15,7 @@ mod text;
 
 use crate::domain::{ByteSize, Problem};
 
+pub use changed::renewable;
 pub use complaint::{Complaint, ConfigError};
 pub use example::example;
 pub use load::{DEFAULT_PATH, ENV_PATH, load, parse, path};
@@ -132,7 +134,7 @@ impl Config {
     }
 
     /// What no part sees alone.
-    fn check_together(&self) -> Vec<Problem> {
+    pub(crate) fn check_together(&self) -> Vec<Problem> {
         let mut problems = self.check_bridges();
         if self.devices.enabled && self.devices.tls && !self.mqtt.tls.enabled && !self.mqtt.websocket_tls.enabled {
             let what = "shows the certificate of the MQTT door, and no listener of that speaks TLS";

@@ -5,6 +5,7 @@
 
 mod audio;
 mod clock;
+mod current;
 mod datagram;
 pub mod dialect;
 mod downlink;
@@ -19,6 +20,7 @@ mod vision;
 
 pub use audio::{AudioPacket, Codec, DOWN_FRAME_MS, DOWN_RATE, OpusFrame, UP_RATE};
 pub use clock::{Clock, ManualClock, SystemClock, Wall};
+pub use current::Current;
 pub use datagram::{Arrivals, Datagrams, MediaOffer};
 pub use downlink::{AckMarks, Downlink, HapticPattern, HelloAck, Message, SpokenFrame, StopReason};
 pub use event::{Event, EventKind};

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{DeviceId, SessionId, TurnId};
+use super::{Current, DeviceId, SessionId, TurnId};
 
 /// A photo that a device took, and what is asked about it.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,6 +52,21 @@ pub trait Sight: Send + Sync {
 
     /// Answers the question of a photo that is kept already, by `until`.
     fn answer(&self, photo: Photo, until: Instant) -> BoxFuture<'static, Result<String, Unseen>>;
+}
+
+impl Sight for Current<dyn Sight> {
+    fn look(
+        &self,
+        photo: Photo,
+        until: Instant,
+        cancelled: CancellationToken,
+    ) -> BoxFuture<'static, Result<String, Unseen>> {
+        self.now().look(photo, until, cancelled)
+    }
+
+    fn answer(&self, photo: Photo, until: Instant) -> BoxFuture<'static, Result<String, Unseen>> {
+        self.now().answer(photo, until)
+    }
 }
 
 /// Who lets devices send photos. Implemented by the door that takes them.

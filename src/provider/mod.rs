@@ -27,6 +27,8 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::Current;
+
 pub use settings::{Backup, Kind, Local, Providers, Service, Settings, SetupError};
 pub use target::Target;
 
@@ -270,6 +272,12 @@ pub type ChatStream = BoxStream<'static, Result<ChatPiece, ProviderError>>;
 pub trait ChatModel: Send + Sync {
     /// Streams the answer.
     fn chat(&self, request: ChatRequest) -> ChatStream;
+}
+
+impl ChatModel for Current<dyn ChatModel> {
+    fn chat(&self, request: ChatRequest) -> ChatStream {
+        self.now().chat(request)
+    }
 }
 
 /// A piece of speech.

@@ -73,6 +73,23 @@ impl Binary {
         wait("gateway", || self.run(&["status", "--json"]).status.success().then_some(())).await;
     }
 
+    /// Writes another configuration in the place of the one that it runs with.
+    pub fn reconfigure(&self, rest: &str) {
+        config(self.dir.path(), &self.dir.path().join("data"), rest);
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        let pid = self.child.as_ref().unwrap().id();
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         let mut child = self.child.take().unwrap();

@@ -29,7 +29,7 @@ use crate::admin::{
     BindingQuery, BindingRow, BindingStep, NewBinding, Registered, Secret, TelemetryQuery, TelemetryRow,
 };
 use crate::admin::{InboxName, InboxQuery, InboxRow};
-use crate::admin::{NewTask, TaskQuery, TaskRow, TaskStats};
+use crate::admin::{NewTask, Reloaded, TaskQuery, TaskRow, TaskStats};
 use crate::config::Config;
 use crate::domain::{Clock, DeviceId, Wall};
 use crate::door::credentials::{Credentials, CredentialsError, Dropped, Options, reset_key};
@@ -535,6 +535,10 @@ impl Admin for Offline {
     }
 
     async fn abort(&self, _: DeviceId) -> Result<bool, AdminError> {
+        Err(not_running())
+    }
+
+    async fn config_reload(&self) -> Result<Reloaded, AdminError> {
         Err(not_running())
     }
 

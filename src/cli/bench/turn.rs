@@ -1,6 +1,7 @@
 //! `voxgate bench turn`: how long somebody waits for the first sound, by who answers: test providers at once, test providers
 //! that take as long as services in a cloud do, the local engines.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -146,8 +147,11 @@ impl Bar {
 
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> {
     let mut figures = Figures::new();
-    let runs: Vec<(Who, u32)> =
-        args.only.iter().flat_map(|who| who.devices(&args.devices).into_iter().map(|devices| (*who, devices))).collect();
+    let runs: Vec<(Who, u32)> = args
+        .only
+        .iter()
+        .flat_map(|who| who.devices(&args.devices).into_iter().map(|devices| (*who, devices)))
+        .collect();
     for (who, devices) in &runs {
         let one = match &runs[..] {
             [_] => args.measure(context, *who, *devices)?,
@@ -207,7 +211,8 @@ impl Args {
         for (name, file) in files.into_iter().filter_map(|(name, file)| Some((name, file?))) {
             command.arg(name).arg(file);
         }
-        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("the bench cannot start")?;
+        let output =
+            command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("the bench cannot start")?;
         let figures: Figures = serde_json::from_slice(&output.stdout)
             .with_context(|| format!("the bench ended with {}", output.status))?;
         figures.runs.into_iter().next().context("the bench measured nothing")
@@ -271,20 +276,16 @@ fn show(bars: &[Bar], context: &mut Context<'_>) -> anyhow::Result<()> {
     Ok(table::write(context.out, &["bar", "found ms", "at most ms", ""], &rows, "no bar holds here")?)
 }
 
-/// What the engines take without a gateway, one after the other, each asked for what the one before said, ms.
+/// What the engines take without a gateway, one after the other, each asked for what the one before said.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Bare {
-    /// The whole question to its words.
-    transcribe_ms: Spread,
-    /// The words to the first piece of the reply.
-    first_token_ms: Spread,
-    /// The first piece to the end of the first clause.
-    first_clause_ms: Spread,
-    /// The first clause to the first piece of its speech.
-    first_audio_ms: Spread,
-    /// All of these.
-    sum_ms: Spread,
+    /// By step, see [`STEPS`], and `sum`.
+    stages_ms: BTreeMap<String, Spread>,
 }
+
+/// The question to its words; these to the first piece of the reply; that to the end of the first clause; that to the first
+/// piece of its speech.
+const STEPS: [&str; 4] = ["transcribe", "first_token", "first_clause", "first_audio"];
 
 impl Bare {
     /// Asks the engines alone what is asked in `wav`.
@@ -294,14 +295,11 @@ impl Bare {
         for _ in 0..ROUNDS {
             rounds.push(round(providers, prompt, Arc::clone(&pcm)).await?);
         }
-        let spread = |n: usize| Spread::of(rounds.iter().map(|round| round[n]).collect());
-        Ok(Self {
-            transcribe_ms: spread(0),
-            first_token_ms: spread(1),
-            first_clause_ms: spread(2),
-            first_audio_ms: spread(3),
-            sum_ms: Spread::of(rounds.iter().map(|round| round.iter().sum()).collect()),
-        })
+        let step = |n: usize| Spread::of(rounds.iter().map(|round| round[n]).collect());
+        let mut stages_ms: BTreeMap<_, _> =
+            STEPS.iter().enumerate().map(|(n, name)| ((*name).to_owned(), step(n))).collect();
+        stages_ms.insert("sum".to_owned(), Spread::of(rounds.iter().map(|round| round.iter().sum()).collect()));
+        Ok(Self { stages_ms })
     }
 }
 
@@ -339,13 +337,7 @@ async fn round(providers: &Providers, prompt: &str, pcm: Arc<[i16]>) -> anyhow::
 
 impl std::fmt::Display for Bare {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (name, spread) in [
-            ("transcribe", &self.transcribe_ms),
-            ("first token", &self.first_token_ms),
-            ("first clause", &self.first_clause_ms),
-            ("first audio", &self.first_audio_ms),
-            ("sum", &self.sum_ms),
-        ] {
+        for (name, spread) in &self.stages_ms {
             writeln!(f, "  {:<8} {name:<13} ms {spread}", "bare")?;
         }
         Ok(())

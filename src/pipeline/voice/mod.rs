@@ -29,7 +29,7 @@ pub use phrases::{Phrase, Phrases};
 pub use settings::Settings;
 
 use crate::audio::Workers;
-use crate::domain::{Clock, Photo, Sight, StopReason, Unseen};
+use crate::domain::{Clock, Current, Photo, Sight, StopReason, Unseen};
 use crate::policy::{Policies, Priority, Source};
 use crate::provider::{ChatModel, ErrorKind, ProviderError, Synthesizer, Transcriber};
 use crate::session::{Input, Outcome, SharedReport, TtsMode, Turn, TurnRunner, stage};
@@ -49,9 +49,10 @@ pub struct Providers {
 /// Runs voice turns.
 #[derive(Clone)]
 pub struct Voice {
-    inner: Arc<Inner>,
+    current: Current<Inner>,
 }
 
+#[derive(Clone)]
 struct Inner {
     providers: Providers,
     workers: Workers,
@@ -104,19 +105,37 @@ pub struct Parts {
     pub metrics: Metrics,
 }
 
+/// What may be other from the next turn on.
+pub struct Renewed {
+    /// The providers.
+    pub providers: Providers,
+    /// `[voice.reply]`.
+    pub settings: Settings,
+    /// What is made ahead.
+    pub phrases: Arc<Phrases>,
+}
+
 impl Voice {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
         let zone = parts.settings.zone();
         let Parts { providers, workers, settings, opus, phrases, sight, policies, tasks, clock, metrics } = parts;
         let inner = Inner { providers, workers, settings, opus, zone, phrases, sight, policies, tasks, clock, metrics };
-        Self { inner: Arc::new(inner) }
+        Self { current: Current::new(Arc::new(inner)) }
+    }
+
+    /// What turns are made of from the next one on; those that run go on with what they began with.
+    pub fn renew(&self, renewed: Renewed) {
+        let Renewed { providers, settings, phrases } = renewed;
+        let zone = settings.zone();
+        let next = Inner { providers, settings, zone, phrases, ..Inner::clone(&self.current.now()) };
+        self.current.replace(Arc::new(next));
     }
 }
 
 impl TurnRunner for Voice {
     fn run(&self, turn: Turn, report: SharedReport) -> BoxFuture<'static, ()> {
-        let inner = Arc::clone(&self.inner);
+        let inner = self.current.now();
         Box::pin(async move {
             let outcome = inner.turn(&turn, &report).await;
             let total = since(turn.decided);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Ask, Endpoint, Nothing};
 use super::fault::Fault;
-use crate::admin::{Role, Runtime, Sample};
+use crate::admin::{Reloaded, Role, Runtime, Sample};
 
 /// The endpoints.
 pub(super) fn table() -> Vec<Endpoint> {
@@ -13,11 +13,16 @@ pub(super) fn table() -> Vec<Endpoint> {
         Endpoint::get("/v1/runtime/status", Role::Viewer, "How the gateway and its devices are", status),
         Endpoint::get("/v1/runtime/observability", Role::Viewer, "Whether the gateway is within thresholds", now),
         Endpoint::get("/v1/runtime/observability/history", Role::Viewer, "How the gateway was, in buckets", history),
+        Endpoint::post("/v1/config/reload", Role::Admin, "Reads services, prompts, voices and keys anew", reload),
     ]
 }
 
 async fn status(ask: Ask<Nothing>) -> Result<Runtime, Fault> {
     Ok(ask.api.admin.runtime().await?)
+}
+
+async fn reload(ask: Ask<Nothing>) -> Result<Reloaded, Fault> {
+    Ok(ask.api.admin.config_reload().await?)
 }
 
 /// What is too much.

@@ -1,0 +1,286 @@
+//! Who answers: services, phrases made ahead, the voice turn, who looks at photos. New settings take the place of old ones
+//! while devices stay connected.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::start::configured_providers;
+use super::{StartError, housekeeping, photos};
+use crate::admin::{AdminError, AdminErrorKind, Reloaded};
+use crate::audio::Workers;
+use crate::config::{self, Config};
+use crate::domain::{Bulletins, Clock, Current, Sight};
+use crate::engine::supervisor::View;
+use crate::lifelog::Lifelog;
+use crate::pipeline::vision;
+use crate::pipeline::voice::{self, Phrases, Voice};
+use crate::policy::Policies;
+use crate::provider::{self, ChatModel};
+use crate::store::Store;
+use crate::tasks::Tasks;
+
+/// What it is made of, and what stays when settings change.
+pub(super) struct Parts {
+    /// Where the configuration is read anew.
+    pub file: Option<PathBuf>,
+    /// In the place of the configured ones.
+    pub given: Option<voice::Providers>,
+    pub engine: Option<View>,
+    pub workers: Workers,
+    pub policies: Policies,
+    pub lifelog: Arc<Lifelog>,
+    pub store: Arc<dyn Store>,
+    pub watchers: Arc<dyn Bulletins>,
+    pub errands: Arc<Tasks>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Metrics,
+    pub pool: provider::pool::Metrics,
+    pub voice: voice::Metrics,
+    pub vision: vision::Metrics,
+    pub tasks: TaskTracker,
+    pub stop: CancellationToken,
+}
+
+/// How often settings were read anew.
+#[derive(Debug, Clone)]
+pub(super) struct Metrics {
+    reloads: Family<Outcome, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+impl Metrics {
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self { reloads: Family::default() };
+        registry.register(
+            "voxgate_config_reloads",
+            "Times at which the configuration was read anew: renewed, or refused and nothing changed",
+            metrics.reloads.clone(),
+        );
+        metrics
+    }
+
+    /// Makes a sample of each label, for `docs/metrics.md`; not for a registry that is served.
+    pub fn show_labels(&self) {
+        for outcome in ["renewed", "refused"] {
+            drop(self.reloads.get_or_create(&Outcome { outcome }));
+        }
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.reloads.get_or_create(&Outcome { outcome }).inc();
+    }
+}
+
+/// What settings make.
+struct Made {
+    providers: voice::Providers,
+    phrases: Arc<Phrases>,
+    sight: Arc<dyn Sight>,
+}
+
+/// What counts now.
+struct Running {
+    config: Arc<Config>,
+    /// Ends the making of its phrases.
+    phrases: CancellationToken,
+}
+
+/// Who answers. Share it as an `Arc`.
+pub(super) struct Answers {
+    parts: Parts,
+    voice: Voice,
+    chat: Current<dyn ChatModel>,
+    providers: Current<voice::Providers>,
+    sight: Current<dyn Sight>,
+    phrases: Current<Phrases>,
+    running: Mutex<Running>,
+}
+
+impl Answers {
+    /// Makes all of it, and asks nobody yet.
+    pub async fn open(config: &Arc<Config>, parts: Parts) -> Result<Arc<Self>, StartError> {
+        let Made { providers, phrases, sight } = parts.make(config).await?;
+        let sight = Current::new(sight);
+        let voice = Voice::new(voice::Parts {
+            providers: providers.clone(),
+            workers: parts.workers.clone(),
+            settings: config.voice.reply.clone(),
+            opus: config.voice.opus.clone(),
+            phrases: Arc::clone(&phrases),
+            sight: Arc::new(sight.clone()),
+            policies: parts.policies.clone(),
+            tasks: Some(Arc::clone(&parts.errands)),
+            clock: Arc::clone(&parts.clock),
+            metrics: parts.voice.clone(),
+        });
+        let running = Running { config: Arc::clone(config), phrases: parts.stop.child_token() };
+        Ok(Arc::new(Self {
+            voice,
+            chat: Current::new(Arc::clone(&providers.chat)),
+            providers: Current::new(Arc::new(providers)),
+            sight,
+            phrases: Current::new(phrases),
+            running: Mutex::new(running),
+            parts,
+        }))
+    }
+
+    /// Who runs turns.
+    pub fn voice(&self) -> Voice {
+        self.voice.clone()
+    }
+
+    /// What turns that begin now ask.
+    pub fn providers(&self) -> Arc<voice::Providers> {
+        self.providers.now()
+    }
+
+    /// The chat model, whichever it is.
+    pub fn chat(&self) -> Arc<dyn ChatModel> {
+        Arc::new(self.chat.clone())
+    }
+
+    /// Who looks at photos, whoever it is.
+    pub fn sight(&self) -> Arc<dyn Sight> {
+        Arc::new(self.sight.clone())
+    }
+
+    /// What is made ahead, whatever it is.
+    pub fn phrases(&self) -> Current<Phrases> {
+        self.phrases.clone()
+    }
+
+    /// Begins to make what is to be said at once.
+    pub async fn make_phrases(&self) {
+        let running = self.running.lock().await;
+        self.begin_phrases(&running);
+    }
+
+    fn begin_phrases(&self, running: &Running) {
+        self.parts.tasks.spawn(housekeeping::phrases(
+            self.phrases.now(),
+            Arc::clone(&self.providers.now().synthesizer),
+            self.parts.workers.clone(),
+            Arc::clone(&running.config),
+            running.phrases.clone(),
+        ));
+    }
+
+    /// Reads the configuration anew. What is wrong with it changes nothing.
+    pub async fn reload(&self) -> Result<Reloaded, AdminError> {
+        let result = self.renew().await;
+        match &result {
+            Ok(Reloaded { renewed, restart }) => {
+                self.parts.metrics.count("renewed");
+                tracing::info!(?renewed, "the configuration was read anew");
+                if !restart.is_empty() {
+                    tracing::warn!(?restart, "these keys count from the next start on");
+                }
+            }
+            Err(error) => {
+                self.parts.metrics.count("refused");
+                tracing::error!(%error, "the configuration was read anew, and nothing was changed");
+            }
+        }
+        result
+    }
+
+    async fn renew(&self) -> Result<Reloaded, AdminError> {
+        // one after the other: the last one read is the one that counts
+        let mut running = self.running.lock().await;
+        let new = self.parts.read().await?;
+        let next = Arc::new(running.config.renewed(&new));
+        self.parts.look_at(&next)?;
+        let made = self.parts.make(&next).await.map_err(|error| invalid(error.to_string()))?;
+        let changed = running.config.changed(&new);
+        let (renewed, restart) = changed.into_iter().partition(|key| config::renewable(key));
+        self.put(made, &next);
+        running.phrases.cancel();
+        *running = Running { config: next, phrases: self.parts.stop.child_token() };
+        self.begin_phrases(&running);
+        Ok(Reloaded { renewed, restart })
+    }
+
+    /// From here on the next turns are made of it.
+    fn put(&self, made: Made, config: &Config) {
+        let Made { providers, phrases, sight } = made;
+        self.sight.replace(sight);
+        self.chat.replace(Arc::clone(&providers.chat));
+        self.phrases.replace(Arc::clone(&phrases));
+        self.providers.replace(Arc::new(providers.clone()));
+        self.voice.renew(voice::Renewed { providers, settings: config.voice.reply.clone(), phrases });
+    }
+}
+
+fn invalid(what: impl Into<String>) -> AdminError {
+    AdminError::new(AdminErrorKind::Invalid, what)
+}
+
+impl Parts {
+    async fn read(&self) -> Result<Config, AdminError> {
+        let Some(file) = self.file.clone() else {
+            return Err(AdminError::new(AdminErrorKind::Conflict, "the gateway was started without a file to read"));
+        };
+        let read = tokio::task::spawn_blocking(move || config::load(&file)).await;
+        let read = read.map_err(|error| AdminError::new(AdminErrorKind::Internal, error.to_string()))?;
+        read.map_err(|error| invalid(error.to_string()))
+    }
+
+    /// What was right in its own file may be wrong beside what has not changed.
+    fn look_at(&self, config: &Config) -> Result<(), AdminError> {
+        if self.given.is_none() && self.engine.is_none() && config.providers.wants_engine() {
+            return Err(invalid(
+                "a service is of type \"local\", and the local engines do not run since none was when the gateway \
+                 started: restart it, or name another service",
+            ));
+        }
+        match config.check_together().first() {
+            Some(problem) => Err(invalid(format!("{} {}: {}", problem.key, problem.what, problem.remedy))),
+            None => Ok(()),
+        }
+    }
+
+    async fn make(&self, config: &Arc<Config>) -> Result<Made, StartError> {
+        let providers = match &self.given {
+            Some(providers) => providers.clone(),
+            None => configured_providers(config, self.engine.clone(), &self.clock, self.pool.clone()).await?,
+        };
+        let speech = config.gateway.data_dir.join("speech");
+        let settings = Arc::clone(config);
+        let phrases = tokio::task::spawn_blocking(move || phrases(&settings, &speech)).await;
+        let phrases = phrases.map_err(|error| StartError::Interrupted(error.to_string()))?;
+        let sight = photos::sight(
+            config,
+            (&self.lifelog, &self.store),
+            Arc::clone(&self.watchers),
+            &self.policies,
+            &self.clock,
+            self.vision.clone(),
+        )?;
+        Ok(Made { providers, phrases: Arc::new(phrases), sight })
+    }
+}
+
+/// What is said again and again, as far as it was made before.
+fn phrases(config: &Config, dir: &Path) -> Phrases {
+    let polite = &config.session.xiaozhi;
+    Phrases::open(
+        &config.voice.reply.apology,
+        &config.sos.spoken,
+        &[&polite.greeting, &polite.farewell],
+        config.providers.tts.voice.as_deref().unwrap_or_default(),
+        dir,
+    )
+}

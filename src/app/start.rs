@@ -19,7 +19,7 @@ use crate::audio::{VadModel, Workers};
 use crate::bridge::Bridges;
 use crate::config::Config;
 use crate::delivery::Delivery;
-use crate::domain::{Arrivals, Bulletins, Clock, Datagrams, Ingress, Photos};
+use crate::domain::{Arrivals, Bulletins, Datagrams, Ingress, Photos};
 use crate::door::credentials::{self, Credentials};
 use crate::door::http::conversation::Conversations;
 use crate::door::http::talk::Talk;
@@ -95,9 +95,16 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     } else {
         None
     };
+    let pool = provider::pool::Parts {
+        settings: config.providers.pool.clone(),
+        clock: Arc::clone(&clock),
+        random: Arc::clone(&random),
+        metrics: metrics.providers,
+    };
+    let (pools, mut kept) = (provider::pool::Pools::default(), Vec::new());
     let providers = match providers {
         Some(providers) => providers,
-        None => configured_providers(&config, engine.clone(), &clock, metrics.providers).await?,
+        None => configured_providers(&config, engine.clone(), &pool, &mut kept).await?,
     };
     let policies = open_policies(&config, metrics.policy).await?;
     let calls = open_calls(&config, (&shared, &lifelog), &clock, metrics.sos)?;
@@ -105,12 +112,16 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     let phrases = Arc::new(Phrases::open(
         &config.voice.reply.apology,
         &config.sos.spoken,
-        &[&polite.greeting, &polite.farewell],
+        &[&polite.greeting, &polite.farewell, &config.voice.reply.busy],
         config.providers.tts.voice.as_deref().unwrap_or_default(),
         &data.join("speech"),
     ));
     let watchers = bus.clone() as Arc<dyn Bulletins>;
-    let sight = super::photos::sight(&config, (&lifelog, &shared), watchers, &policies, &clock, metrics.vision)?;
+    let eyes = super::photos::eyes(&config, &pool)?;
+    kept.extend(eyes.as_ref().map(provider::pool::Pool::kept));
+    pools.set(kept, pool.settings.clone());
+    let eyes = eyes.map(|eyes| Arc::new(eyes) as _);
+    let sight = super::photos::sight(&config, eyes, (&lifelog, &shared), watchers, &policies, &clock, metrics.vision);
     let tasks_parts = crate::tasks::Parts {
         settings: config.tasks.clone(),
         store: Arc::clone(&shared),
@@ -318,6 +329,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     }
     tasks.spawn(Arc::clone(&lifelog).run(stop.clone()));
     tasks.spawn(calls.run(stop.clone()));
+    tasks.spawn(pools.run(stop.clone()));
     tasks.spawn(housekeeping::phrases(
         phrases,
         Arc::clone(&providers.synthesizer),
@@ -441,8 +453,8 @@ async fn load_vad(config: &Arc<Config>) -> Result<VadModel, StartError> {
 async fn configured_providers(
     config: &Config,
     engine: Option<View>,
-    clock: &Arc<dyn Clock>,
-    metrics: provider::pool::Metrics,
+    pool: &provider::pool::Parts,
+    kept: &mut Vec<Arc<dyn provider::pool::Kept>>,
 ) -> Result<voice::Providers, StartError> {
     let client = provider::http::Client::with_keys(&config.http_client)?;
     let mut local = provider::Local { wyoming: config.engine.listen_wyoming, http: config.engine.listen_http };
@@ -452,8 +464,8 @@ async fn configured_providers(
         let addrs = addrs.ok_or_else(|| StartError::Engine(format!("{:?}", engine.state())))?;
         local = provider::Local { wyoming: addrs.wyoming, http: addrs.http };
     }
-    let pool = provider::pool::Parts { settings: config.providers.pool.clone(), clock: Arc::clone(clock), metrics };
-    let made = provider::Providers::new(&config.providers, local, &client, &pool)?;
+    let made = provider::Providers::new(&config.providers, local, &client, pool)?;
+    kept.extend(made.pools);
     Ok(voice::Providers {
         transcriber: made.stt.unwrap_or_else(|| Arc::new(Absent)),
         chat: made.chat.unwrap_or_else(|| Arc::new(Absent)),

@@ -100,7 +100,7 @@ async fn asked(requests: &mut Receiver<Vec<u8>>) -> (String, Value) {
 
 fn pool() -> pool::Parts {
     let (settings, metrics) = (pool::Settings::default(), pool::Metrics::default());
-    pool::Parts { settings, clock: std::sync::Arc::new(SystemClock), metrics }
+    pool::Parts { settings, clock: std::sync::Arc::new(SystemClock), random: std::sync::Arc::new(|| 0), metrics }
 }
 
 #[tokio::test]

@@ -282,6 +282,8 @@ pub enum Request {
     },
     /// Answered by a status.
     Status {},
+    /// Answered by services.
+    Providers {},
     /// Answered by models.
     Models {},
 }
@@ -345,6 +347,7 @@ impl Request {
             Request::Say { .. } => "say",
             Request::Abort { .. } => "abort",
             Request::Status {} => "status",
+            Request::Providers {} => "providers",
             Request::Models {} => "models",
         }
     }
@@ -402,6 +405,7 @@ impl Request {
             | Request::OperatorList {}
             | Request::SessionList {}
             | Request::Status {}
+            | Request::Providers {}
             | Request::Models {} => "*",
         }
     }

@@ -259,6 +259,7 @@ async fn dispatch(admin: &dyn Admin, request: Request) -> Result<Done, AdminErro
         Request::Say { device, text } => one(admin.say(device, text).await?),
         Request::Abort { device } => one(admin.abort(device).await?),
         Request::Status {} => one(admin.status().await?),
+        Request::Providers {} => many(admin.providers().await?),
         Request::Models {} => many(admin.models().await?),
     }
 }

@@ -21,7 +21,7 @@ use crate::admin::{
 };
 use crate::admin::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, TelemetryQuery, TelemetryRow};
 use crate::admin::{InboxName, InboxQuery, InboxRow};
-use crate::admin::{NewTask, TaskQuery, TaskRow, TaskStats};
+use crate::admin::{NewTask, ProviderRow, TaskQuery, TaskRow, TaskStats};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::{Arrivals, Clock, DeviceId};
@@ -49,6 +49,7 @@ mod moved;
 mod operations;
 mod records;
 pub(super) mod runtime;
+mod services;
 mod tasks;
 
 pub use records::Offline;
@@ -64,6 +65,7 @@ pub struct Operators {
     pub(super) lifelog: Arc<Lifelog>,
     pub(super) operations: Arc<crate::operations::Operations>,
     pub(super) tasks: Arc<crate::tasks::Tasks>,
+    pub(super) pools: crate::provider::pool::Pools,
     pub(super) sessions: crate::session::Metrics,
     pub(super) started_at: crate::domain::Wall,
     pub(super) router: Router,
@@ -412,6 +414,10 @@ impl Admin for Operators {
 
     async fn status(&self) -> Result<Status, AdminError> {
         Ok(self.glance())
+    }
+
+    async fn providers(&self) -> Result<Vec<ProviderRow>, AdminError> {
+        Ok(services::rows(&self.pools))
     }
 
     async fn models(&self) -> Result<Vec<ModelRow>, AdminError> {

@@ -276,6 +276,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         lifelog: Arc::clone(&lifelog),
         operations: Arc::clone(&operations),
         tasks: Arc::clone(&errands),
+        pools: pools.clone(),
         sessions: counted,
         started_at: clock.wall(),
         router: router.clone(),

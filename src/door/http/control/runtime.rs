@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Ask, Endpoint, Nothing};
 use super::fault::Fault;
-use crate::admin::{Role, Runtime, Sample};
+use crate::admin::{ProviderRow, Role, Runtime, Sample};
 
 /// The endpoints.
 pub(super) fn table() -> Vec<Endpoint> {
     vec![
         Endpoint::get("/v1/runtime/status", Role::Viewer, "How the gateway and its devices are", status),
+        Endpoint::get("/v1/runtime/providers", Role::Viewer, "How the services stand that the gateway asks", providers),
         Endpoint::get("/v1/runtime/observability", Role::Viewer, "Whether the gateway is within thresholds", now),
         Endpoint::get("/v1/runtime/observability/history", Role::Viewer, "How the gateway was, in buckets", history),
     ]
@@ -18,6 +19,20 @@ pub(super) fn table() -> Vec<Endpoint> {
 
 async fn status(ask: Ask<Nothing>) -> Result<Runtime, Fault> {
     Ok(ask.api.admin.runtime().await?)
+}
+
+/// The services.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Services {
+    /// How many there are.
+    count: usize,
+    /// The service itself of each ability, then those that stand in for it.
+    items: Vec<ProviderRow>,
+}
+
+async fn providers(ask: Ask<Nothing>) -> Result<Services, Fault> {
+    let items = ask.api.admin.providers().await?;
+    Ok(Services { count: items.len(), items })
 }
 
 /// What is too much.

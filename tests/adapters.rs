@@ -44,7 +44,7 @@ fn ask() -> ChatRequest {
         messages: vec![ChatMessage::new(Role::System, "Be brief."), ChatMessage::new(Role::User, "hi")],
         max_tokens: Some(64),
         temperature: Some(0.5),
-        tools: Vec::new(),
+        ..ChatRequest::default()
     }
 }
 
@@ -100,7 +100,7 @@ async fn asked(requests: &mut Receiver<Vec<u8>>) -> (String, Value) {
 
 fn pool() -> pool::Parts {
     let (settings, metrics) = (pool::Settings::default(), pool::Metrics::default());
-    pool::Parts { settings, clock: std::sync::Arc::new(SystemClock), metrics }
+    pool::Parts { settings, clock: std::sync::Arc::new(SystemClock), random: std::sync::Arc::new(|| 0), metrics }
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_configured_service_is_asked_with_the_key_of_its_file() {
     };
     let made = Providers::new(&settings, local, &client, &pool()).unwrap();
     let mut heard = async || String::from_utf8_lossy(&requests.recv().await.unwrap()).to_lowercase();
-    let utterance = Utterance { pcm: vec![0; 10].into(), language: None };
+    let utterance = Utterance { pcm: vec![0; 10].into(), language: None, ..Utterance::default() };
     assert!(made.stt.unwrap().transcribe(utterance).await.is_err());
     let request = heard().await;
     assert!(request.starts_with("get /v1/listen?") && request.contains(&format!("token {KEY}\r\n")), "{request}");
@@ -135,7 +135,7 @@ async fn a_configured_service_is_asked_with_the_key_of_its_file() {
     assert!(heard().await.contains(&format!("xi-api-key: {KEY}\r\n")));
     assert!(made.chat.unwrap().chat(ask()).next().await.unwrap().is_err());
     assert!(heard().await.contains(&format!("x-api-key: {KEY}\r\n")));
-    let seen = service(Kind::Gemini).vision(&client).unwrap().unwrap();
+    let seen = service(Kind::Gemini).eye(&client).unwrap().provider;
     assert!(seen.chat(ask()).next().await.unwrap().is_err());
     assert!(heard().await.contains(&format!("x-goog-api-key: {KEY}\r\n")));
 

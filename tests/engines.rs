@@ -102,7 +102,7 @@ async fn run(change: impl FnOnce(&mut engine::Settings)) -> Running {
 
 fn pool() -> provider::pool::Parts {
     let (settings, metrics) = (provider::pool::Settings::default(), provider::pool::Metrics::default());
-    provider::pool::Parts { settings, clock: Arc::new(SystemClock), metrics }
+    provider::pool::Parts { settings, clock: Arc::new(SystemClock), random: Arc::new(|| 0), metrics }
 }
 
 impl Running {
@@ -125,7 +125,7 @@ impl Running {
     async fn hear(&self, pcm: Vec<i16>) -> String {
         let (begin, cpu) = (Instant::now(), cpu());
         let seconds = pcm.len() as f64 / 16_000.0;
-        let utterance = Utterance { pcm: pcm.into(), language: Some("en".into()) };
+        let utterance = Utterance { pcm: pcm.into(), language: Some("en".into()), ..Utterance::default() };
         let text = self.providers.stt.as_ref().unwrap().transcribe(utterance).await.unwrap().text;
         let (wall, cpu) = (begin.elapsed().as_millis(), cpu_since(cpu));
         eprintln!("stt: {seconds:.1} s of sound in {wall} ms ({cpu} ms of cpu): {text:?}");
@@ -177,7 +177,7 @@ async fn what_is_missing_is_said_with_the_command_that_mends_it() {
         assert_eq!(health["engines"][name]["state"], "missing", "{name}: {health}");
         assert!(health["engines"][name]["reason"].as_str().unwrap().contains("voxgate models pull"));
     }
-    let utterance = Utterance { pcm: vec![1_000; 16_000].into(), language: None };
+    let utterance = Utterance { pcm: vec![1_000; 16_000].into(), language: None, ..Utterance::default() };
     let heard = engine.providers.stt.as_ref().unwrap().transcribe(utterance).await.unwrap_err();
     let asked = engine.providers.chat.as_ref().unwrap().chat(ask("hi")).next().await.unwrap().unwrap_err();
     let say = SpeechRequest { text: "hi".into(), ..SpeechRequest::default() };
@@ -230,7 +230,7 @@ async fn human_speech_becomes_the_right_words_and_noise_becomes_none() {
 
 fn ask(question: &str) -> ChatRequest {
     let message = ChatMessage::new(Role::User, question);
-    ChatRequest { messages: vec![message], max_tokens: Some(48), temperature: Some(0.0), tools: Vec::new() }
+    ChatRequest { messages: vec![message], max_tokens: Some(48), temperature: Some(0.0), ..ChatRequest::default() }
 }
 
 async fn answer(engine: &Running, request: ChatRequest) -> (String, Duration) {

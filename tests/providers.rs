@@ -37,7 +37,7 @@ fn ask() -> ChatRequest {
         messages: vec![ChatMessage::new(Role::User, "hi")],
         max_tokens: Some(7),
         temperature: Some(0.5),
-        tools: Vec::new(),
+        ..ChatRequest::default()
     }
 }
 
@@ -262,7 +262,7 @@ async fn embeddings_and_transcriptions_come_from_openai_services() {
     assert_eq!(vectors, Ok(vec![vec![0.5, 1.0]]));
 
     let (url, mut requests) = serve(vec![plain("200 OK", "", "{\"text\":\" Hello there. \"}")]).await;
-    let utterance = Utterance { pcm: vec![1, -1].into(), language: Some("en-GB".into()) };
+    let utterance = Utterance { pcm: vec![1, -1].into(), language: Some("en-GB".into()), ..Utterance::default() };
     let heard = OpenAiTranscriber::new(target(&url)).transcribe(utterance).await.unwrap();
     assert_eq!(heard.text, "Hello there.");
     let request = String::from_utf8_lossy(&requests.recv().await.unwrap()).into_owned();
@@ -328,7 +328,7 @@ async fn wyoming(answers: Vec<Vec<Event>>, hang: bool) -> (Address, Arc<AtomicUs
 }
 
 fn hello() -> Utterance {
-    Utterance { pcm: vec![100; 4_000].into(), language: None }
+    Utterance { pcm: vec![100; 4_000].into(), language: None, ..Utterance::default() }
 }
 
 fn transcript(text: &str) -> Vec<Event> {

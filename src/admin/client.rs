@@ -31,7 +31,7 @@ use super::{
 };
 use super::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, Secret, TelemetryQuery, TelemetryRow};
 use super::{InboxName, InboxQuery, InboxRow};
-use super::{NewTask, Reloaded, TaskQuery, TaskRow, TaskStats};
+use super::{NewTask, ProviderRow, Reloaded, TaskQuery, TaskRow, TaskStats};
 
 /// Speaks to the gateway behind a control socket.
 #[derive(Debug, Clone)]
@@ -356,6 +356,10 @@ impl Admin for Client {
 
     async fn status(&self) -> Result<Status, AdminError> {
         self.one(Request::Status {}).await
+    }
+
+    async fn providers(&self) -> Result<Vec<ProviderRow>, AdminError> {
+        self.many(Request::Providers {}).await
     }
 
     async fn models(&self) -> Result<Vec<ModelRow>, AdminError> {

@@ -11,6 +11,7 @@ mod client;
 mod inbox;
 mod operation;
 mod protocol;
+mod providers;
 mod reload;
 mod runtime;
 mod server;
@@ -41,6 +42,7 @@ pub use operation::{
     Selection,
 };
 pub use protocol::{MAX_ANSWER, MAX_REQUEST, Request};
+pub use providers::{ProviderRow, ProviderState, WeightTerms};
 pub use reload::Reloaded;
 pub use runtime::{Counted, DeviceState, Runtime, Sample};
 pub use server::{ControlError, ControlServer};
@@ -258,6 +260,9 @@ pub trait Admin: Send + Sync {
 
     /// How the gateway is.
     async fn status(&self) -> Result<Status, AdminError>;
+
+    /// How the services stand that it asks, pool by pool.
+    async fn providers(&self) -> Result<Vec<ProviderRow>, AdminError>;
 
     /// The models that the gateway's engines need, and whether they are there.
     async fn models(&self) -> Result<Vec<ModelRow>, AdminError>;

@@ -284,6 +284,8 @@ pub enum Request {
     ConfigReload {},
     /// Answered by a status.
     Status {},
+    /// Answered by services.
+    Providers {},
     /// Answered by models.
     Models {},
 }
@@ -348,6 +350,7 @@ impl Request {
             Request::Abort { .. } => "abort",
             Request::ConfigReload {} => "config_reload",
             Request::Status {} => "status",
+            Request::Providers {} => "providers",
             Request::Models {} => "models",
         }
     }
@@ -406,6 +409,7 @@ impl Request {
             | Request::SessionList {}
             | Request::ConfigReload {}
             | Request::Status {}
+            | Request::Providers {}
             | Request::Models {} => "*",
         }
     }

@@ -260,6 +260,7 @@ async fn dispatch(admin: &dyn Admin, request: Request) -> Result<Done, AdminErro
         Request::Abort { device } => one(admin.abort(device).await?),
         Request::ConfigReload {} => one(admin.config_reload().await?),
         Request::Status {} => one(admin.status().await?),
+        Request::Providers {} => many(admin.providers().await?),
         Request::Models {} => many(admin.models().await?),
     }
 }

@@ -27,6 +27,7 @@ use super::{
 use super::{BindingQuery, BindingRow, BindingStatus, BindingStep, NewBinding, Registered};
 use super::{InboxName, InboxQuery, InboxRow};
 use super::{NewTask, Reloaded, TaskQuery, TaskRow, TaskStats};
+use super::{ProviderRow, ProviderState, WeightTerms};
 use super::{TelemetryQuery, TelemetryRow};
 
 /// Keeps devices in memory; tails what the test sends.
@@ -376,6 +377,46 @@ impl Admin for InMemory {
                 Component::missing("speak", "no voice is installed", "voxgate models pull"),
             ]),
         })
+    }
+
+    async fn providers(&self) -> Result<Vec<ProviderRow>, AdminError> {
+        let first = ProviderRow {
+            capability: "chat".into(),
+            route: 0,
+            kind: "local".into(),
+            state: ProviderState::Asked,
+            left_alone_ms: 0,
+            weight: Some(80),
+            present_weight: 72.04,
+            why: WeightTerms { latency: 0.75, errors: 1.0, load: 0.6, cost: 2.0 },
+            cost: 0.0,
+            suits: "all".into(),
+            in_flight: 2,
+            queued: 3,
+            at_once: Some(2),
+            p50_ms: Some(600),
+            p95_ms: Some(1_100),
+            asked: 120,
+            failed: 0,
+        };
+        let second = ProviderRow {
+            route: 1,
+            kind: "openai".into(),
+            state: ProviderState::LeftAlone,
+            left_alone_ms: 61_001,
+            weight: None,
+            present_weight: 1.0,
+            why: WeightTerms { latency: 1.0, errors: 1.0, load: 1.0, cost: 1.0 },
+            in_flight: 0,
+            queued: 0,
+            at_once: None,
+            p50_ms: None,
+            p95_ms: None,
+            asked: 5,
+            failed: 5,
+            ..first.clone()
+        };
+        Ok(vec![first, second])
     }
 
     async fn models(&self) -> Result<Vec<ModelRow>, AdminError> {

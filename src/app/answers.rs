@@ -23,6 +23,7 @@ use crate::lifelog::Lifelog;
 use crate::pipeline::vision;
 use crate::pipeline::voice::{self, Phrases, Voice};
 use crate::policy::Policies;
+use crate::provider::pool::{self, Kept, Pool, Pools};
 use crate::provider::{self, ChatModel};
 use crate::store::Store;
 use crate::tasks::Tasks;
@@ -42,6 +43,9 @@ pub(super) struct Parts {
     pub errands: Arc<Tasks>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
+    pub random: Arc<dyn Fn() -> u128 + Send + Sync>,
+    /// Who looks after the services that are in force.
+    pub pools: Pools,
     pub pool: provider::pool::Metrics,
     pub voice: voice::Metrics,
     pub vision: vision::Metrics,
@@ -88,6 +92,8 @@ struct Made {
     providers: voice::Providers,
     phrases: Arc<Phrases>,
     sight: Arc<dyn Sight>,
+    /// Its pools, which want to be looked after.
+    kept: Vec<Arc<dyn Kept>>,
 }
 
 /// What counts now.
@@ -111,7 +117,8 @@ pub(super) struct Answers {
 impl Answers {
     /// Makes all of it, and asks nobody yet.
     pub async fn open(config: &Arc<Config>, parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Made { providers, phrases, sight } = parts.make(config).await?;
+        let Made { providers, phrases, sight, kept } = parts.make(config).await?;
+        parts.pools.set(kept, config.providers.pool.clone());
         let sight = Current::new(sight);
         let voice = Voice::new(voice::Parts {
             providers: providers.clone(),
@@ -215,7 +222,8 @@ impl Answers {
 
     /// From here on the next turns are made of it.
     fn put(&self, made: Made, config: &Config) {
-        let Made { providers, phrases, sight } = made;
+        let Made { providers, phrases, sight, kept } = made;
+        self.parts.pools.set(kept, config.providers.pool.clone());
         self.sight.replace(sight);
         self.chat.replace(Arc::clone(&providers.chat));
         self.phrases.replace(Arc::clone(&phrases));
@@ -253,23 +261,33 @@ impl Parts {
     }
 
     async fn make(&self, config: &Arc<Config>) -> Result<Made, StartError> {
+        let pool = pool::Parts {
+            settings: config.providers.pool.clone(),
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+            metrics: self.pool.clone(),
+        };
+        let mut kept = Vec::new();
         let providers = match &self.given {
             Some(providers) => providers.clone(),
-            None => configured_providers(config, self.engine.clone(), &self.clock, self.pool.clone()).await?,
+            None => configured_providers(config, self.engine.clone(), &pool, &mut kept).await?,
         };
         let speech = config.gateway.data_dir.join("speech");
         let settings = Arc::clone(config);
         let phrases = tokio::task::spawn_blocking(move || phrases(&settings, &speech)).await;
         let phrases = phrases.map_err(|error| StartError::Interrupted(error.to_string()))?;
+        let eyes = photos::eyes(config, &pool)?;
+        kept.extend(eyes.as_ref().map(Pool::kept));
         let sight = photos::sight(
             config,
+            eyes.map(|eyes| Arc::new(eyes) as _),
             (&self.lifelog, &self.store),
             Arc::clone(&self.watchers),
             &self.policies,
             &self.clock,
             self.vision.clone(),
-        )?;
-        Ok(Made { providers, phrases: Arc::new(phrases), sight })
+        );
+        Ok(Made { providers, phrases: Arc::new(phrases), sight, kept })
     }
 }
 
@@ -279,7 +297,7 @@ fn phrases(config: &Config, dir: &Path) -> Phrases {
     Phrases::open(
         &config.voice.reply.apology,
         &config.sos.spoken,
-        &[&polite.greeting, &polite.farewell],
+        &[&polite.greeting, &polite.farewell, &config.voice.reply.busy],
         config.providers.tts.voice.as_deref().unwrap_or_default(),
         dir,
     )

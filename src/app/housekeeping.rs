@@ -18,7 +18,7 @@ use crate::door::credentials::Credentials;
 use crate::door::mqtt::Bus;
 use crate::engine::supervisor::{self, Launch, Pace, Supervisor, View};
 use crate::pipeline::voice::Phrases;
-use crate::provider::{SpeechRequest, Synthesizer};
+use crate::provider::{SpeechRequest, Synthesizer, Urgency};
 use crate::topics::Table;
 
 /// How often the retained status of the gateway is published.
@@ -83,6 +83,7 @@ pub(super) async fn phrases(
         text: String::new(),
         voice: None,
         language: Some(config.voice.reply.language.clone()).filter(|language| !language.is_empty()),
+        urgency: Urgency::Ahead,
     };
     while let Some(phrase) = phrases.unmade().next() {
         let made = tokio::select! {

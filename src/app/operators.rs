@@ -22,7 +22,7 @@ use crate::admin::{
 };
 use crate::admin::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, TelemetryQuery, TelemetryRow};
 use crate::admin::{InboxName, InboxQuery, InboxRow};
-use crate::admin::{NewTask, Reloaded, TaskQuery, TaskRow, TaskStats};
+use crate::admin::{NewTask, ProviderRow, Reloaded, TaskQuery, TaskRow, TaskStats};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::domain::{Arrivals, Clock, DeviceId};
@@ -50,6 +50,7 @@ mod moved;
 mod operations;
 mod records;
 pub(super) mod runtime;
+mod services;
 mod tasks;
 
 pub use records::Offline;
@@ -66,6 +67,7 @@ pub struct Operators {
     pub(super) operations: Arc<crate::operations::Operations>,
     pub(super) tasks: Arc<crate::tasks::Tasks>,
     pub(super) answers: Arc<Answers>,
+    pub(super) pools: crate::provider::pool::Pools,
     pub(super) sessions: crate::session::Metrics,
     pub(super) started_at: crate::domain::Wall,
     pub(super) router: Router,
@@ -418,6 +420,10 @@ impl Admin for Operators {
 
     async fn status(&self) -> Result<Status, AdminError> {
         Ok(self.glance())
+    }
+
+    async fn providers(&self) -> Result<Vec<ProviderRow>, AdminError> {
+        Ok(services::rows(&self.pools))
     }
 
     async fn models(&self) -> Result<Vec<ModelRow>, AdminError> {

@@ -11,24 +11,34 @@ use crate::door::http::{Routes, vision as door};
 use crate::lifelog::Lifelog;
 use crate::pipeline::vision::{self, Vision};
 use crate::policy::Policies;
-use crate::provider::Kind;
 use crate::provider::http::Client;
+use crate::provider::pool::{self, Pool};
+use crate::provider::{ChatModel, Kind};
 use crate::store::Store;
 
-/// Who looks at photos; reads the key of the service that does.
+/// The services that look at photos; reads their keys.
+pub(super) fn eyes(config: &Config, parts: &pool::Parts) -> Result<Option<Pool<dyn ChatModel>>, StartError> {
+    if config.vision.kind == Kind::Off {
+        return Ok(None);
+    }
+    let client = Client::with_keys(&config.http_client)?;
+    let first = config.vision.service();
+    let services = std::iter::once(&first).chain(&config.vision.backup);
+    let eyes: Result<Vec<_>, _> = services.map(|service| service.eye(&client)).collect();
+    Ok(Pool::new("vision", eyes?, parts))
+}
+
+/// Who looks at photos.
 pub(super) fn sight(
     config: &Config,
+    model: Option<Arc<dyn ChatModel>>,
     (lifelog, store): (&Arc<Lifelog>, &Arc<dyn Store>),
     bulletins: Arc<dyn Bulletins>,
     policies: &Policies,
     clock: &Arc<dyn Clock>,
     metrics: vision::Metrics,
-) -> Result<Arc<dyn Sight>, StartError> {
-    let model = match config.vision.kind {
-        Kind::Off => None,
-        _ => config.vision.service().vision(&Client::with_keys(&config.http_client)?)?,
-    };
-    Ok(Arc::new(Vision::new(vision::Parts {
+) -> Arc<dyn Sight> {
+    Arc::new(Vision::new(vision::Parts {
         model,
         settings: config.vision.clone(),
         policies: policies.clone(),
@@ -37,7 +47,7 @@ pub(super) fn sight(
         bulletins,
         clock: Arc::clone(clock),
         metrics,
-    })))
+    }))
 }
 
 /// The routes of photos; none where they are switched off.

@@ -20,7 +20,7 @@ use crate::audio::{VadModel, Workers};
 use crate::bridge::Bridges;
 use crate::config::Config;
 use crate::delivery::Delivery;
-use crate::domain::{Arrivals, Bulletins, Clock, Datagrams, Ingress, Photos};
+use crate::domain::{Arrivals, Bulletins, Datagrams, Ingress, Photos};
 use crate::door::credentials::{self, Credentials};
 use crate::door::http::conversation::Conversations;
 use crate::door::http::talk::Talk;
@@ -98,6 +98,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     };
     let policies = open_policies(&config, metrics.policy).await?;
     let calls = open_calls(&config, (&shared, &lifelog), &clock, metrics.sos)?;
+    let pools = provider::pool::Pools::default();
     let tasks_parts = crate::tasks::Parts {
         settings: config.tasks.clone(),
         store: Arc::clone(&shared),
@@ -120,6 +121,8 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         errands: Arc::clone(&errands),
         clock: Arc::clone(&clock),
         metrics: metrics.answers,
+        random: Arc::clone(&random),
+        pools: pools.clone(),
         pool: metrics.providers,
         voice: metrics.voice,
         vision: metrics.vision,
@@ -260,6 +263,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         operations: Arc::clone(&operations),
         tasks: Arc::clone(&errands),
         answers: Arc::clone(&answers),
+        pools: pools.clone(),
         sessions: counted,
         started_at: clock.wall(),
         router: router.clone(),
@@ -313,6 +317,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     }
     tasks.spawn(Arc::clone(&lifelog).run(stop.clone()));
     tasks.spawn(calls.run(stop.clone()));
+    tasks.spawn(pools.run(stop.clone()));
     answers.make_phrases().await;
     tasks.spawn(housekeeping::status(Arc::clone(&operators), table, Arc::clone(&bus), stop.clone()));
     let watchdog =
@@ -430,8 +435,8 @@ async fn load_vad(config: &Arc<Config>) -> Result<VadModel, StartError> {
 pub(super) async fn configured_providers(
     config: &Config,
     engine: Option<View>,
-    clock: &Arc<dyn Clock>,
-    metrics: provider::pool::Metrics,
+    pool: &provider::pool::Parts,
+    kept: &mut Vec<Arc<dyn provider::pool::Kept>>,
 ) -> Result<voice::Providers, StartError> {
     let client = provider::http::Client::with_keys(&config.http_client)?;
     let mut local = provider::Local { wyoming: config.engine.listen_wyoming, http: config.engine.listen_http };
@@ -441,8 +446,8 @@ pub(super) async fn configured_providers(
         let addrs = addrs.ok_or_else(|| StartError::Engine(format!("{:?}", engine.state())))?;
         local = provider::Local { wyoming: addrs.wyoming, http: addrs.http };
     }
-    let pool = provider::pool::Parts { settings: config.providers.pool.clone(), clock: Arc::clone(clock), metrics };
-    let made = provider::Providers::new(&config.providers, local, &client, &pool)?;
+    let made = provider::Providers::new(&config.providers, local, &client, pool)?;
+    kept.extend(made.pools);
     Ok(voice::Providers {
         transcriber: made.stt.unwrap_or_else(|| Arc::new(Absent)),
         chat: made.chat.unwrap_or_else(|| Arc::new(Absent)),

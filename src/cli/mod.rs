@@ -19,6 +19,7 @@ mod models;
 mod operation;
 mod operator;
 mod password;
+mod providers;
 mod reference;
 mod rule;
 mod say;
@@ -73,6 +74,7 @@ enum Command {
     #[command(subcommand)]
     Config(config::Command),
     Status(status::Args),
+    Providers(providers::Args),
     #[command(subcommand)]
     Device(device::Command),
     #[command(subcommand)]
@@ -128,6 +130,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
         Command::Engine(args) => engine::run(&args, context),
         Command::Config(command) => config::run(&command, context),
         Command::Status(args) => status::run(&args, context),
+        Command::Providers(args) => providers::run(&args, context),
         Command::Device(command) => device::run(command, context),
         Command::Firmware(command) => firmware::run(command, context),
         Command::Operator(command) => operator::run(command, context),

@@ -37,6 +37,7 @@ fn every_command_and_every_option_says_what_it_is() {
 fn every_command_that_reads_prints_json_too() {
     for command in [
         "status",
+        "providers",
         "device list",
         "device pending",
         "device claim 123456",
@@ -199,5 +200,24 @@ fn the_status_names_what_is_missing_and_what_mends_it() {
          PART   STATE    DETAIL                 REMEDY\n\
          mqtt   ready    listens\n\
          speak  missing  no voice is installed  voxgate models pull\n"
+    );
+}
+
+#[test]
+fn services_are_shown_with_their_weights_and_the_terms_that_change_them() {
+    let admin = Arc::new(InMemory::default());
+    let shown = prints(&admin, "voxgate providers");
+    let lines: Vec<Vec<&str>> =
+        shown.lines().map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()).collect();
+    let why = "latency 0.75 load 0.60 cost 2.00";
+    assert_eq!(
+        lines[1],
+        ["chat", "0", "local", "asked", "80", "72.0", why, "2 of 2", "3", "600 ms", "1100 ms", "0 of 120"]
+    );
+    let second = ["chat", "1", "openai", "left alone 62 s", "-", "-", "-", "0", "0", "-", "-", "5 of 5"];
+    assert_eq!(lines[2], second);
+    assert!(
+        prints(&admin, "voxgate providers --json")
+            .starts_with("[{\"capability\":\"chat\",\"route\":0,\"type\":\"local\",")
     );
 }

@@ -42,6 +42,8 @@ pub enum ErrorKind {
     Timeout,
     /// Too many requests.
     RateLimited,
+    /// Nobody is free here: the services are at their limits, and the wait for one would be too long.
+    Busy,
     /// The key is missing or wrong.
     Unauthorized,
     /// The service says that the request is wrong: our fault or the configuration's.
@@ -56,10 +58,11 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         ErrorKind::Unavailable,
         ErrorKind::Timeout,
         ErrorKind::RateLimited,
+        ErrorKind::Busy,
         ErrorKind::Unauthorized,
         ErrorKind::BadRequest,
         ErrorKind::BadAnswer,
@@ -87,6 +90,7 @@ impl ErrorKind {
             ErrorKind::Unavailable => "unavailable",
             ErrorKind::Timeout => "timeout",
             ErrorKind::RateLimited => "rate_limited",
+            ErrorKind::Busy => "busy",
             ErrorKind::Unauthorized => "unauthorized",
             ErrorKind::BadRequest => "bad_request",
             ErrorKind::BadAnswer => "bad_answer",
@@ -97,7 +101,14 @@ impl ErrorKind {
 
     /// Asking again, here or elsewhere, may help.
     pub fn transient(self) -> bool {
-        matches!(self, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited | ErrorKind::Internal)
+        matches!(
+            self,
+            ErrorKind::Unavailable
+                | ErrorKind::Timeout
+                | ErrorKind::RateLimited
+                | ErrorKind::Busy
+                | ErrorKind::Internal
+        )
     }
 }
 
@@ -122,13 +133,27 @@ impl ProviderError {
     }
 }
 
+/// Who waits for an answer. Where there is a queue, the first of these goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Urgency {
+    /// Somebody who has just spoken.
+    #[default]
+    Turn,
+    /// Nobody yet: a phrase that is made ahead.
+    Ahead,
+    /// Nobody: a task that the gateway works on by itself.
+    Background,
+}
+
 /// An utterance as a provider gets it: 16 kHz, mono, signed 16 bit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Utterance {
     /// The samples, [`crate::domain::UP_RATE`] a second.
     pub pcm: std::sync::Arc<[i16]>,
     /// BCP 47, when known.
     pub language: Option<String>,
+    /// Who waits for the words.
+    pub urgency: Urgency,
 }
 
 /// What was understood.
@@ -246,6 +271,8 @@ pub struct ChatRequest {
     pub temperature: Option<f32>,
     /// What the model may call.
     pub tools: Vec<ToolSpec>,
+    /// Who waits for the answer.
+    pub urgency: Urgency,
 }
 
 /// A piece of an answer.
@@ -298,6 +325,8 @@ pub struct SpeechRequest {
     pub voice: Option<String>,
     /// BCP 47.
     pub language: Option<String>,
+    /// Who waits for it.
+    pub urgency: Urgency,
 }
 
 /// Speech as it is made. Ends with the speech; an error is the last item.

@@ -6,9 +6,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde_json::Value;
 
 use super::http::{Client, Headers, HttpError, Patience};
+use super::pool::Probe;
 use super::{ErrorKind, ProviderError};
 
 /// So much of what a service says about a failure is kept, in characters.
@@ -87,6 +89,35 @@ impl Target {
 
     pub(super) fn garbled(&self, what: impl fmt::Display) -> ProviderError {
         self.error(ErrorKind::BadAnswer, what.to_string())
+    }
+}
+
+/// Looks whether a service over HTTP is there: every one of them lists its models, to whoever has a key.
+pub(super) struct Listed {
+    target: Target,
+}
+
+impl Listed {
+    pub(super) fn new(target: Target) -> Self {
+        // what is listened to over a WebSocket is listed beside it
+        let url = match target.url.strip_prefix("ws") {
+            Some(rest) => format!("http{rest}"),
+            None => target.url.clone(),
+        };
+        Self { target: Target { url, ..target } }
+    }
+}
+
+#[async_trait]
+impl Probe for Listed {
+    async fn probe(&self) -> Result<(), ProviderError> {
+        let target = &self.target;
+        let models = target.client.get_json(&target.address("models"), &target.headers, target.patience).await;
+        match models {
+            // one that has no list answers all the same
+            Ok(_) | Err(HttpError::Status { status: 404 | 405, .. }) => Ok(()),
+            Err(error) => Err(target.failure(error)),
+        }
     }
 }
 

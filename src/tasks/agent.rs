@@ -21,7 +21,7 @@ use super::update::cut;
 use super::web::Pages;
 use crate::domain::{Clock, DeviceId};
 use crate::provider::http::{self, Client, HttpError};
-use crate::provider::{ChatMessage, ChatModel, ChatPiece, ChatRequest, ProviderError, Role, ToolCall};
+use crate::provider::{ChatMessage, ChatModel, ChatPiece, ChatRequest, ProviderError, Role, ToolCall, Urgency};
 use crate::store::records::Task;
 
 /// Most calls of one answer of the model; the rest are told to be too many.
@@ -204,6 +204,7 @@ impl Inner {
             max_tokens: Some(self.settings.max_tokens),
             temperature: Some(self.settings.temperature),
             tools: toolbox.specs(),
+            urgency: Urgency::Background,
         }
     }
 

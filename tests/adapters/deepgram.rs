@@ -141,7 +141,7 @@ fn ears(url: &str) -> DeepgramTranscriber {
 }
 
 fn utterance(samples: usize) -> Utterance {
-    Utterance { pcm: vec![258; samples].into(), language: Some("en-GB".into()) }
+    Utterance { pcm: vec![258; samples].into(), language: Some("en-GB".into()), ..Utterance::default() }
 }
 
 async fn heard_at(url: &str, samples: usize) -> Result<Transcript, ProviderError> {

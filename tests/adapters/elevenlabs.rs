@@ -18,7 +18,7 @@ fn voice(url: &str, model: &str) -> ElevenLabsSynthesizer {
 }
 
 fn say() -> SpeechRequest {
-    SpeechRequest { text: "Hello there.".into(), voice: None, language: Some("de-AT".into()) }
+    SpeechRequest { text: "Hello there.".into(), language: Some("de-AT".into()), ..SpeechRequest::default() }
 }
 
 /// The samples that came, and the error after them.

@@ -29,7 +29,7 @@ use crate::admin::{
     BindingQuery, BindingRow, BindingStep, NewBinding, Registered, Secret, TelemetryQuery, TelemetryRow,
 };
 use crate::admin::{InboxName, InboxQuery, InboxRow};
-use crate::admin::{NewTask, Reloaded, TaskQuery, TaskRow, TaskStats};
+use crate::admin::{NewTask, ProviderRow, Reloaded, TaskQuery, TaskRow, TaskStats};
 use crate::config::Config;
 use crate::domain::{Clock, DeviceId, Wall};
 use crate::door::credentials::{Credentials, CredentialsError, Dropped, Options, reset_key};
@@ -543,6 +543,10 @@ impl Admin for Offline {
     }
 
     async fn status(&self) -> Result<Status, AdminError> {
+        Err(not_running())
+    }
+
+    async fn providers(&self) -> Result<Vec<ProviderRow>, AdminError> {
         Err(not_running())
     }
 

@@ -311,7 +311,8 @@ async fn round(providers: &Providers, prompt: &str, pcm: Arc<[i16]>) -> anyhow::
         took[n] = at.elapsed().as_secs_f64() * 1e3;
         at = Instant::now();
     };
-    let words = providers.transcriber.transcribe(Utterance { pcm, language: Some("en".to_owned()) }).await?;
+    let question = Utterance { pcm, language: Some("en".to_owned()), ..Utterance::default() };
+    let words = providers.transcriber.transcribe(question).await?;
     lap(0);
     let messages = vec![ChatMessage::new(Role::System, prompt), ChatMessage::new(Role::User, words.text)];
     let request = ChatRequest { messages, max_tokens: Some(64), temperature: Some(0.2), ..ChatRequest::default() };

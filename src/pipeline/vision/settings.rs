@@ -34,6 +34,9 @@ pub struct Settings {
     pub between: Span,
     /// Larger photos are kept, but not sent to the service; each grows by a third on its way. Default "2MB".
     pub largest: ByteSize,
+    /// Who stands in, in the order in which they are asked, within the same answer. None by default; each is a table
+    /// `[[vision.backup]]` with the keys of `[providers.chat]`. `[providers.pool]` holds for them too.
+    pub backup: Vec<Service>,
 }
 
 impl Default for Settings {
@@ -52,6 +55,7 @@ impl Default for Settings {
             first_byte: Span::secs(20),
             between: Span::secs(10),
             largest: ByteSize::mb(2),
+            backup: Vec::new(),
         }
     }
 }
@@ -71,6 +75,20 @@ impl Settings {
         }
     }
 
+    fn check_backup(&self, path: &str, service: &Service) -> Vec<Problem> {
+        if self.kind == Kind::Off || service.kind == Kind::Off {
+            let what = "nobody can stand in here: it or the service itself is off";
+            let remedy = "leave it out, or give vision and it another type";
+            return vec![Problem::new(format!("{path}.type"), what, remedy)];
+        }
+        let mut problems = service.check_vision(path);
+        if service.weight.is_some() {
+            let what = "photos are not shared by weight: who stands in is asked after the service itself";
+            problems.push(Problem::new(format!("{path}.weight"), what, "leave it out"));
+        }
+        problems
+    }
+
     /// What is wrong with these settings.
     pub fn check(&self, path: &str) -> Vec<Problem> {
         let mut problems = self.service().check_vision(path);
@@ -81,6 +99,9 @@ impl Settings {
         if self.largest < ByteSize::kb(16) {
             let what = format!("{} is less than a small photo", self.largest);
             problems.push(Problem::new(format!("{path}.largest"), what, "leave it out: 2MB"));
+        }
+        for (n, service) in self.backup.iter().enumerate() {
+            problems.extend(self.check_backup(&format!("{path}.backup[{n}]"), service));
         }
         problems
     }
@@ -115,5 +136,16 @@ mod tests {
             ..Settings::default()
         };
         assert_eq!(keys(bad), ["vision.between", "vision.max_tokens", "vision.largest"]);
+        let stands_in = Service { kind: Kind::Openai, url: Some("http://127.0.0.1:2/v1".into()), ..Service::default() };
+        let backup = vec![
+            stands_in.clone(),
+            Service::default(),
+            Service { kind: Kind::Off, ..Service::default() },
+            Service { weight: Some(1), ..stands_in.clone() },
+        ];
+        let several = Settings { kind: Kind::Openai, url: stands_in.url.clone(), backup, ..Settings::default() };
+        assert_eq!(keys(several), ["vision.backup[1].type", "vision.backup[2].type", "vision.backup[3].weight"]);
+        let off = Settings { backup: vec![stands_in], ..Settings::default() };
+        assert_eq!(keys(off), ["vision.backup[0].type"]);
     }
 }

@@ -154,8 +154,10 @@ impl Inner {
             Err(failed) => {
                 report.write(|report| report.failed = Some(format!("{}: {}", failed.stage, failed.kind.name())));
                 self.metrics.failed(failed.stage, failed.kind);
-                turn.voice.error(failed.stage, "something went wrong, please try again");
-                self.apologise(turn, report).await;
+                let busy = failed.kind == ErrorKind::Busy;
+                let what = if busy { "too many talk at once" } else { "something went wrong" };
+                turn.voice.error(failed.stage, &format!("{what}, please try again"));
+                self.apologise(turn, busy, report).await;
                 Outcome::Failed
             }
         }
@@ -244,15 +246,19 @@ impl Inner {
         if sent { Outcome::Answered } else { Outcome::LinkLost }
     }
 
-    /// Says the apology: from memory, without any provider.
-    async fn apologise(&self, turn: &Turn, report: &SharedReport) {
+    /// Says the apology, or that everybody is busy: from memory, without any provider.
+    async fn apologise(&self, turn: &Turn, busy: bool, report: &SharedReport) {
         let apology = self.phrases.apology();
-        turn.voice.start(apology.text());
-        turn.voice.sentence(apology.text());
-        let frames = match turn.tts_mode {
-            TtsMode::Audio => apology.frames(),
-            TtsMode::DeviceText => Vec::new(),
+        let audio = turn.tts_mode == TtsMode::Audio;
+        let words = &self.settings.busy;
+        let (text, frames) = match self.phrases.find(words).filter(|_| busy) {
+            Some(frames) => (words.as_str(), frames),
+            None if busy && !audio && !words.is_empty() => (words.as_str(), Vec::new()),
+            None => (apology.text(), apology.frames()),
         };
+        turn.voice.start(text);
+        turn.voice.sentence(text);
+        let frames = if audio { frames } else { Vec::new() };
         let sent = self.pace_all(turn, frames, report).await;
         turn.voice.stop(if sent { StopReason::Error } else { StopReason::LinkLost });
     }

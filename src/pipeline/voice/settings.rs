@@ -22,6 +22,8 @@ pub struct Settings {
     pub language: String,
     /// What is said when a stage fails; synthesised ahead, so that it can be spoken without any provider.
     pub apology: String,
+    /// What is said instead when every service is at its limit (`providers.pool.max_wait`); made ahead too. Empty: the apology.
+    pub busy: String,
     /// Frames of 60 ms sent ahead of real time at the start of speech: the device's cushion against jitter.
     pub ahead_frames: u32,
     /// A transcription that takes longer has failed.
@@ -48,6 +50,7 @@ impl Default for Settings {
             timezone: String::new(),
             language: "en".into(),
             apology: "Sorry, something went wrong. Please try again.".into(),
+            busy: "A lot of people are talking to me right now. Please ask me again in a moment.".into(),
             ahead_frames: 5,
             transcribe_timeout: Span::secs(10),
             first_token_timeout: Span::secs(10),

@@ -200,6 +200,7 @@ impl Inner {
                 text: clause.text.clone(),
                 voice: turn.persona.voice.clone(),
                 language: self.language(turn),
+                ..SpeechRequest::default()
             });
             if frames.send(Spoken::Clause(clause)).await.is_err() {
                 return Ok(());

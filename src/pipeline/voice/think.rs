@@ -67,7 +67,7 @@ impl Inner {
             messages: self.conversation(turn, words),
             max_tokens: Some(self.settings.max_tokens),
             temperature: Some(self.settings.temperature),
-            tools: Vec::new(),
+            ..ChatRequest::default()
         };
         match &turn.tools {
             Some(tools) if tools.offered().next().is_some() => {

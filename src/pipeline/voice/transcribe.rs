@@ -27,7 +27,8 @@ impl Inner {
         }
         let pcm = self.decode(turn, utterance).await?;
         let asked = Instant::now();
-        let call = self.providers.transcriber.transcribe(Utterance { pcm: pcm.into(), language: self.language(turn) });
+        let utterance = Utterance { pcm: pcm.into(), language: self.language(turn), ..Utterance::default() };
+        let call = self.providers.transcriber.transcribe(utterance);
         let transcript = match timeout(self.settings.transcribe_timeout.0, call).await {
             Ok(result) => result,
             Err(_) => Err(ProviderError::new(ErrorKind::Timeout, "transcribe", "no transcript in time")),

@@ -20,13 +20,34 @@ enum State {
     Tried,
 }
 
+#[derive(Debug)]
+struct Inside {
+    state: State,
+    /// A look at it said that it is back.
+    said_back: bool,
+    /// It was not, when somebody tried: looks are not believed until it has answered.
+    misled: bool,
+}
+
 /// The breaker of one service. Share it as an `Arc`.
 #[derive(Debug)]
 pub(super) struct Breaker {
-    settings: Settings,
+    errors: u32,
+    whole: Duration,
     clock: Arc<dyn Clock>,
-    state: Mutex<State>,
+    inside: Mutex<Inside>,
     left_alone: Gauge,
+}
+
+/// How a service stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is asked.
+    Asked,
+    /// It is left alone for so long; none: the next request tries it.
+    LeftAlone(Duration),
+    /// One request tries it.
+    Tried,
 }
 
 /// Leave to ask. Without a word about what came of it nothing is learnt: somebody did not want the answer any more.
@@ -38,27 +59,46 @@ pub(super) struct Leave {
 }
 
 impl Breaker {
-    pub(super) fn new(settings: Settings, clock: Arc<dyn Clock>, left_alone: Gauge) -> Arc<Self> {
-        Arc::new(Self { settings, clock, state: Mutex::new(State::Closed(0)), left_alone })
+    pub(super) fn new(settings: &Settings, clock: Arc<dyn Clock>, left_alone: Gauge) -> Arc<Self> {
+        let inside = Mutex::new(Inside { state: State::Closed(0), said_back: false, misled: false });
+        Arc::new(Self { errors: settings.errors, whole: settings.left_alone.0, clock, inside, left_alone })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // one assignment is all that is ever done under it
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        // assignments are all that is ever done under it
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it stands.
+    pub(super) fn standing(&self) -> Standing {
+        match self.inside().state {
+            State::Closed(_) => Standing::Asked,
+            State::Open(until) => Standing::LeftAlone(until.saturating_sub(self.clock.mono())),
+            State::Tried => Standing::Tried,
+        }
+    }
+
+    /// It would give leave now.
+    pub(super) fn lets_in(&self) -> bool {
+        match self.standing() {
+            Standing::Asked => true,
+            Standing::LeftAlone(time) => time.is_zero(),
+            Standing::Tried => false,
+        }
     }
 
     /// Leave to ask; none while it is left alone.
     pub(super) fn leave(self: &Arc<Self>) -> Option<Leave> {
-        let mut state = self.state();
-        let tries = match *state {
+        let mut inside = self.inside();
+        let tries = match inside.state {
             State::Closed(_) => false,
             State::Open(until) if self.clock.mono() >= until => {
-                *state = State::Tried;
+                inside.state = State::Tried;
                 true
             }
             State::Open(_) | State::Tried => return None,
         };
-        drop(state);
+        drop(inside);
         Some(Leave { breaker: Arc::clone(self), tries })
     }
 
@@ -69,15 +109,31 @@ impl Breaker {
 
     /// When it may be asked again.
     pub(super) fn until(&self) -> Duration {
-        match *self.state() {
+        match self.inside().state {
             State::Closed(_) => Duration::ZERO,
             State::Open(until) => until,
             State::Tried => Duration::MAX,
         }
     }
 
-    fn open(&self, state: &mut State, time: Duration) {
-        *state = State::Open(self.clock.mono().saturating_add(time));
+    /// It is worth a look: it is left alone for a while yet, and looks have not misled before.
+    pub(super) fn wants_a_look(&self) -> bool {
+        let inside = self.inside();
+        matches!(inside.state, State::Open(until) if until > self.clock.mono()) && !inside.misled
+    }
+
+    /// A look at it says that it is back: the next request tries it.
+    pub(super) fn seen_back(&self) {
+        let mut inside = self.inside();
+        if let State::Open(until) = &mut inside.state {
+            *until = (*until).min(self.clock.mono());
+            inside.said_back = true;
+        }
+    }
+
+    fn open(&self, inside: &mut Inside, time: Duration) {
+        inside.state = State::Open(self.clock.mono().saturating_add(time));
+        inside.said_back = false;
         self.left_alone.set(1);
     }
 }
@@ -86,25 +142,27 @@ impl Leave {
     /// It answered.
     pub(super) fn answered(mut self) {
         self.tries = false;
-        *self.breaker.state() = State::Closed(0);
+        *self.breaker.inside() = Inside { state: State::Closed(0), said_back: false, misled: false };
         self.breaker.left_alone.set(0);
     }
 
     /// It failed. What the request itself was to blame for says nothing of the service.
     pub(super) fn failed(mut self, error: &ProviderError) {
-        if matches!(error.kind, ErrorKind::BadRequest | ErrorKind::NotConfigured) {
+        if matches!(error.kind, ErrorKind::BadRequest | ErrorKind::NotConfigured | ErrorKind::Busy) {
             return;
         }
         let tried = std::mem::take(&mut self.tries);
         let breaker = &self.breaker;
-        let mut state = breaker.state();
-        let whole = breaker.settings.left_alone.0;
-        match (*state, error.retry_after) {
+        let mut inside = breaker.inside();
+        match (inside.state, error.retry_after) {
             // it says itself how long, and is not left alone for longer than one that is down
-            (State::Closed(_), Some(time)) => breaker.open(&mut state, time.min(whole)),
-            (State::Closed(before), None) if before + 1 >= breaker.settings.errors => breaker.open(&mut state, whole),
-            (State::Closed(before), None) => *state = State::Closed(before + 1),
-            (State::Tried, _) if tried => breaker.open(&mut state, whole),
+            (State::Closed(_), Some(time)) => breaker.open(&mut inside, time.min(breaker.whole)),
+            (State::Closed(before), None) if before + 1 >= breaker.errors => breaker.open(&mut inside, breaker.whole),
+            (State::Closed(before), None) => inside.state = State::Closed(before + 1),
+            (State::Tried, _) if tried => {
+                inside.misled |= inside.said_back;
+                breaker.open(&mut inside, breaker.whole);
+            }
             // asked in need, or before it was left alone
             (State::Open(_) | State::Tried, _) => {}
         }
@@ -115,7 +173,7 @@ impl Drop for Leave {
     fn drop(&mut self) {
         if self.tries {
             // nobody waited for what came of the try: the next request may try
-            *self.breaker.state() = State::Open(self.breaker.clock.mono());
+            self.breaker.inside().state = State::Open(self.breaker.clock.mono());
         }
     }
 }
@@ -129,8 +187,8 @@ mod tests {
 
     fn breaker() -> (Arc<ManualClock>, Arc<Breaker>) {
         let clock = Arc::new(ManualClock::new(Wall(1)));
-        let settings = Settings { errors: 3, left_alone: Span::secs(10) };
-        (Arc::clone(&clock), Breaker::new(settings, clock, Gauge::default()))
+        let settings = Settings { errors: 3, left_alone: Span::secs(10), ..Settings::default() };
+        (Arc::clone(&clock), Breaker::new(&settings, clock, Gauge::default()))
     }
 
     fn error(kind: ErrorKind) -> ProviderError {
@@ -210,5 +268,24 @@ mod tests {
         assert!(breaker.leave().is_none());
         breaker.in_need().answered();
         assert!(breaker.leave().is_some());
+    }
+
+    #[test]
+    fn a_look_that_says_that_it_is_back_is_followed_by_a_try_and_believed_no_more_when_it_was_wrong() {
+        let (clock, breaker) = breaker();
+        assert!(!breaker.wants_a_look(), "it is asked anyway");
+        fails(&breaker, 3);
+        assert!(breaker.wants_a_look());
+        breaker.seen_back();
+        breaker.leave().unwrap().failed(&error(ErrorKind::Timeout));
+        assert!(!breaker.wants_a_look());
+        assert_eq!(breaker.standing(), Standing::LeftAlone(Duration::from_secs(10)));
+        clock.advance(Duration::from_secs(10));
+        breaker.leave().unwrap().answered();
+        fails(&breaker, 3);
+        assert!(breaker.wants_a_look(), "it has answered since");
+        breaker.seen_back();
+        breaker.leave().unwrap().answered();
+        assert_eq!(breaker.standing(), Standing::Asked);
     }
 }

@@ -1,98 +1,113 @@
 //! Pools of what answers piece by piece: chat, speech. Until its first piece is here another service can take its place.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
 
-use super::breaker::Leave;
-use super::{Asked, Inner, Pool};
+use super::ticket::Ticket;
+use super::{Inner, Pool, Want, complexity};
 use crate::provider::{ChatModel, ChatRequest, ChatStream, ProviderError, SpeechRequest, SpeechStream, Synthesizer};
 
 type Pieces<T> = BoxStream<'static, Result<T, ProviderError>>;
 
-/// A service that speaks. Whatever ends it but an error, it has answered.
-struct Speaking<P: ?Sized + Send + Sync + 'static> {
-    inner: Arc<Inner<P>>,
-    n: usize,
-    leave: Option<Leave>,
+/// An answer that has begun, or that has nothing in it.
+struct Opened<T> {
+    first: Option<T>,
+    rest: Pieces<T>,
 }
 
-impl<P: ?Sized + Send + Sync> Speaking<P> {
-    fn failed(&mut self, error: &ProviderError) {
-        if let Some(leave) = self.leave.take() {
-            self.inner.failed(self.n, leave, error);
+/// The rest of an answer: what is said of the service depends on its end. Whatever ends it but an error, it has answered.
+struct Rest<P: ?Sized, T> {
+    pieces: Pieces<T>,
+    ticket: Option<Ticket<P>>,
+}
+
+impl<P: ?Sized, T> Stream for Rest<P, T> {
+    type Item = Result<T, ProviderError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(ticket) = &mut self.ticket {
+            ticket.works();
+        }
+        let piece = self.pieces.poll_next_unpin(cx);
+        match &piece {
+            Poll::Ready(Some(Err(error))) => {
+                if let Some(ticket) = self.ticket.take() {
+                    ticket.failed(error);
+                }
+            }
+            Poll::Ready(Some(Ok(_))) => {
+                if let Some(ticket) = &mut self.ticket {
+                    ticket.rests();
+                }
+            }
+            Poll::Ready(None) => self.end(),
+            Poll::Pending => {}
+        }
+        piece
+    }
+}
+
+impl<P: ?Sized, T> Rest<P, T> {
+    fn end(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.answered();
         }
     }
 }
 
-impl<P: ?Sized + Send + Sync> Drop for Speaking<P> {
+impl<P: ?Sized, T> Drop for Rest<P, T> {
     fn drop(&mut self) {
-        if let Some(leave) = self.leave.take() {
-            self.inner.answered(self.n, leave);
-        }
+        self.end();
     }
+}
+
+async fn open<T>(mut rest: Pieces<T>) -> Result<Opened<T>, ProviderError> {
+    let first = rest.next().await.transpose()?;
+    Ok(Opened { first, rest })
 }
 
 impl<P: ?Sized + Send + Sync + 'static> Inner<P> {
-    /// Asks one after the other until one has a first piece, or nothing to say.
+    /// Asks until one has a first piece, or nothing to say.
     fn stream<T: Send + 'static>(
         self: Arc<Self>,
-        open: impl Fn(&P, usize) -> Pieces<T> + Send + Sync + 'static,
+        want: Want,
+        call: impl Fn(&P, usize) -> Pieces<T> + Send + Sync + 'static,
     ) -> Pieces<T> {
-        stream::once(async move { self.first(open).await }).flatten().boxed()
-    }
-
-    async fn first<T: Send + 'static>(
-        self: Arc<Self>,
-        open: impl Fn(&P, usize) -> Pieces<T> + Send + Sync + 'static,
-    ) -> Pieces<T> {
-        let (mut asked, mut last) = (Asked::default(), None);
-        while let Some((n, leave)) = self.next(&mut asked) {
-            let begun = self.clock.mono();
-            let mut pieces = open(&self.routes[n].provider, n);
-            match pieces.next().await {
-                Some(Err(error)) => {
-                    self.failed(n, leave, &error);
-                    last = Some(error);
+        let first = async move {
+            let call = |provider: &Arc<P>, n| -> BoxFuture<'static, _> { Box::pin(open(call(provider, n))) };
+            match self.run(want, call).await {
+                Ok((Opened { first: Some(piece), rest }, ticket)) => {
+                    let rest = Rest { pieces: rest, ticket: Some(ticket) };
+                    stream::once(async { Ok(piece) }).chain(rest).boxed()
                 }
-                Some(Ok(piece)) => {
-                    self.heard(n, begun);
-                    let speaking = Speaking { inner: Arc::clone(&self), n, leave: Some(leave) };
-                    return stream::once(async { Ok(piece) }).chain(watched(pieces, speaking)).boxed();
+                Ok((Opened { first: None, .. }, ticket)) => {
+                    ticket.answered();
+                    stream::empty().boxed()
                 }
-                None => {
-                    self.answered(n, leave);
-                    return stream::empty().boxed();
-                }
+                Err(error) => stream::once(async { Err(error) }).boxed(),
             }
-        }
-        let error = last.unwrap_or_else(|| self.nobody());
-        stream::once(async { Err(error) }).boxed()
+        };
+        stream::once(first).flatten().boxed()
     }
-}
-
-/// The rest of an answer: what is said of the service depends on its end.
-fn watched<P: ?Sized + Send + Sync + 'static, T: Send + 'static>(
-    pieces: Pieces<T>,
-    mut speaking: Speaking<P>,
-) -> impl futures::Stream<Item = Result<T, ProviderError>> + Send {
-    pieces.inspect(move |piece| {
-        if let Err(error) = piece {
-            speaking.failed(error);
-        }
-    })
 }
 
 impl ChatModel for Pool<dyn ChatModel> {
     fn chat(&self, request: ChatRequest) -> ChatStream {
-        Arc::clone(&self.inner).stream(move |provider, _| provider.chat(request.clone()))
+        let (urgency, complexity) = (request.urgency, Some(complexity::of(&request)));
+        let want = Want { urgency, complexity, begun: false };
+        Arc::clone(&self.inner).stream(want, move |provider, _| provider.chat(request.clone()))
     }
 }
 
 impl Synthesizer for Pool<dyn Synthesizer> {
     fn speak(&self, request: SpeechRequest) -> SpeechStream {
-        Arc::clone(&self.inner).stream(move |provider, n| {
+        let want = Want { urgency: request.urgency, complexity: None, begun: true };
+        Arc::clone(&self.inner).stream(want, move |provider, n| {
             // a voice is named in the words of the first service: the others have their own
             let voice = request.voice.clone().filter(|_| n == 0);
             provider.speak(SpeechRequest { voice, ..request.clone() })

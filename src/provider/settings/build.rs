@@ -10,9 +10,9 @@ use crate::provider::elevenlabs::ElevenLabsSynthesizer;
 use crate::provider::gemini::GeminiChat;
 use crate::provider::http::{self, HttpError, Patience};
 use crate::provider::openai::{OpenAiChat, OpenAiEmbedder, OpenAiSynthesizer, OpenAiTranscriber};
-use crate::provider::pool::{self, Pool};
-use crate::provider::target::Target;
-use crate::provider::wyoming::{Address, WyomingSynthesizer, WyomingTranscriber};
+use crate::provider::pool::{self, Member, Pool, Probe, Terms};
+use crate::provider::target::{Listed, Target};
+use crate::provider::wyoming::{Address, Described, WyomingSynthesizer, WyomingTranscriber};
 use crate::provider::{ChatModel, Embedder, Synthesizer, Transcriber};
 
 /// Where the engine that comes with Voxgate listens.
@@ -52,6 +52,8 @@ pub struct Providers {
     pub chat: Option<Arc<dyn ChatModel>>,
     /// Embeddings.
     pub embed: Option<Arc<dyn Embedder>>,
+    /// The pools behind them, for [`pool::Pools`].
+    pub pools: Vec<Arc<dyn pool::Kept>>,
 }
 
 impl Providers {
@@ -68,32 +70,82 @@ impl Providers {
             Kind::Local => Some(engine.clone()),
             _ => service.url.clone(),
         };
-        let stt = all(stt, &backup.stt, |stt| stt.transcriber(web(stt).as_deref(), local, client))?;
-        let tts = all(tts, &backup.tts, |tts| tts.synthesizer(web(tts).as_deref(), local, client))?;
-        let chat = all(chat, &backup.chat, |chat| chat.chat("chat", web(chat).as_deref(), client))?;
-        let embed = all(embed, &[], |embed| embed.embedder(web(embed).as_deref(), client))?;
+        let place = Place { local, client };
+        let stt = place.all(stt, &backup.stt, "stt", |stt| stt.transcriber(web(stt).as_deref(), local, client))?;
+        let tts = place.all(tts, &backup.tts, "tts", |tts| tts.synthesizer(web(tts).as_deref(), local, client))?;
+        let chat = place.all(chat, &backup.chat, "chat", |chat| chat.chat("chat", web(chat).as_deref(), client))?;
+        let embed = place.all(embed, &[], "embed", |embed| embed.embedder(web(embed).as_deref(), client))?;
+        let (stt, tts) = (Pool::new("stt", stt, pool), Pool::new("tts", tts, pool));
+        let (chat, embed) = (Pool::new("chat", chat, pool), Pool::new("embed", embed, pool));
+        let pools = [
+            stt.as_ref().map(Pool::kept),
+            tts.as_ref().map(Pool::kept),
+            chat.as_ref().map(Pool::kept),
+            embed.as_ref().map(Pool::kept),
+        ];
         Ok(Self {
-            stt: Pool::new("stt", stt, pool).map(|pool| Arc::new(pool) as _),
-            tts: Pool::new("tts", tts, pool).map(|pool| Arc::new(pool) as _),
-            chat: Pool::new("chat", chat, pool).map(|pool| Arc::new(pool) as _),
-            embed: Pool::new("embed", embed, pool).map(|pool| Arc::new(pool) as _),
+            stt: stt.map(|pool| Arc::new(pool) as _),
+            tts: tts.map(|pool| Arc::new(pool) as _),
+            chat: chat.map(|pool| Arc::new(pool) as _),
+            embed: embed.map(|pool| Arc::new(pool) as _),
+            pools: pools.into_iter().flatten().collect(),
         })
     }
 }
 
-/// The service that is asked first, and those that stand in for it; nobody where it is off.
-fn all<P: ?Sized>(
-    first: &Service,
-    backup: &[Service],
-    make: impl Fn(&Service) -> Result<Option<Arc<P>>, SetupError>,
-) -> Result<Vec<Arc<P>>, SetupError> {
-    if first.kind == Kind::Off {
-        return Ok(Vec::new());
+/// Where services are reached.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    local: Local,
+    client: &'a http::Client,
+}
+
+impl Place<'_> {
+    /// The service that is asked first, and those that stand in for it; nobody where it is off.
+    fn all<P: ?Sized>(
+        self,
+        first: &Service,
+        backup: &[Service],
+        name: &'static str,
+        make: impl Fn(&Service) -> Result<Option<Arc<P>>, SetupError>,
+    ) -> Result<Vec<Member<P>>, SetupError> {
+        if first.kind == Kind::Off {
+            return Ok(Vec::new());
+        }
+        let mut members = Vec::new();
+        for service in std::iter::once(first).chain(backup) {
+            let Some(provider) = make(service)? else { continue };
+            let probe = Some(service.probe(name, self.local, self.client)?);
+            members.push(Member { provider, kind: service.kind.name(), terms: service.terms(), probe });
+        }
+        Ok(members)
     }
-    std::iter::once(first).chain(backup).filter_map(|service| make(service).transpose()).collect()
+}
+
+/// So many requests at once are enough for the engine that comes with Voxgate: it is this machine that works.
+fn cores() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    u32::try_from(cores).unwrap_or(u32::MAX)
 }
 
 impl Service {
+    fn terms(&self) -> Terms {
+        let own = || (self.kind == Kind::Local).then(cores);
+        let at_once = self.at_once.or_else(own);
+        Terms { weight: self.weight, at_once, cost: self.cost, suits: self.suits }
+    }
+
+    /// How to see that it is back.
+    fn probe(&self, name: &'static str, local: Local, client: &http::Client) -> Result<Arc<dyn Probe>, SetupError> {
+        let speaks_wyoming = self.kind == Kind::Wyoming || self.kind == Kind::Local && matches!(name, "stt" | "tts");
+        if speaks_wyoming {
+            return Ok(Arc::new(Described::new(name, self.wyoming(local)?)));
+        }
+        let engine = format!("http://{}/v1", local.http);
+        let url = if self.kind == Kind::Local { Some(engine.as_str()) } else { self.url.as_deref() };
+        Ok(Arc::new(Listed::new(self.target(name, url, client)?)))
+    }
+
     fn wyoming(&self, local: Local) -> Result<Address, SetupError> {
         match self.kind {
             Kind::Local => Ok(Address::Tcp(local.wyoming.to_string())),
@@ -145,12 +197,15 @@ impl Service {
         }
     }
 
-    /// The model that it names, for questions about pictures; none when it is off. Opens no connection yet.
-    pub fn vision(&self, client: &http::Client) -> Result<Option<Arc<dyn ChatModel>>, SetupError> {
-        match self.kind {
-            Kind::Local | Kind::Wyoming => Err(SetupError::Unfit("vision")),
-            _ => self.chat("vision", self.url.as_deref(), client),
-        }
+    /// The model that it names, for questions about pictures. Opens no connection yet.
+    pub fn eye(&self, client: &http::Client) -> Result<Member<dyn ChatModel>, SetupError> {
+        let model = match self.kind {
+            Kind::Local => None,
+            _ => self.chat("vision", self.url.as_deref(), client)?,
+        };
+        let provider = model.ok_or(SetupError::Unfit("vision"))?;
+        let probe: Arc<dyn Probe> = Arc::new(Listed::new(self.target("vision", self.url.as_deref(), client)?));
+        Ok(Member { provider, kind: self.kind.name(), terms: self.terms(), probe: Some(probe) })
     }
 
     fn patience(&self) -> Patience {

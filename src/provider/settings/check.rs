@@ -3,6 +3,7 @@
 use super::{Kind, Service};
 use crate::domain::Problem;
 use crate::provider::elevenlabs;
+use crate::provider::pool::Suits;
 use crate::provider::wyoming::Address;
 
 /// What a service is asked for.
@@ -77,6 +78,7 @@ impl Service {
         if !(8_000..=48_000).contains(&self.rate) {
             add("rate", said(&format!("{} samples a second is no voice", self.rate), "write 8000 to 48000"));
         }
+        self.wrong_terms(capability).into_iter().for_each(|(key, wrong)| add(key, wrong));
         problems
     }
 
@@ -134,6 +136,26 @@ impl Service {
             let rates = elevenlabs::RATES.map(|rate| rate.to_string()).join(", ");
             let what = format!("the service does not speak with {} samples a second", self.rate);
             wrong.push(("rate", said(&what, &format!("write one of {rates}"))));
+        }
+        wrong
+    }
+
+    /// What is wrong with its place among others.
+    fn wrong_terms(&self, capability: Capability) -> Vec<(&'static str, Wrong)> {
+        let mut wrong = Vec::new();
+        if let Some(weight) = self.weight.filter(|weight| *weight > 1_000) {
+            wrong.push(("weight", said(&format!("{weight} is no share"), "write 0 to 1000")));
+        }
+        if let Some(most) = self.at_once.filter(|most| !(1..=10_000).contains(most)) {
+            let remedy = "write 1 to 10000, or leave it out";
+            wrong.push(("at_once", said(&format!("{most} requests at once make no sense"), remedy)));
+        }
+        if !self.cost.is_finite() || self.cost < 0.0 {
+            wrong.push(("cost", said(&format!("{} is no cost", self.cost), "write 0 or more")));
+        }
+        if self.suits != Suits::All && capability != Capability::Chat {
+            let what = "only chat requests are simple or complex";
+            wrong.push(("for", said(what, "leave it out, or write for = \"all\"")));
         }
         wrong
     }

@@ -76,7 +76,7 @@ impl Kind {
 }
 
 /// One service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Service {
     /// "local", "wyoming", "openai", "off"; for chat "anthropic" and "gemini" too, for stt "deepgram", for tts
@@ -103,6 +103,18 @@ pub struct Service {
     pub between: Span,
     /// How long all of an answer may take. Default "60s".
     pub timeout: Span,
+    /// Its share of the requests beside the others of its pool, 0 to 1000: with 80 here and 20 there, 80 of 100 are asked here
+    /// first. 0 only stands in. By default no weight is given, and the order of the file decides; where others have one, 1.
+    pub weight: Option<u32>,
+    /// Requests that it works on at once; more wait. Default: as many as the machine has cores for "local", no limit else.
+    pub at_once: Option<u32>,
+    /// What a request costs, in a measure of your own that is the same for all: without weights the cheapest is asked first,
+    /// with weights a dear one gets less. Default 0.
+    pub cost: f64,
+    /// Which chat requests are asked here first: "all", "simple" (short questions and orders) or "complex" (long ones, and those
+    /// that ask for reasons, comparisons, plans). Chat only. Default "all".
+    #[serde(rename = "for")]
+    pub suits: pool::Suits,
 }
 
 impl Default for Service {
@@ -118,12 +130,16 @@ impl Default for Service {
             first_byte: Span::secs(10),
             between: Span::secs(10),
             timeout: Span::secs(60),
+            weight: None,
+            at_once: None,
+            cost: 0.0,
+            suits: pool::Suits::All,
         }
     }
 }
 
 /// All services (`[providers]`).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Speech to text.
@@ -136,12 +152,12 @@ pub struct Settings {
     pub embed: Service,
     /// Who stands in for a service that fails, in the same turn.
     pub backup: Backup,
-    /// When a service is left alone, and for how long.
+    /// How services share requests, how long one waits, when another is asked, when one is left alone.
     pub pool: pool::Settings,
 }
 
 /// Who stands in (`[providers.backup]`). Embeddings of one model say nothing to another: nobody stands in for those.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Backup {
     /// For speech to text, in the order in which they are asked. None by default; each is a table
@@ -161,6 +177,12 @@ impl Backup {
             ("tts", &first.tts, &self.tts, Capability::Tts),
             ("chat", &first.chat, &self.chat, Capability::Chat),
         ] {
+            let weights = || std::iter::once(first).chain(services).map(|service| service.weight);
+            if weights().any(|weight| weight.is_some()) && weights().all(|weight| weight == Some(0)) {
+                let what = "every service here has the weight 0: there is nothing to share by";
+                let key = format!("{}.{name}.weight", path.trim_end_matches(".backup"));
+                problems.push(Problem::new(key, what, "leave the weights out, or give one of them 1 or more"));
+            }
             for (n, service) in services.iter().enumerate() {
                 let path = format!("{path}.{name}[{n}]");
                 if service.kind == Kind::Off || first.kind == Kind::Off {
@@ -239,7 +261,7 @@ mod tests {
                 tts: vec![Service::default()],
                 chat: vec![off],
             },
-            pool: pool::Settings { errors: 0, left_alone: Span::ms(0) },
+            pool: pool::Settings { errors: 0, left_alone: Span::ms(0), ..pool::Settings::default() },
             ..Settings::default()
         };
         let keys: Vec<_> = settings.check("p").into_iter().map(|problem| problem.key).collect();
@@ -264,6 +286,31 @@ mod tests {
         };
         *place = service;
         settings.check("p").into_iter().map(|problem| (problem.key, problem.remedy)).collect()
+    }
+
+    #[test]
+    fn what_makes_no_sense_among_services_is_told() {
+        let odd = Service {
+            weight: Some(1_001),
+            at_once: Some(0),
+            cost: -1.0,
+            suits: pool::Suits::Simple,
+            ..Service::default()
+        };
+        let keys = |name| problems(name, odd.clone()).into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+        assert_eq!(keys("chat"), ["p.chat.weight", "p.chat.at_once", "p.chat.cost"]);
+        assert_eq!(keys("stt"), ["p.stt.weight", "p.stt.at_once", "p.stt.cost", "p.stt.for"]);
+        let endless = Service { cost: f64::NAN, ..Service::default() };
+        assert_eq!(problems("tts", endless)[0].0, "p.tts.cost");
+    }
+
+    #[test]
+    fn all_weights_zero_share_nothing() {
+        let nothing = Service { weight: Some(0), ..Service::default() };
+        let backup = Backup { chat: vec![nothing.clone()], ..Backup::default() };
+        let settings = Settings { chat: nothing, backup, ..Settings::default() };
+        let keys: Vec<_> = settings.check("p").into_iter().map(|problem| problem.key).collect();
+        assert_eq!(keys, ["p.chat.weight"]);
     }
 
     #[test]

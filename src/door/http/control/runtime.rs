@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Ask, Endpoint, Nothing};
 use super::fault::Fault;
-use crate::admin::{Reloaded, Role, Runtime, Sample};
+use crate::admin::{ProviderRow, Reloaded, Role, Runtime, Sample};
 
 /// The endpoints.
 pub(super) fn table() -> Vec<Endpoint> {
     vec![
         Endpoint::get("/v1/runtime/status", Role::Viewer, "How the gateway and its devices are", status),
+        Endpoint::get("/v1/runtime/providers", Role::Viewer, "How the services stand that the gateway asks", providers),
         Endpoint::get("/v1/runtime/observability", Role::Viewer, "Whether the gateway is within thresholds", now),
         Endpoint::get("/v1/runtime/observability/history", Role::Viewer, "How the gateway was, in buckets", history),
         Endpoint::post("/v1/config/reload", Role::Admin, "Reads services, prompts, voices and keys anew", reload),
@@ -23,6 +24,20 @@ async fn status(ask: Ask<Nothing>) -> Result<Runtime, Fault> {
 
 async fn reload(ask: Ask<Nothing>) -> Result<Reloaded, Fault> {
     Ok(ask.api.admin.config_reload().await?)
+}
+
+/// The services.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Services {
+    /// How many there are.
+    count: usize,
+    /// The service itself of each ability, then those that stand in for it.
+    items: Vec<ProviderRow>,
+}
+
+async fn providers(ask: Ask<Nothing>) -> Result<Services, Fault> {
+    let items = ask.api.admin.providers().await?;
+    Ok(Services { count: items.len(), items })
 }
 
 /// What is too much.

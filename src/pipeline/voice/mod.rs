@@ -4,6 +4,7 @@
 //! goes to the turn's voice, what it found out goes to its report. Dropping it is the cancellation.
 
 mod absent;
+mod ahead;
 mod clauses;
 mod emotion;
 mod intents;
@@ -25,13 +26,15 @@ use tokio::time::Instant;
 pub use absent::Absent;
 pub use metrics::Metrics;
 pub use phrases::{Phrase, Phrases};
-pub use settings::Settings;
+pub use settings::{Settings, Speculate};
+
+use ahead::Ahead;
 
 use crate::audio::Workers;
 use crate::domain::{Clock, Photo, Sight, StopReason, Unseen};
 use crate::policy::{Policies, Priority, Source};
 use crate::provider::{ChatModel, ErrorKind, ProviderError, Synthesizer, Transcriber};
-use crate::session::{Input, Outcome, SharedReport, TtsMode, Turn, TurnRunner, stage};
+use crate::session::{Input, Outcome, Prepared, SharedReport, TtsMode, Turn, TurnRunner, stage};
 use crate::tasks::Tasks;
 
 /// The providers of a turn.
@@ -63,6 +66,8 @@ struct Inner {
     tasks: Option<Arc<Tasks>>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    /// How much may be done ahead.
+    ahead: Arc<tokio::sync::Semaphore>,
 }
 
 /// A stage that failed, for the report: never a provider's own words.
@@ -108,28 +113,36 @@ impl Voice {
     pub fn new(parts: Parts) -> Self {
         let zone = parts.settings.zone();
         let Parts { providers, workers, settings, opus, phrases, sight, policies, tasks, clock, metrics } = parts;
-        let inner = Inner { providers, workers, settings, opus, zone, phrases, sight, policies, tasks, clock, metrics };
+        let ahead = Arc::new(tokio::sync::Semaphore::new(settings.speculate_at_once as usize));
+        let inner =
+            Inner { providers, workers, settings, opus, zone, phrases, sight, policies, tasks, clock, metrics, ahead };
         Self { inner: Arc::new(inner) }
     }
 }
 
 impl TurnRunner for Voice {
     fn run(&self, turn: Turn, report: SharedReport) -> BoxFuture<'static, ()> {
-        let inner = Arc::clone(&self.inner);
-        Box::pin(async move {
-            let outcome = inner.turn(&turn, &report).await;
-            let total = since(turn.decided);
-            report.write(|report| {
-                report.outcome = outcome;
-                report.stages_ms.insert(stage::TOTAL.to_owned(), total);
-            });
-        })
+        Box::pin(Arc::clone(&self.inner).whole(turn, None, report))
+    }
+
+    fn prepare(&self, turn: Turn) -> Option<Prepared> {
+        self.inner.prepare(turn)
     }
 }
 
 impl Inner {
-    async fn turn(&self, turn: &Turn, report: &SharedReport) -> Outcome {
-        match self.hear_think_speak(turn, report).await {
+    /// One turn, with what was done ahead of it.
+    async fn whole(self: Arc<Self>, turn: Turn, ahead: Option<Ahead>, report: SharedReport) {
+        let outcome = self.turn(&turn, ahead, &report).await;
+        let total = since(turn.decided);
+        report.write(|report| {
+            report.outcome = outcome;
+            report.stages_ms.insert(stage::TOTAL.to_owned(), total);
+        });
+    }
+
+    async fn turn(&self, turn: &Turn, ahead: Option<Ahead>, report: &SharedReport) -> Outcome {
+        match self.hear_think_speak(turn, ahead, report).await {
             Ok(outcome) => outcome,
             Err(failed) => {
                 report.write(|report| report.failed = Some(format!("{}: {}", failed.stage, failed.kind.name())));
@@ -141,8 +154,13 @@ impl Inner {
         }
     }
 
-    async fn hear_think_speak(&self, turn: &Turn, report: &SharedReport) -> Result<Outcome, Failed> {
-        let words = match &turn.input {
+    async fn hear_think_speak(
+        &self,
+        turn: &Turn,
+        ahead: Option<Ahead>,
+        report: &SharedReport,
+    ) -> Result<Outcome, Failed> {
+        let (words, asked) = match &turn.input {
             Input::Sos => return Ok(self.say_that_help_was_called(turn, report).await),
             Input::Say(text) => {
                 if let Some(frames) = self.made_ahead(turn, text) {
@@ -160,9 +178,9 @@ impl Inner {
                 }
                 return self.speak(turn, think::exactly(text), self.word_of_task(turn), report).await;
             }
-            Input::Text(text) => text.clone(),
+            Input::Text(text) => (text.clone(), None),
             Input::Speech(utterance) => {
-                let Some(words) = self.transcribe(turn, utterance, report).await? else {
+                let Some(words) = self.transcribe(turn, utterance, ahead, report).await? else {
                     return Ok(Outcome::Empty);
                 };
                 words
@@ -173,7 +191,7 @@ impl Inner {
                 return self.speak(turn, think::exactly(&answer), self.word_for_word(turn), report).await;
             }
         };
-        let pieces = self.think(turn, &words, report);
+        let pieces = self.think(turn, &words, asked, report);
         self.speak(turn, pieces, self.answer_to(turn, words), report).await
     }
 

@@ -19,6 +19,9 @@ pub struct Settings {
     pub min_speech: Span,
     /// Silence after speech that ends the turn (the hang-over). Default 480ms.
     pub silence: Span,
+    /// After so much silence the turn is likely over: what takes long is begun ahead (`voice.reply.speculate`). At most
+    /// `silence`; with less than `post_roll` more is heard in the end than was at first. Default 200ms.
+    pub likely_end: Span,
     /// Audio kept from before the first speech, so that no first consonant is cut off. Default 300ms.
     pub pre_roll: Span,
     /// Audio kept after the last speech. Default 200ms.
@@ -40,6 +43,7 @@ impl Default for Settings {
             stop_threshold: 0.35,
             min_speech: Span::ms(96),
             silence: Span::ms(480),
+            likely_end: Span::ms(200),
             pre_roll: Span::ms(300),
             post_roll: Span::ms(200),
             max_utterance: Span::secs(60),
@@ -65,6 +69,8 @@ impl Settings {
         expect(stop > 0.0 && stop <= start, "stop_threshold", "not between 0 and start_threshold", "use 0.35");
         expect(within(self.min_speech, 0, 1_000), "min_speech", "more than 1s", "use 96ms");
         expect(within(self.silence, 100, 5_000), "silence", "outside 100ms to 5s", "use 300ms to 800ms");
+        let likely = self.likely_end.0.as_millis() >= 64 && self.likely_end <= self.silence;
+        expect(likely, "likely_end", "less than 64ms, or more than silence", "use 200ms");
         expect(within(self.pre_roll, 0, 2_000), "pre_roll", "more than 2s", "use 300ms");
         expect(self.post_roll <= self.silence, "post_roll", "more than silence", "use less than silence");
         expect(within(self.max_utterance, 1_000, 600_000), "max_utterance", "outside 1s to 10m", "use 60s");

@@ -4,6 +4,7 @@
 //! session, no transport and no clock: time is what the samples say.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use super::level::Level;
 use super::metrics::Metrics;
 use super::opus::OpusError;
 use super::packet::PacketInfo;
-use super::utterance::{Ending, Piece, Player, Stats, Utterance};
+use super::utterance::{Ending, Mark, Piece, Player, Stats, Utterance};
 use super::vad::{FRAME, FRAME_MS, FRAME_SAMPLES, Gated, Vad as _, VadModel};
 use super::{Settings, jitter};
 use crate::domain::{AudioPacket, Codec, ListenMode, UP_RATE};
@@ -23,6 +24,9 @@ use crate::domain::{AudioPacket, Codec, ListenMode, UP_RATE};
 const WARM_UP: usize = 2;
 /// A packet of at most so many bytes says that the device is silent.
 const TINY: usize = 3;
+/// A frame that is silence may still be speech from this share of the threshold on: the model that is built in stays at half of
+/// it in digital silence.
+const PERHAPS: f32 = 0.7;
 /// Silence that is heard at once, packets.
 const MOST_QUIET: u32 = 200;
 
@@ -33,6 +37,10 @@ pub enum Heard {
     SpeechStarted,
     /// `realtime` mode: the speech is long enough to interrupt the answer; once a speech.
     BargeIn,
+    /// A pause has begun in which the turn may be over: what was said so far. Once a pause.
+    LikelyEnd(Utterance),
+    /// After [`Heard::LikelyEnd`]: speech goes on.
+    GoesOn,
     /// The turn is over.
     EndOfTurn(Utterance),
     /// The utterance reached its greatest length: this is what there is. In manual mode the rest is not heard.
@@ -59,6 +67,12 @@ pub struct Hearing {
     kept_from: u64,
     /// Position one past the last sample of `kept`.
     kept_to: u64,
+    /// This listening: another one after each reset.
+    listening: Arc<()>,
+    /// One past the last sample that may be speech, however little the model believes it.
+    perhaps_to: u64,
+    /// The pause that was told as the likely end: where its speech ends.
+    told: Option<u64>,
     /// Speech frames since the utterance may have begun.
     voiced_frames: u32,
     level: Level,
@@ -102,6 +116,10 @@ fn nothing(toc: u8) -> AudioPacket {
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     start_threshold: f32,
+    /// From here on a frame may be speech, where the device says how much is heard.
+    perhaps: f32,
+    likely_end: u64,
+    min_speech: u64,
     pre_roll: u64,
     post_roll: u64,
     max_utterance: u64,
@@ -115,6 +133,9 @@ impl Hearing {
         let max_conceal_ms = u32::try_from(settings.opus.max_conceal.0.as_millis()).unwrap_or(u32::MAX);
         let limits = Limits {
             start_threshold: settings.endpoint.start_threshold,
+            perhaps: settings.endpoint.stop_threshold * PERHAPS,
+            likely_end: samples(settings.endpoint.likely_end),
+            min_speech: samples(settings.endpoint.min_speech),
             pre_roll: samples(settings.endpoint.pre_roll),
             post_roll: samples(settings.endpoint.post_roll),
             max_utterance: samples(settings.endpoint.max_utterance),
@@ -134,6 +155,9 @@ impl Hearing {
             kept_bytes: 0,
             kept_from: 0,
             kept_to: 0,
+            listening: Arc::new(()),
+            perhaps_to: 0,
+            told: None,
             voiced_frames: 0,
             level: Level::default(),
             counted: jitter::Stats::default(),
@@ -243,6 +267,8 @@ impl Hearing {
         self.drop_kept();
         self.kept_from = 0;
         self.kept_to = 0;
+        self.listening = Arc::new(());
+        (self.perhaps_to, self.told) = (0, None);
         self.voiced_frames = 0;
         self.level = Level::default();
     }
@@ -293,10 +319,12 @@ impl Hearing {
                 self.level.add(frame);
             }
             let event = self.endpointer.push(FRAME_SAMPLES, probability);
+            self.perhaps(probability);
             if self.mode != ListenMode::Manual {
                 heard.extend(event.and_then(|event| self.decide(event)));
                 self.forget_silence();
             }
+            heard.extend(self.notice_pause());
         }
         if let Some(metrics) = &self.metrics {
             metrics.listened(frames.len() as u64, self.vad.asked() - asked);
@@ -304,6 +332,48 @@ impl Hearing {
         let rest = rest.len();
         self.pending = pending;
         self.pending.drain(..self.pending.len() - rest);
+    }
+
+    fn perhaps(&mut self, probability: f32) {
+        if probability >= self.limits.perhaps {
+            self.perhaps_to = self.endpointer.position();
+        }
+    }
+
+    /// Tells of a pause in which the turn may be over, and of its end.
+    fn notice_pause(&mut self) -> Option<Heard> {
+        let Some(to) = self.speech_to() else {
+            // the turn has ended
+            self.told = None;
+            return None;
+        };
+        if self.told.is_some_and(|told| told < to) {
+            self.told = None;
+            return Some(Heard::GoesOn);
+        }
+        let position = self.endpointer.position();
+        if self.told.is_some() || position < to + self.limits.likely_end {
+            return None;
+        }
+        self.told = Some(to);
+        let end = match self.mode {
+            ListenMode::Manual => self.kept_to,
+            ListenMode::Auto | ListenMode::Realtime => (to + self.limits.post_roll).min(position),
+        };
+        let delay = position - to;
+        Some(Heard::LikelyEnd(self.copy(self.speech_from(), (end, to), Ending::Likely, delay).0))
+    }
+
+    /// One past the last sample of the speech that may be over; none while nobody has spoken. Where the device decides
+    /// how much is heard, whatever may be speech is.
+    fn speech_to(&self) -> Option<u64> {
+        match self.mode {
+            ListenMode::Manual => {
+                let spoken = u64::from(self.voiced_frames) * u64::from(FRAME_SAMPLES) >= self.limits.min_speech;
+                Some(self.perhaps_to).filter(|_| spoken && self.voiced_frames > 0)
+            }
+            ListenMode::Auto | ListenMode::Realtime => self.endpointer.last_speech(),
+        }
     }
 
     fn decide(&mut self, event: Endpoint) -> Option<Heard> {
@@ -314,10 +384,11 @@ impl Hearing {
             Endpoint::Ended { from, to } => {
                 let delay = self.endpointer.position() - to;
                 let end = (to + self.limits.post_roll).min(self.endpointer.position());
-                Some(Heard::EndOfTurn(self.cut(from, end, Ending::Silence, delay)))
+                Some(Heard::EndOfTurn(self.cut(from, (end, to), Ending::Silence, delay)))
             }
             Endpoint::TooLong { from } => {
-                Some(Heard::TooLong(self.cut(from, self.endpointer.position(), Ending::TooLong, 0)))
+                let end = self.endpointer.position();
+                Some(Heard::TooLong(self.cut(from, (end, end), Ending::TooLong, 0)))
             }
         }
     }
@@ -346,19 +417,32 @@ impl Hearing {
             return;
         }
         let from = self.speech_from();
-        heard.push(Heard::TooLong(self.cut(from, self.kept_to, Ending::TooLong, 0)));
+        heard.push(Heard::TooLong(self.cut(from, (self.kept_to, self.kept_to), Ending::TooLong, 0)));
         self.full = self.mode == ListenMode::Manual;
         self.clear();
     }
 
     fn end_by_device(&mut self) -> Option<Utterance> {
+        self.judge_rest();
         let anything = match self.mode {
             ListenMode::Manual => !self.kept.is_empty(),
             ListenMode::Auto | ListenMode::Realtime => self.voiced_frames > 0,
         };
-        let utterance = anything.then(|| self.cut(self.speech_from(), self.kept_to, Ending::Device, 0));
+        let to = self.perhaps_to.max(self.endpointer.last_speech().unwrap_or(0));
+        let utterance = anything.then(|| self.cut(self.speech_from(), (self.kept_to, to), Ending::Device, 0));
         self.clear();
         utterance
+    }
+
+    /// What is no whole frame yet may be speech as well.
+    fn judge_rest(&mut self) {
+        if !self.pending.is_empty() {
+            let mut frame = [0; FRAME];
+            frame.iter_mut().zip(&self.pending).for_each(|(slot, sample)| *slot = *sample);
+            if self.vad.process(&frame) >= self.limits.perhaps {
+                self.perhaps_to = self.kept_to;
+            }
+        }
     }
 
     /// Where what the endpointer has heard begins; in manual mode at the very start.
@@ -366,8 +450,21 @@ impl Hearing {
         if self.mode == ListenMode::Manual { self.kept_from } else { self.endpointer.earliest() }
     }
 
-    /// Takes an utterance out of what is kept: the speech from `from`, with its pre-roll, to `end`.
-    fn cut(&mut self, from: u64, end: u64, ending: Ending, delay: u64) -> Utterance {
+    /// Takes an utterance out of what is kept: the speech from `from`, with its pre-roll, to `end`; `to` is one past its
+    /// last speech.
+    fn cut(&mut self, from: u64, (end, to): (u64, u64), ending: Ending, delay: u64) -> Utterance {
+        let (utterance, pieces) = self.copy(from, (end, to), ending, delay);
+        self.kept.drain(..pieces);
+        self.counted = self.jitter.stats();
+        self.level = Level::default();
+        self.voiced_frames = 0;
+        self.kept_bytes = self.kept.iter().map(Piece::cost).sum();
+        self.kept_from = self.kept_to - self.kept.iter().map(|piece| u64::from(piece.samples)).sum::<u64>();
+        utterance
+    }
+
+    /// The same, and leaves it there; with the number of pieces that it is made of.
+    fn copy(&self, from: u64, (end, to): (u64, u64), ending: Ending, delay: u64) -> (Utterance, usize) {
         let begin = from.saturating_sub(self.limits.pre_roll).max(self.kept_from);
         let mut at = self.kept_from;
         let split = self.kept.iter().position(|piece| {
@@ -375,28 +472,25 @@ impl Hearing {
             at += u64::from(piece.samples);
             past
         });
-        let rest = self.kept.split_off(split.unwrap_or(self.kept.len()));
-        let pieces: Vec<Piece> = std::mem::replace(&mut self.kept, rest).into();
+        let pieces: Vec<Piece> = self.kept.iter().take(split.unwrap_or(self.kept.len())).cloned().collect();
         let mut stats = Stats::of(&pieces);
         let order = self.jitter.stats();
         stats.late = order.late - self.counted.late;
         stats.duplicate = order.duplicate - self.counted.duplicate;
-        self.counted = order;
+        let count = pieces.len();
         let utterance = Utterance {
             skip: begin - self.kept_from,
             keep: end - begin,
             max_conceal_ms: self.limits.max_conceal_ms,
+            mark: Mark { listening: Arc::clone(&self.listening), from, to },
             ending,
             voiced_ms: self.voiced_frames * FRAME_MS,
             endpoint_delay: Duration::from_micros(delay * 1_000_000 / u64::from(UP_RATE)),
             stats,
-            level: std::mem::take(&mut self.level),
+            level: self.level,
             pieces,
         };
-        self.voiced_frames = 0;
-        self.kept_bytes = self.kept.iter().map(Piece::cost).sum();
-        self.kept_from = self.kept_to - self.kept.iter().map(|piece| u64::from(piece.samples)).sum::<u64>();
-        utterance
+        (utterance, count)
     }
 
     fn pop_front(&mut self) {

@@ -22,11 +22,18 @@ fn silence(ms: usize) -> Vec<i16> {
     vec![0; ms * 16]
 }
 
-/// A short name for each event.
+/// A short name for each event, pauses apart.
 fn names(heard: &[Heard]) -> Vec<&'static str> {
+    all_names(heard).into_iter().filter(|name| !["likely", "goes on"].contains(name)).collect()
+}
+
+/// A short name for each event.
+fn all_names(heard: &[Heard]) -> Vec<&'static str> {
     heard
         .iter()
         .map(|event| match event {
+            Heard::LikelyEnd(_) => "likely",
+            Heard::GoesOn => "goes on",
             Heard::SpeechStarted => "started",
             Heard::BargeIn => "barge-in",
             Heard::EndOfTurn(_) => "end",
@@ -126,6 +133,74 @@ fn a_silent_stream_asks_the_model_next_to_never() {
     assert!(hearing.vad.asked() - first < 20, "{} then {}", first, hearing.vad.asked());
 }
 
+/// A clip, a pause of so many milliseconds, the clip again.
+fn with_pause(clip: &[i16], pause: usize) -> Vec<i16> {
+    [silence(1_000), clip.to_vec(), silence(pause), clip.to_vec()].concat()
+}
+
+fn likely(heard: &[Heard]) -> Vec<&Utterance> {
+    let utterance = |event| match event {
+        &Heard::LikelyEnd(ref utterance) => Some(utterance),
+        _ => None,
+    };
+    heard.iter().filter_map(utterance).collect()
+}
+
+#[test]
+fn the_likely_end_holds_to_the_sample_what_the_turn_holds_when_it_ends_there() {
+    let Some(clips) = human() else { return };
+    let mut hearing = ear(ListenMode::Auto);
+    let heard = hearing.push(packets(1, &spoken(&clips[5])));
+    let last = *likely(&heard).last().unwrap();
+    let Some(Heard::EndOfTurn(end)) = heard.last() else { unreachable!("{:?}", all_names(&heard)) };
+    assert!(last.same_speech(end));
+    assert_eq!(last.decode().unwrap(), end.decode().unwrap());
+    let delay = last.endpoint_delay.as_millis();
+    assert!((200..264).contains(&delay), "{delay}");
+}
+
+#[test]
+fn speech_that_goes_on_after_a_pause_is_told_and_is_other_speech() {
+    let Some(clips) = human() else { return };
+    for mode in [ListenMode::Auto, ListenMode::Manual] {
+        let mut hearing = ear(mode);
+        let mut heard = hearing.push(packets(1, &with_pause(&clips[5], 350)));
+        heard.extend(hearing.push(packets(2_000, &silence(300))));
+        let names = all_names(&heard);
+        assert!(names.windows(2).any(|pair| pair == ["likely", "goes on"]), "{mode:?} {names:?}");
+        let end = hearing.finish().unwrap();
+        let likely = likely(&heard);
+        assert!(likely.last().unwrap().same_speech(&end), "{mode:?}");
+        let before = &likely[..likely.len() - 1];
+        assert!(!before.is_empty() && before.iter().all(|part| !part.same_speech(&end)), "{mode:?}");
+    }
+}
+
+#[test]
+fn the_button_that_is_let_go_right_after_a_word_takes_no_earlier_half_for_the_whole() {
+    let Some(clips) = human() else { return };
+    let mut hearing = ear(ListenMode::Manual);
+    // a pause, and then so little more that it is no whole frame yet
+    let more = &clips[5][clips[5].len() / 2..][..400];
+    let heard = hearing.push(packets(1, &[clips[5].clone(), silence(350), more.to_vec()].concat()));
+    let end = hearing.finish().unwrap();
+    assert!(likely(&heard).iter().all(|part| part.mark.to <= end.mark.to));
+    let first = likely(&heard)[0];
+    assert!(!first.same_speech(&Utterance { mark: Mark { to: end.mark.to + 1, ..end.mark.clone() }, ..end.clone() }));
+}
+
+#[test]
+fn what_was_said_before_a_reset_is_other_speech_though_its_positions_are_the_same() {
+    let Some(clips) = human() else { return };
+    let mut hearing = ear(ListenMode::Manual);
+    let sent = [clips[5].clone(), silence(400)].concat();
+    let first = hearing.push(packets(1, &sent));
+    hearing.reset(ListenMode::Manual);
+    let second = hearing.push(packets(1_001, &sent));
+    let (first, second) = (likely(&first), likely(&second));
+    assert!(!first[0].same_speech(second[0]) && first[0].same_speech(first[0]));
+}
+
 #[test]
 fn manual_mode_keeps_every_sample_and_knows_silence_from_speech() {
     let mut hearing = ear(ListenMode::Manual);
@@ -137,7 +212,7 @@ fn manual_mode_keeps_every_sample_and_knows_silence_from_speech() {
 
     let Some(clips) = human() else { return };
     hearing.reset(ListenMode::Manual);
-    assert!(hearing.push(packets(51, &clips[5])).is_empty());
+    assert!(names(&hearing.push(packets(51, &clips[5]))).is_empty());
     let utterance = hearing.finish().unwrap();
     assert!(utterance.voiced_ms > 800, "{}", utterance.voiced_ms);
     assert_eq!(utterance.decode().unwrap().len(), clips[5].len().next_multiple_of(960));

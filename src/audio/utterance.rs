@@ -3,6 +3,7 @@
 //! A minute of Opus is about 180 KB where its samples are 2 MB. Knows the codec; knows nothing of how the end was
 //! found.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::level::Level;
@@ -29,8 +30,8 @@ pub(crate) struct Piece {
     pub fec: bool,
     /// It could not be decoded; it sounds as a hole.
     pub bad: bool,
-    /// A copy, so that the socket's buffer is not held.
-    payload: Box<[u8]>,
+    /// A copy, so that the socket's buffer is not held; utterances of the same speech share it.
+    payload: Arc<[u8]>,
 }
 
 impl Piece {
@@ -158,10 +159,23 @@ impl Stats {
 pub enum Ending {
     /// Silence followed.
     Silence,
+    /// It may be over: a pause has begun, and more may follow.
+    Likely,
     /// The device said so: `listen_stop`, or a packet flagged as the last.
     Device,
     /// It had its greatest length.
     TooLong,
+}
+
+/// Where an utterance lies in what an ear has heard: in which listening, and from which sample to which there is speech.
+#[derive(Debug, Clone)]
+pub(crate) struct Mark {
+    /// The listening: another one after each reset, even where positions are the same.
+    pub listening: Arc<()>,
+    /// The first sample.
+    pub from: u64,
+    /// One past the last sample that may be speech.
+    pub to: u64,
 }
 
 /// What somebody said, from the first to the last speech with a little around it.
@@ -173,6 +187,7 @@ pub struct Utterance {
     /// Samples to keep after those.
     pub(crate) keep: u64,
     pub(crate) max_conceal_ms: u32,
+    pub(crate) mark: Mark,
     /// Why it ended.
     pub ending: Ending,
     /// Speech in it, milliseconds, in steps of 32; 0 when nobody spoke, and then there is nothing to transcribe.
@@ -186,6 +201,12 @@ pub struct Utterance {
 }
 
 impl Utterance {
+    /// Both hold the same speech, of the same listening, to the sample; what silence follows it does not count.
+    pub fn same_speech(&self, other: &Self) -> bool {
+        let (own, its) = (&self.mark, &other.mark);
+        Arc::ptr_eq(&own.listening, &its.listening) && (own.from, own.to) == (its.from, its.to)
+    }
+
     /// How long it sounds.
     pub fn duration(&self) -> Duration {
         Duration::from_micros(self.keep * 1_000_000 / u64::from(UP_RATE))

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::ahead::Ahead;
 use super::book::{Book, Live};
 use super::ears::{EarParts, Ears};
 use super::info::SharedInfo;
@@ -141,6 +142,8 @@ pub(super) struct Actor {
     pub(super) live: Live,
     pub(super) ears: Ears,
     pub(super) turn: Option<Running>,
+    /// What is done ahead of the turn that may come next.
+    pub(super) ahead: Option<Ahead>,
     pub(super) commits: Commits,
     /// Receipts of repeats of a number whose first is on its way to the disk.
     pub(super) joined: HashMap<(Stream, u32), Vec<Receipt>>,
@@ -268,6 +271,7 @@ pub(super) async fn run(mut actor: Box<Actor>, mut notices: mpsc::Receiver<Notic
                 }
             }
         }
+        actor.forget_ahead();
         actor.say_of_tasks();
         actor.tell_state();
     }
@@ -298,6 +302,7 @@ impl Actor {
             biased;
             () = stop.cancelled() => Step::Stop,
             () = over(&mut self.turn) => Step::TurnOver,
+            never = Ahead::go_on(&mut self.ahead) => match never {},
             () = self.out.moved() => Step::Moved,
             report = self.ears.back() => Step::Heard(report),
             Some(committed) = self.commits.next() => Step::Committed(committed),
@@ -338,6 +343,7 @@ impl Actor {
     /// The gateway stops, or the session rests: nothing that was promised may be lost.
     async fn farewell(&mut self) {
         self.stopping = true;
+        self.ahead = None;
         self.interrupt(crate::domain::StopReason::Closed);
         self.write_marks();
         while let Some(committed) = self.commits.next().await {

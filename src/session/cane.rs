@@ -54,6 +54,11 @@ impl Partials {
         shows
     }
 
+    /// There are some.
+    pub(super) fn any(&self) -> bool {
+        !self.words.is_empty()
+    }
+
     /// All of them; none when there were none.
     pub(super) fn take(&mut self) -> Option<String> {
         Some(std::mem::take(self).words).filter(|words| !words.is_empty())

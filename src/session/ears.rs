@@ -51,6 +51,8 @@ pub(super) struct Ears {
     /// In manual mode: between `listen_start` and `listen_stop`.
     open: bool,
     path: Path,
+    /// Times that what was heard became void.
+    voided: u64,
     parts: EarParts,
 }
 
@@ -64,6 +66,7 @@ impl Ears {
             mode,
             open: mode != ListenMode::Manual,
             path: Path::Ordered,
+            voided: 0,
             parts,
         }
     }
@@ -80,6 +83,7 @@ impl Ears {
     /// Packets are numbered anew from now on: a new session. What was heard so far is void.
     pub(super) fn forget(&mut self) {
         self.home = None;
+        self.voided += 1;
         self.void |= self.away.is_some();
         self.lost |= self.away.is_some();
     }
@@ -100,10 +104,16 @@ impl Ears {
     pub(super) fn reset(&mut self, mode: ListenMode, open: bool) {
         self.mode = mode;
         self.open = open;
+        self.voided += 1;
         if let Some(hearing) = &mut self.home {
             hearing.reset(mode);
         }
         self.void |= self.away.is_some();
+    }
+
+    /// The number of the listening that goes on: another one whenever what was heard so far becomes void.
+    pub(super) fn listening_number(&self) -> u64 {
+        self.voided
     }
 
     /// Gives the memory back while nobody listens.

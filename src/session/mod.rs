@@ -2,6 +2,7 @@
 //! running turn. Nothing is shared between two devices but the provider pools and the store.
 
 mod actor;
+mod ahead;
 mod alarm;
 mod asked;
 mod asked_operations;
@@ -50,4 +51,6 @@ pub use start::{Handle, Starting, start};
 pub use state::State;
 pub use telemetry::TelemetryMemory;
 pub use tools::{Asking, Call, CallError, Tool, Tools};
-pub use turn::{Heard, Input, Margins, Outcome, SharedReport, TtsMode, Turn, TurnReport, TurnRunner, TurnVoice, stage};
+pub use turn::{
+    Heard, Input, Margins, Outcome, Prepared, SharedReport, TtsMode, Turn, TurnReport, TurnRunner, TurnVoice, stage,
+};

@@ -116,6 +116,7 @@ impl Starting {
             live,
             ears,
             turn: None,
+            ahead: None,
             commits: FuturesUnordered::new(),
             joined: HashMap::new(),
             unacknowledged: BTreeMap::new(),

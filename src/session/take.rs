@@ -115,6 +115,8 @@ impl Actor {
             }
             match heard {
                 Heard::SpeechStarted => self.stirred(),
+                Heard::LikelyEnd(said) => self.likely_over(said),
+                Heard::GoesOn => self.ahead = None,
                 Heard::NoSpeech => self.nobody_spoke(),
                 Heard::BargeIn => self.barge_in(),
                 Heard::EndOfTurn(utterance) => self.start_turn(Input::Speech(utterance), Instant::now(), None),

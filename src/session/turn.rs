@@ -4,9 +4,11 @@
 //! future is the cancellation: providers, queues and streams go with it.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Fuse};
 use serde::{Deserialize, Serialize};
 
 use super::history::Line;
@@ -286,11 +288,44 @@ impl TurnReport {
     }
 }
 
+/// Work of a turn that is done ahead, before it is decided whether what was heard is all. It says and does nothing.
+/// Dropping it is the cancellation.
+pub struct Prepared {
+    work: Fuse<BoxFuture<'static, ()>>,
+    take_over: TakeOver,
+}
+
+/// The rest of a turn: it gets the work that is still under way.
+pub type TakeOver = Box<dyn FnOnce(Fuse<BoxFuture<'static, ()>>, Turn, SharedReport) -> BoxFuture<'static, ()> + Send>;
+
+impl Prepared {
+    /// `work` goes on by itself; `take_over` makes a turn of it, at any time.
+    pub fn new(work: BoxFuture<'static, ()>, take_over: TakeOver) -> Self {
+        Self { work: work.fuse(), take_over }
+    }
+
+    /// Goes on with it, for ever.
+    pub async fn go_on(&mut self) -> Infallible {
+        (&mut self.work).await;
+        std::future::pending().await
+    }
+
+    /// Runs the turn that it was done for, in place of [`TurnRunner::run`].
+    pub fn run(self, turn: Turn, report: SharedReport) -> BoxFuture<'static, ()> {
+        (self.take_over)(self.work, turn, report)
+    }
+}
+
 /// Runs turns. One call is one turn; dropping the future cancels it. `report` is filled as the turn
 /// goes, so that a cancelled turn leaves what it had.
 pub trait TurnRunner: Send + Sync {
     /// Runs a turn to its end.
     fn run(&self, turn: Turn, report: SharedReport) -> BoxFuture<'static, ()>;
+
+    /// Begins what can be done ahead of a turn that is likely to come, without any effect. None where nothing is.
+    fn prepare(&self, _turn: Turn) -> Option<Prepared> {
+        None
+    }
 }
 
 /// A report that the runner writes and the session reads when the turn is over, however it ended.

@@ -21,12 +21,24 @@ impl Actor {
         self.live.turns = self.live.turns.wrapping_add(1);
         let id = TurnId(self.live.turns);
         let report = SharedReport::new(input.name());
+        let ahead = self.ahead.take().filter(|ahead| ahead.is_of(&input));
         let errand = std::mem::take(&mut self.live.errand) && matches!(input, Input::Speech(_) | Input::Text(_));
         self.out.begin(id);
         if let Some(pass) = &self.photos {
             pass.in_turn(Some(id));
         }
-        let turn = Turn {
+        let turn = self.turn_of(id, input, errand, decided);
+        let counted = self.parts.metrics.turn_started();
+        let future = match ahead {
+            Some(ahead) => ahead.work.run(turn, report.clone()),
+            None => self.parts.runner.run(turn, report.clone()),
+        };
+        self.turn = Some(Running { id, future, report, inbox, seq: None, counted });
+    }
+
+    /// Everything that a turn gets.
+    pub(super) fn turn_of(&self, id: TurnId, input: Input, errand: bool, decided: Instant) -> Turn {
+        Turn {
             id,
             device: self.device.clone(),
             session: self.live.id.clone(),
@@ -41,10 +53,7 @@ impl Actor {
             tools: self.tools_of_turn(),
             decided,
             voice: TurnVoice::new(id, self.out.clone(), self.live.tts_mode),
-        };
-        let counted = self.parts.metrics.turn_started();
-        let future = self.parts.runner.run(turn, report.clone());
-        self.turn = Some(Running { id, future, report, inbox, seq: None, counted });
+        }
     }
 
     /// The turn ran to its end.

@@ -20,6 +20,25 @@ struct Failure {
     kind: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ahead {
+    stage: &'static str,
+    result: &'static str,
+}
+
+/// What becomes of what is done ahead.
+pub(super) mod ahead {
+    /// It was begun.
+    pub const STARTED: &str = "started";
+    /// The turn took it over.
+    pub const USED: &str = "used";
+    /// Speech went on, or something else came between: it was for nothing.
+    pub const DROPPED: &str = "dropped";
+    /// Too much of it was under way: it was not begun.
+    pub const BUSY: &str = "busy";
+    pub const ALL: [&str; 4] = [STARTED, USED, DROPPED, BUSY];
+}
+
 type Seconds = Family<Stage, Histogram, fn() -> Histogram>;
 
 /// Stages, failures, and how punctual speech is.
@@ -28,6 +47,7 @@ pub struct Metrics {
     stages: Seconds,
     failures: Family<Failure, Counter>,
     lateness: Histogram,
+    ahead: Family<Ahead, Counter>,
 }
 
 impl Metrics {
@@ -35,7 +55,7 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let stages: Seconds = Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 15)));
         let lateness = Histogram::new([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.12, 0.5]);
-        let metrics = Self { stages, failures: Family::default(), lateness };
+        let metrics = Self { stages, failures: Family::default(), lateness, ahead: Family::default() };
         registry.register(
             "voxgate_turn_stage_seconds",
             "Time of a turn's stages: transcribe_call is the provider's; first_token is from the question to the first piece of the \
@@ -52,6 +72,11 @@ impl Metrics {
             "How late a downlink frame was handed to the connection, against its slot of 60 ms",
             metrics.lateness.clone(),
         );
+        registry.register(
+            "voxgate_turn_ahead",
+            "What was done at a pause before the turn was over, by stage and what became of it: dropped was for nothing",
+            metrics.ahead.clone(),
+        );
         metrics
     }
 
@@ -59,6 +84,11 @@ impl Metrics {
     pub fn show_labels(&self) {
         for stage in ["transcribe_call", stage::FIRST_TOKEN, stage::FIRST_AUDIO] {
             drop(self.stages.get_or_create(&Stage { stage }));
+        }
+        for stage in ["transcribe", "chat"] {
+            for result in ahead::ALL {
+                drop(self.ahead.get_or_create(&Ahead { stage, result }));
+            }
         }
         for stage in ["decode", "transcribe", "chat", "speech", "encode"] {
             for kind in ErrorKind::ALL.map(ErrorKind::name) {
@@ -73,6 +103,10 @@ impl Metrics {
 
     pub(super) fn failed(&self, stage: &'static str, kind: ErrorKind) {
         self.failures.get_or_create(&Failure { stage, kind: kind.name() }).inc();
+    }
+
+    pub(super) fn done_ahead(&self, stage: &'static str, result: &'static str) {
+        self.ahead.get_or_create(&Ahead { stage, result }).inc();
     }
 
     pub(super) fn late(&self, ms: f64) {

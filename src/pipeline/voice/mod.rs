@@ -4,6 +4,7 @@
 //! goes to the turn's voice, what it found out goes to its report. Dropping it is the cancellation.
 
 mod absent;
+mod ahead;
 mod clauses;
 mod emotion;
 mod intents;
@@ -20,19 +21,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use absent::Absent;
 pub use clauses::Clauses;
 pub use metrics::Metrics;
 pub use phrases::{Phrase, Phrases};
-pub use settings::Settings;
+pub use settings::{Settings, Speculate};
+
+use ahead::Ahead;
 
 use crate::audio::Workers;
 use crate::domain::{Clock, Current, Photo, Sight, StopReason, Unseen};
 use crate::policy::{Policies, Priority, Source};
 use crate::provider::{ChatModel, ErrorKind, ProviderError, Synthesizer, Transcriber};
-use crate::session::{Input, Outcome, SharedReport, TtsMode, Turn, TurnRunner, stage};
+use crate::session::{Input, Outcome, Prepared, SharedReport, TtsMode, Turn, TurnRunner, stage};
 use crate::tasks::Tasks;
 
 /// The providers of a turn.
@@ -65,6 +69,8 @@ struct Inner {
     tasks: Option<Arc<Tasks>>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    /// How much may be done ahead.
+    ahead: Arc<Semaphore>,
 }
 
 /// A stage that failed, for the report: never a provider's own words.
@@ -120,36 +126,44 @@ impl Voice {
     pub fn new(parts: Parts) -> Self {
         let zone = parts.settings.zone();
         let Parts { providers, workers, settings, opus, phrases, sight, policies, tasks, clock, metrics } = parts;
-        let inner = Inner { providers, workers, settings, opus, zone, phrases, sight, policies, tasks, clock, metrics };
+        let ahead = Arc::new(Semaphore::new(settings.speculate_at_once as usize));
+        let inner =
+            Inner { providers, workers, settings, opus, zone, phrases, sight, policies, tasks, clock, metrics, ahead };
         Self { current: Current::new(Arc::new(inner)) }
     }
 
     /// What turns are made of from the next one on; those that run go on with what they began with.
     pub fn renew(&self, renewed: Renewed) {
         let Renewed { providers, settings, phrases } = renewed;
-        let zone = settings.zone();
-        let next = Inner { providers, settings, zone, phrases, ..Inner::clone(&self.current.now()) };
+        let (zone, ahead) = (settings.zone(), Arc::new(Semaphore::new(settings.speculate_at_once as usize)));
+        let next = Inner { providers, settings, zone, phrases, ahead, ..Inner::clone(&self.current.now()) };
         self.current.replace(Arc::new(next));
     }
 }
 
 impl TurnRunner for Voice {
     fn run(&self, turn: Turn, report: SharedReport) -> BoxFuture<'static, ()> {
-        let inner = self.current.now();
-        Box::pin(async move {
-            let outcome = inner.turn(&turn, &report).await;
-            let total = since(turn.decided);
-            report.write(|report| {
-                report.outcome = outcome;
-                report.stages_ms.insert(stage::TOTAL.to_owned(), total);
-            });
-        })
+        Box::pin(self.current.now().whole(turn, None, report))
+    }
+
+    fn prepare(&self, turn: Turn) -> Option<Prepared> {
+        self.current.now().prepare(turn)
     }
 }
 
 impl Inner {
-    async fn turn(&self, turn: &Turn, report: &SharedReport) -> Outcome {
-        match self.hear_think_speak(turn, report).await {
+    /// One turn, with what was done ahead of it.
+    async fn whole(self: Arc<Self>, turn: Turn, ahead: Option<Ahead>, report: SharedReport) {
+        let outcome = self.turn(&turn, ahead, &report).await;
+        let total = since(turn.decided);
+        report.write(|report| {
+            report.outcome = outcome;
+            report.stages_ms.insert(stage::TOTAL.to_owned(), total);
+        });
+    }
+
+    async fn turn(&self, turn: &Turn, ahead: Option<Ahead>, report: &SharedReport) -> Outcome {
+        match self.hear_think_speak(turn, ahead, report).await {
             Ok(outcome) => outcome,
             Err(failed) => {
                 report.write(|report| report.failed = Some(format!("{}: {}", failed.stage, failed.kind.name())));
@@ -163,8 +177,13 @@ impl Inner {
         }
     }
 
-    async fn hear_think_speak(&self, turn: &Turn, report: &SharedReport) -> Result<Outcome, Failed> {
-        let words = match &turn.input {
+    async fn hear_think_speak(
+        &self,
+        turn: &Turn,
+        ahead: Option<Ahead>,
+        report: &SharedReport,
+    ) -> Result<Outcome, Failed> {
+        let (words, asked) = match &turn.input {
             Input::Sos => return Ok(self.say_that_help_was_called(turn, report).await),
             Input::Say(text) => {
                 if let Some(frames) = self.made_ahead(turn, text) {
@@ -182,9 +201,9 @@ impl Inner {
                 }
                 return self.speak(turn, think::exactly(text), self.word_of_task(turn), report).await;
             }
-            Input::Text(text) => text.clone(),
+            Input::Text(text) => (text.clone(), None),
             Input::Speech(utterance) => {
-                let Some(words) = self.transcribe(turn, utterance, report).await? else {
+                let Some(words) = self.transcribe(turn, utterance, ahead, report).await? else {
                     return Ok(Outcome::Empty);
                 };
                 words
@@ -195,7 +214,7 @@ impl Inner {
                 return self.speak(turn, think::exactly(&answer), self.word_for_word(turn), report).await;
             }
         };
-        let pieces = self.think(turn, &words, report);
+        let pieces = self.think(turn, &words, asked, report);
         self.speak(turn, pieces, self.answer_to(turn, words), report).await
     }
 

@@ -4,6 +4,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Problem, Span};
 
+/// What is done at a pause in which the turn may be over (`voice.endpoint.likely_end`), before that is decided. It is dropped
+/// when speech goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Speculate {
+    /// Nothing.
+    Off,
+    /// What was said so far is transcribed.
+    Transcribe,
+    /// And the chat model is asked, where nothing else answers.
+    Chat,
+}
+
 /// `[voice.reply]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -34,6 +47,12 @@ pub struct Settings {
     pub speech_timeout: Span,
     /// A question about a photo that is not answered within this has failed.
     pub look_timeout: Span,
+    /// What is begun at a pause in which the turn may be over: "off", "transcribe" (costs one more transcription for each pause in
+    /// mid-speech) or "chat" (and one more request to the chat model). What is not used is counted in
+    /// `voxgate_turn_ahead_total`. Default "transcribe".
+    pub speculate: Speculate,
+    /// So many turns at once have something done ahead, all devices together; the others wait for their end. 1 to 1000; default 4.
+    pub speculate_at_once: u32,
     /// Utterances with less speech than this are not transcribed.
     pub min_speech: Span,
 }
@@ -56,6 +75,8 @@ impl Default for Settings {
             first_token_timeout: Span::secs(10),
             speech_timeout: Span::secs(10),
             look_timeout: Span::secs(20),
+            speculate: Speculate::Transcribe,
+            speculate_at_once: 4,
             min_speech: Span::ms(120),
         }
     }
@@ -84,6 +105,13 @@ impl Settings {
                 format!("{path}.ahead_frames"),
                 format!("{} is out of range", self.ahead_frames),
                 "use 1 to 50 (frames of 60 ms)",
+            ));
+        }
+        if !(1..=1_000).contains(&self.speculate_at_once) {
+            problems.push(Problem::new(
+                format!("{path}.speculate_at_once"),
+                format!("{} is out of range", self.speculate_at_once),
+                "use 1 to 1000, or speculate = \"off\"",
             ));
         }
         if !self.timezone.is_empty() && jiff::tz::TimeZone::get(&self.timezone).is_err() {

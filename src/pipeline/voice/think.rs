@@ -6,6 +6,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use jiff::Timestamp;
 
+use super::ahead::Asked;
 use super::intents::device::{self, Deed};
 use super::{Inner, intents, tools};
 use crate::provider::{ChatMessage, ChatPiece, ChatRequest, ErrorKind, ProviderError, Role};
@@ -39,42 +40,51 @@ pub(super) fn exactly(text: &str) -> Pieces {
 }
 
 impl Inner {
-    pub(super) fn think(&self, turn: &Turn, words: &str, report: &SharedReport) -> Pieces {
+    /// The reply to these words; `ahead` is the answer to a request that was made before the turn was decided.
+    pub(super) fn think(&self, turn: &Turn, words: &str, ahead: Option<Asked>, report: &SharedReport) -> Pieces {
         report.write(|report| words.clone_into(&mut report.transcript));
+        if let Some(pieces) = self.without_a_model(turn, words) {
+            report.write(|report| report.local = true);
+            return pieces;
+        }
+        let request = self.request(turn, words);
+        // asked in another way, it is another answer
+        let answer = ahead.filter(|ahead| ahead.request == request).and_then(Asked::answer);
+        match &turn.tools {
+            Some(tools) if !request.tools.is_empty() => {
+                let patience = self.settings.first_token_timeout.0;
+                tools::reply(Arc::clone(&self.providers.chat), request, tools.clone(), patience, answer)
+            }
+            _ => answer.unwrap_or_else(|| self.providers.chat.chat(request)),
+        }
+    }
+
+    /// What is answered, or done, without the chat model. Nothing is done before the pieces are asked for.
+    pub(super) fn without_a_model(&self, turn: &Turn, words: &str) -> Option<Pieces> {
         if turn.errand
             && let Some(pieces) = self.errand(turn, words)
         {
-            report.write(|report| report.local = true);
-            return pieces;
+            return Some(pieces);
         }
-        if self.settings.local_intents
-            && let Some(answer) = self.intent(turn, words)
-        {
-            report.write(|report| report.local = true);
-            return exactly(&answer);
+        if self.settings.local_intents {
+            if let Some(answer) = self.intent(turn, words) {
+                return Some(exactly(&answer));
+            }
+            if let Some(pieces) = deed(turn, words) {
+                return Some(pieces);
+            }
         }
-        if self.settings.local_intents
-            && let Some(pieces) = deed(turn, words)
-        {
-            report.write(|report| report.local = true);
-            return pieces;
-        }
-        if let Some(pieces) = self.errand(turn, words) {
-            report.write(|report| report.local = true);
-            return pieces;
-        }
-        let request = ChatRequest {
+        self.errand(turn, words)
+    }
+
+    /// What the chat model is asked.
+    pub(super) fn request(&self, turn: &Turn, words: &str) -> ChatRequest {
+        ChatRequest {
             messages: self.conversation(turn, words),
             max_tokens: Some(self.settings.max_tokens),
             temperature: Some(self.settings.temperature),
+            tools: turn.tools.as_ref().map(tools::offered).unwrap_or_default(),
             ..ChatRequest::default()
-        };
-        match &turn.tools {
-            Some(tools) if tools.offered().next().is_some() => {
-                let patience = self.settings.first_token_timeout.0;
-                tools::reply(Arc::clone(&self.providers.chat), request, tools.clone(), patience)
-            }
-            _ => self.providers.chat.chat(request),
         }
     }
 

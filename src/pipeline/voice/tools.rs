@@ -24,26 +24,27 @@ const ROUNDS: u32 = 5;
 const NAME: usize = 64;
 
 /// The pieces of a reply for which the model may call tools. No piece for `patience` is a failure, a tool's time apart.
-pub(super) fn reply(chat: Arc<dyn ChatModel>, mut request: ChatRequest, tools: Tools, patience: Duration) -> Pieces {
-    let named = named(&tools);
-    request.tools = named.iter().map(|(spec, _)| spec.clone()).collect();
-    let names = named.into_iter().map(|(spec, tool)| (spec.name, tool)).collect();
-    let dialogue = Dialogue {
-        chat,
-        request,
-        tools,
-        names,
-        patience,
-        answer: None,
-        calls: Vec::new(),
-        said: String::new(),
-        rounds: 0,
-    };
+/// `answer` is that to `request`, which offers them as [`offered`], where it has been asked already.
+pub(super) fn reply(
+    chat: Arc<dyn ChatModel>,
+    request: ChatRequest,
+    tools: Tools,
+    patience: Duration,
+    answer: Option<ChatStream>,
+) -> Pieces {
+    let names = named(&tools).into_iter().map(|(spec, tool)| (spec.name, tool)).collect();
+    let dialogue =
+        Dialogue { chat, request, tools, names, patience, answer, calls: Vec::new(), said: String::new(), rounds: 0 };
     stream::unfold(dialogue, |mut dialogue| async move {
         let piece = dialogue.next().await?;
         Some((piece, dialogue))
     })
     .boxed()
+}
+
+/// What the model is told that it may call.
+pub(super) fn offered(tools: &Tools) -> Vec<ToolSpec> {
+    named(tools).into_iter().map(|(spec, _)| spec).collect()
 }
 
 struct Dialogue {
@@ -184,8 +185,10 @@ mod tests {
 
     async fn said(scripts: Vec<Vec<ChatPiece>>) -> (String, Vec<ChatRequest>) {
         let model = Arc::new(Scripted(Mutex::new(scripts), Mutex::default()));
-        let request = ChatRequest { messages: vec![ChatMessage::new(Role::User, "louder")], ..ChatRequest::default() };
-        let pieces = reply(model.clone(), request, device(), Duration::from_secs(1));
+        let tools = device();
+        let messages = vec![ChatMessage::new(Role::User, "louder")];
+        let request = ChatRequest { messages, tools: offered(&tools), ..ChatRequest::default() };
+        let pieces = reply(model.clone(), request, tools, Duration::from_secs(1), None);
         let words = pieces.map(|piece| match piece.unwrap() {
             ChatPiece::Text(text) => text,
             other => panic!("{other:?}"),

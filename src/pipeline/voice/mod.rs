@@ -11,6 +11,7 @@ mod metrics;
 mod phrases;
 mod settings;
 mod speak;
+mod speakable;
 mod think;
 mod tools;
 mod transcribe;

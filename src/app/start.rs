@@ -33,7 +33,7 @@ use crate::lifelog::Lifelog;
 use crate::operations::Operations;
 use crate::pipeline::images::Images;
 use crate::pipeline::sos::{self, Calls};
-use crate::pipeline::voice::{self, Absent, Phrases, Voice};
+use crate::pipeline::voice::{self, Absent, Phrases, Texts, Voice, Words as Spoken};
 use crate::policy::Policies;
 use crate::provider;
 use crate::router::Router;
@@ -101,11 +101,8 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     };
     let policies = open_policies(&config, metrics.policy).await?;
     let calls = open_calls(&config, (&shared, &lifelog), &clock, metrics.sos)?;
-    let polite = &config.session.xiaozhi;
     let phrases = Arc::new(Phrases::open(
-        &config.voice.reply.apology,
-        &config.sos.spoken,
-        &[&polite.greeting, &polite.farewell],
+        &own_words(&config),
         config.providers.tts.voice.as_deref().unwrap_or_default(),
         &data.join("speech"),
     ));
@@ -362,6 +359,18 @@ pub(super) fn open_lifelog(
 }
 
 /// Reads the policy packs and plays their examples.
+/// What is said of the gateway's own accord.
+fn own_words(config: &Config) -> Texts {
+    let (reply, polite) = (&config.voice.reply, &config.session.xiaozhi);
+    let all = Spoken {
+        apology: Some(reply.apology.clone()),
+        help: Some(config.sos.spoken.clone()),
+        greeting: Some(polite.greeting.clone()),
+        farewell: Some(polite.farewell.clone()),
+    };
+    Texts { language: reply.language.clone(), all, in_language: reply.in_language.clone() }
+}
+
 async fn open_policies(config: &Arc<Config>, metrics: crate::policy::Metrics) -> Result<Policies, StartError> {
     let settings = config.policy.clone();
     let opened = tokio::task::spawn_blocking(move || Policies::open(&settings, metrics)).await;

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 pub use absent::Absent;
 pub use metrics::Metrics;
-pub use phrases::{Phrase, Phrases};
+pub use phrases::{Phrase, Phrases, Texts, Words};
 pub use settings::Settings;
 
 use crate::audio::Workers;
@@ -130,6 +130,7 @@ impl TurnRunner for Voice {
 
 impl Inner {
     async fn turn(&self, turn: &Turn, report: &SharedReport) -> Outcome {
+        self.phrases.want(self.language(turn).as_deref());
         match self.hear_think_speak(turn, report).await {
             Ok(outcome) => outcome,
             Err(failed) => {
@@ -146,10 +147,12 @@ impl Inner {
         let words = match &turn.input {
             Input::Sos => return Ok(self.say_that_help_was_called(turn, report).await),
             Input::Say(text) => {
-                if let Some(frames) = self.made_ahead(turn, text) {
+                let own = self.phrases.own(text, self.language(turn).as_deref());
+                if let Some((text, frames)) = own.and_then(|phrase| made_ahead(turn, phrase)) {
                     return Ok(self.say_at_once(turn, text, frames, report).await);
                 }
-                if self.is_untimely(turn, text, (Source::Operator, Priority::Normal), report) {
+                let text = own.map_or(text.as_str(), Phrase::text);
+                if own.is_none() && self.is_untimely(turn, text, (Source::Operator, Priority::Normal), report) {
                     return Ok(Outcome::Silenced);
                 }
                 return self.speak(turn, think::exactly(text), self.word_for_word(turn), report).await;
@@ -180,12 +183,9 @@ impl Inner {
 
     /// Says that a call for help was heard: in the gateway's own voice whoever speaks on the device, from memory.
     async fn say_that_help_was_called(&self, turn: &Turn, report: &SharedReport) -> Outcome {
-        let phrase = self.phrases.sos();
-        let frames = match turn.tts_mode {
-            TtsMode::Audio => phrase.frames(),
-            TtsMode::DeviceText => Vec::new(),
-        };
-        self.say_at_once(turn, phrase.text(), frames, report).await
+        let (text, frames) = self.phrases.help(self.language(turn).as_deref());
+        let frames = if turn.tts_mode == TtsMode::Audio { frames } else { Vec::new() };
+        self.say_at_once(turn, text, frames, report).await
     }
 
     /// What is to be said about a photo: also when nobody could look at it.
@@ -197,12 +197,6 @@ impl Inner {
             Ok(text) => text,
             Err(Unseen(text)) => text.to_owned(),
         }
-    }
-
-    /// What was made ahead of a text, where it is the gateway's own voice that says it.
-    fn made_ahead(&self, turn: &Turn, text: &str) -> Option<Vec<Bytes>> {
-        let own = turn.persona.voice.is_none() && turn.persona.language.is_none();
-        self.phrases.find(text).filter(|_| own && turn.tts_mode == TtsMode::Audio)
     }
 
     /// The language that is spoken on a device.
@@ -227,16 +221,19 @@ impl Inner {
 
     /// Says the apology: from memory, without any provider.
     async fn apologise(&self, turn: &Turn, report: &SharedReport) {
-        let apology = self.phrases.apology();
-        turn.voice.start(apology.text());
-        turn.voice.sentence(apology.text());
-        let frames = match turn.tts_mode {
-            TtsMode::Audio => apology.frames(),
-            TtsMode::DeviceText => Vec::new(),
-        };
+        let (text, frames) = self.phrases.apology(self.language(turn).as_deref());
+        turn.voice.start(text);
+        turn.voice.sentence(text);
+        let frames = if turn.tts_mode == TtsMode::Audio { frames } else { Vec::new() };
         let sent = self.pace_all(turn, frames, report).await;
         turn.voice.stop(if sent { StopReason::Error } else { StopReason::LinkLost });
     }
+}
+
+/// What was made ahead of a phrase, where it is the usual voice that says it.
+fn made_ahead<'a>(turn: &Turn, phrase: &'a Phrase) -> Option<(&'a str, Vec<Bytes>)> {
+    let usual = turn.persona.voice.is_none() && turn.tts_mode == TtsMode::Audio;
+    Some((phrase.text(), phrase.frames())).filter(|(_, frames)| usual && !frames.is_empty())
 }
 
 /// Milliseconds since `then`.

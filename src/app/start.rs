@@ -128,6 +128,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         policies: policies.clone(),
         tasks: Some(Arc::clone(&errands)),
         clock: Arc::clone(&clock),
+        random: Arc::clone(&random),
         metrics: metrics.voice,
     });
 

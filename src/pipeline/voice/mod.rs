@@ -63,6 +63,7 @@ struct Inner {
     policies: Policies,
     tasks: Option<Arc<Tasks>>,
     clock: Arc<dyn Clock>,
+    random: Arc<dyn Fn() -> u128 + Send + Sync>,
     metrics: Metrics,
 }
 
@@ -100,6 +101,8 @@ pub struct Parts {
     pub tasks: Option<Arc<Tasks>>,
     /// For spoken times.
     pub clock: Arc<dyn Clock>,
+    /// For coins and dice.
+    pub random: Arc<dyn Fn() -> u128 + Send + Sync>,
     /// Its metrics.
     pub metrics: Metrics,
 }
@@ -108,8 +111,10 @@ impl Voice {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
         let zone = parts.settings.zone();
-        let Parts { providers, workers, settings, opus, phrases, sight, policies, tasks, clock, metrics } = parts;
-        let inner = Inner { providers, workers, settings, opus, zone, phrases, sight, policies, tasks, clock, metrics };
+        let Parts { providers, workers, settings, opus, phrases, sight, policies, tasks, clock, random, metrics } =
+            parts;
+        let inner =
+            Inner { providers, workers, settings, opus, zone, phrases, sight, policies, tasks, clock, random, metrics };
         Self { inner: Arc::new(inner) }
     }
 }

@@ -21,7 +21,7 @@ use crate::domain::{Bulletins, Clock, Current, Sight};
 use crate::engine::supervisor::View;
 use crate::lifelog::Lifelog;
 use crate::pipeline::vision;
-use crate::pipeline::voice::{self, Phrases, Voice};
+use crate::pipeline::voice::{self, Phrases, Texts, Voice, Words};
 use crate::policy::Policies;
 use crate::provider::pool::{self, Kept, Pool, Pools};
 use crate::provider::{self, ChatModel};
@@ -130,6 +130,7 @@ impl Answers {
             policies: parts.policies.clone(),
             tasks: Some(Arc::clone(&parts.errands)),
             clock: Arc::clone(&parts.clock),
+            random: Arc::clone(&parts.random),
             metrics: parts.voice.clone(),
         });
         let running = Running { config: Arc::clone(config), phrases: parts.stop.child_token() };
@@ -293,12 +294,14 @@ impl Parts {
 
 /// What is said again and again, as far as it was made before.
 fn phrases(config: &Config, dir: &Path) -> Phrases {
-    let polite = &config.session.xiaozhi;
-    Phrases::open(
-        &config.voice.reply.apology,
-        &config.sos.spoken,
-        &[&polite.greeting, &polite.farewell, &config.voice.reply.busy],
-        config.providers.tts.voice.as_deref().unwrap_or_default(),
-        dir,
-    )
+    let (reply, polite) = (&config.voice.reply, &config.session.xiaozhi);
+    let all = Words {
+        apology: Some(reply.apology.clone()),
+        busy: Some(reply.busy.clone()),
+        help: Some(config.sos.spoken.clone()),
+        greeting: Some(polite.greeting.clone()),
+        farewell: Some(polite.farewell.clone()),
+    };
+    let texts = Texts { language: reply.language.clone(), all, in_language: reply.in_language.clone() };
+    Phrases::open(&texts, config.providers.tts.voice.as_deref().unwrap_or_default(), dir)
 }

@@ -83,7 +83,7 @@ impl Parts {
     }
 
     fn apology(&self) -> Component {
-        if self.phrases.now().apology().made() {
+        if self.phrases.now().made() {
             Component::ready("apology", "spoken by the configured voice").optional()
         } else {
             Component::degraded("apology", "the built-in one is spoken", "it is made when speech works").optional()

@@ -18,13 +18,16 @@ use crate::door::credentials::Credentials;
 use crate::door::mqtt::Bus;
 use crate::engine::supervisor::{self, Launch, Pace, Supervisor, View};
 use crate::pipeline::voice::Phrases;
-use crate::provider::{SpeechRequest, Synthesizer, Urgency};
+use crate::provider::Synthesizer;
 use crate::topics::Table;
 
 /// How often the retained status of the gateway is published.
 const STATUS_EVERY: Duration = Duration::from_secs(15);
-/// How often phrases are tried again while speech does not work.
-const PHRASES_EVERY: Duration = Duration::from_secs(5);
+/// Phrases are tried again after this time while speech does not work, then after twice as long, and so on: a voice that does
+/// not speak a language never will.
+const PHRASES_FIRST: Duration = Duration::from_secs(5);
+/// The longest time between two tries.
+const PHRASES_LAST: Duration = Duration::from_mins(5);
 
 /// A gateway that was killed leaves `online` behind: before the doors open, every device is offline.
 pub(super) fn devices_are_offline(credentials: &Credentials, table: &Table, bulletins: &dyn Bulletins) {
@@ -71,7 +74,7 @@ pub(super) async fn status(operators: Arc<Operators>, table: Arc<Table>, bus: Ar
     }
 }
 
-/// Makes what is to be said at once, as soon as speech works.
+/// Makes what is to be said at once, as soon as speech works, and again when a device speaks another language.
 pub(super) async fn phrases(
     phrases: Arc<Phrases>,
     synthesizer: Arc<dyn Synthesizer>,
@@ -79,22 +82,21 @@ pub(super) async fn phrases(
     config: Arc<Config>,
     stop: CancellationToken,
 ) {
-    let request = SpeechRequest {
-        text: String::new(),
-        voice: None,
-        language: Some(config.voice.reply.language.clone()).filter(|language| !language.is_empty()),
-        urgency: Urgency::Ahead,
-    };
-    while let Some(phrase) = phrases.unmade().next() {
-        let made = tokio::select! {
-            made = phrase.make(&*synthesizer, request.clone(), &workers, &config.voice.opus) => made,
-            () = stop.cancelled() => return,
-        };
-        let Err(error) = made else { continue };
-        tracing::debug!(error, "a phrase is not made yet");
-        tokio::select! {
-            () = tokio::time::sleep(PHRASES_EVERY) => {}
-            () = stop.cancelled() => return,
+    let make_all = async {
+        let mut pause = PHRASES_FIRST;
+        loop {
+            let mut failed = false;
+            for phrase in phrases.unmade() {
+                if let Err(error) = phrase.make(&*synthesizer, &workers, &config.voice.opus).await {
+                    tracing::debug!(error, "a phrase is not made yet");
+                    failed = true;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause), if failed => pause = (pause * 2).min(PHRASES_LAST),
+                () = phrases.another_is_wanted() => pause = PHRASES_FIRST,
+            }
         }
-    }
+    };
+    stop.run_until_cancelled(make_all).await;
 }

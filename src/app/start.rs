@@ -355,7 +355,6 @@ pub(super) fn open_lifelog(
     Ok(Arc::new(lifelog))
 }
 
-/// Reads the policy packs and plays their examples.
 async fn open_policies(config: &Arc<Config>, metrics: crate::policy::Metrics) -> Result<Policies, StartError> {
     let settings = config.policy.clone();
     let opened = tokio::task::spawn_blocking(move || Policies::open(&settings, metrics)).await;

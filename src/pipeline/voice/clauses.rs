@@ -1,11 +1,22 @@
 //! A streamed reply → clauses to speak.
 //!
-//! The first clause is cut early (a comma, or ten words), so that speech starts early; all later ones
-//! are whole sentences, which sound better. Markdown and pictures are left out of what is spoken.
+//! The first clause is cut early (a comma, ten words, or sixteen characters of a script without spaces), so that speech
+//! starts early; all later ones are whole sentences, which sound better. Chinese, Japanese and western marks count alike, also
+//! mixed; what can be spoken of a clause is `speakable`'s.
 
-/// Words after which the first clause is cut even without a comma.
-const FIRST_WORDS: usize = 10;
-/// Characters after which any clause is cut at a space: a model that never ends a sentence is heard all the same.
+use super::speakable::{is_dense, speakable};
+
+/// A first clause is cut at this weight even without a comma: ten words, or sixteen characters without spaces.
+const FIRST_WEIGHT: usize = 80;
+/// What a word weighs.
+const WORD: usize = 8;
+/// What a character weighs that is written without spaces.
+const DENSE: usize = 5;
+/// So much more weight than that a first clause may have, if it can be cut nowhere well: eight characters.
+const PATIENCE: usize = 8 * DENSE;
+/// A first clause that is cut at a particle weighs at least this: six characters.
+const SOFT_WEIGHT: usize = 6 * DENSE;
+/// Bytes after which any clause is cut, at a comma or a space if it can be: a model that never ends a sentence is heard all the same.
 const LONGEST: usize = 220;
 
 /// Cuts a stream of text into clauses.
@@ -50,7 +61,8 @@ impl Clauses {
     }
 
     fn give(&mut self, clause: &str, ready: &mut Vec<String>) {
-        let clause = speakable(clause);
+        // what closes the clause before came too late for it
+        let clause = speakable(clause.trim_start_matches(|c: char| c.is_whitespace() || closes(c)));
         if clause.chars().any(char::is_alphanumeric) {
             self.started = true;
             self.whole = whole(&clause);
@@ -61,43 +73,119 @@ impl Clauses {
     /// Where the next clause ends (exclusive byte index), if that is certain.
     fn cut(&self) -> Option<usize> {
         let text = self.pending.as_str();
-        let mut words = 0;
-        let mut in_word = false;
-        let mut last_space = None;
+        let mut places = Places::default();
+        let mut before = None;
         let mut chars = text.char_indices().peekable();
         while let Some((at, c)) = chars.next() {
             let end = at + c.len_utf8();
             let next = chars.peek().map(|&(_, c)| c);
-            if wide_end(c) || c == '\n' || (!self.started && wide_pause(c)) {
-                return Some(end);
+            match mark(before, c, next, &text[..at]) {
+                Some(Mark::End) => return Some(end + closing(&text[end..])),
+                Some(Mark::Pause) if !self.started && places.has_words() => return Some(end),
+                Some(Mark::Pause) => places.pause = Some(end),
+                None => {}
             }
-            // a western mark ends a clause only before white space: "3.5" and "e.g" go on
-            if next.is_some_and(char::is_whitespace)
-                && ((ends(c) && !abbreviation(&text[..at])) || (!self.started && pauses(c)))
-            {
-                return Some(end);
-            }
-            if c.is_whitespace() {
-                last_space = Some(end);
-                words += usize::from(std::mem::take(&mut in_word));
-                if !self.started && words >= FIRST_WORDS {
+            places.pass(before, c, next, end);
+            if !self.started && places.weight >= FIRST_WEIGHT {
+                if c.is_whitespace() {
                     return Some(end);
                 }
-            } else {
-                in_word = true;
+                let late = places.weight >= FIRST_WEIGHT + PATIENCE && is_dense(c);
+                if let Some(soft) = places.soft.filter(|_| is_dense(c)).or_else(|| late.then_some(end)) {
+                    return Some(soft);
+                }
             }
             if end >= LONGEST {
-                return Some(last_space.unwrap_or(end));
+                return Some(places.pause.or(places.soft).or(places.space).unwrap_or(end));
             }
+            before = Some(c);
         }
         None
     }
 }
 
+/// Where a clause without an end might be cut, so far.
+#[derive(Default)]
+struct Places {
+    weight: usize,
+    in_word: bool,
+    pause: Option<usize>,
+    soft: Option<usize>,
+    space: Option<usize>,
+}
+
+impl Places {
+    fn has_words(&self) -> bool {
+        self.in_word || self.weight > 0
+    }
+
+    fn pass(&mut self, before: Option<char>, c: char, next: Option<char>, end: usize) {
+        if c.is_whitespace() {
+            self.space = Some(end);
+        }
+        if is_dense(c) {
+            self.weight += DENSE;
+            let long_enough = self.weight >= SOFT_WEIGHT && before.is_some_and(is_dense) && next.is_some_and(is_dense);
+            if long_enough && particle(c, next) {
+                self.soft = Some(end);
+            }
+        }
+        let in_word = !is_dense(c) && !c.is_whitespace() && (self.in_word || c.is_alphanumeric());
+        if self.in_word && !in_word {
+            self.weight += WORD;
+        }
+        self.in_word = in_word;
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Mark {
+    End,
+    Pause,
+}
+
+/// What a character means for the cut; a western mark counts before white space and between characters without spaces
+/// ("3.5" and "e.g" go on), a wide one everywhere but within a number.
+fn mark(before: Option<char>, c: char, next: Option<char>, text: &str) -> Option<Mark> {
+    let digit = |c: Option<char>| c.is_some_and(|c| c.is_numeric());
+    let dense = |c: Option<char>| c.is_some_and(is_dense);
+    if c == '\n' || wide_end(c) {
+        return Some(Mark::End);
+    }
+    if wide_pause(c) {
+        // "12：30" and "1，000" are numbers, and what follows a digit may not be here yet
+        let number = digit(before) && next.is_none_or(|next| next.is_numeric());
+        return (!number).then_some(Mark::Pause);
+    }
+    let spaced = next.is_some_and(char::is_whitespace);
+    let behind = dense(before) && (dense(next) || (c != '.' && next.is_some()));
+    let within = behind || (pauses(c) && dense(next));
+    if ends(c) && ((spaced && !abbreviation(text)) || within) {
+        return Some(Mark::End);
+    }
+    (pauses(c) && (spaced || within)).then_some(Mark::Pause)
+}
+
+/// Bytes of what closes a sentence behind its mark: more marks, quotes, brackets.
+fn closing(rest: &str) -> usize {
+    rest.chars().take_while(|&c| closes(c) || wide_end(c) || ends(c)).map(char::len_utf8).sum()
+}
+
+fn closes(c: char) -> bool {
+    matches!(c, '”' | '’' | '」' | '』' | '）' | '》' | '】' | '！' | '？' | '。' | '…')
+}
+
+/// A character behind which a Chinese sentence breathes, if it is not the first of a longer word.
+fn particle(c: char, next: Option<char>) -> bool {
+    const LONGER: &str = "地士确话解不急去程来敏年得结无重力眼手装";
+    matches!(c, '的' | '了' | '着' | '过' | '吗' | '呢' | '吧') && next.is_some_and(|next| !LONGER.contains(next))
+}
+
 /// The text ends a sentence; quotes and brackets may close after its mark.
 fn whole(text: &str) -> bool {
-    let text = text
-        .trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ')' | ']' | '”' | '’' | '」' | '）'));
+    let text = text.trim_end_matches(|c: char| {
+        c.is_whitespace() || matches!(c, '"' | '\'' | ')' | ']' | '”' | '’' | '」' | '』' | '）')
+    });
     text.chars().next_back().is_some_and(|c| ends(c) || wide_end(c))
 }
 
@@ -110,7 +198,7 @@ fn pauses(c: char) -> bool {
 }
 
 fn wide_end(c: char) -> bool {
-    matches!(c, '。' | '！' | '？' | '；')
+    matches!(c, '。' | '！' | '？' | '；' | '｡')
 }
 
 fn wide_pause(c: char) -> bool {
@@ -127,32 +215,6 @@ fn abbreviation(before: &str) -> bool {
     let starts_line = before.len() == word.len() || before[..before.len() - word.len()].ends_with('\n');
     // "etc." and "p.m." can end a sentence too; cutting there a little late does no harm
     known.contains(&lower.as_str()) || initial || (list_number && starts_line)
-}
-
-/// What of a clause can be spoken: no markdown, no pictures, single spaces.
-pub fn speakable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        let keep = match c {
-            '*' | '#' | '`' | '_' | '~' | '>' | '|' | '\u{200D}' | '\u{FE0F}' => None,
-            c if c.is_whitespace() || c.is_control() => Some(' '),
-            c if picture(c) => None,
-            c => Some(c),
-        };
-        match keep {
-            Some(' ') if out.is_empty() || out.ends_with(' ') => {}
-            Some(c) => out.push(c),
-            None => {}
-        }
-    }
-    while out.ends_with(' ') {
-        out.pop();
-    }
-    out
-}
-
-fn picture(c: char) -> bool {
-    matches!(c as u32, 0x1F000..=0x1FAFF | 0x2600..=0x27BF | 0x2B00..=0x2BFF | 0xE000..=0xF8FF | 0xE0000..=0xE007F)
 }
 
 #[cfg(test)]
@@ -189,11 +251,64 @@ mod tests {
     #[test]
     fn chinese_is_cut_at_its_own_marks() {
         assert_eq!(all(&["你好，我是语音网关。", "今天天气很好。"]), ["你好，", "我是语音网关。", "今天天气很好。"]);
+        assert_eq!(all(&["真的吗？！太好了！我们走；马上走。"]), ["真的吗？！", "太好了！", "我们走；", "马上走。"]);
+        assert_eq!(all(&["他说：“你好。”然后走了。"]), ["他说：", "“你好。”", "然后走了。"]);
+        assert_eq!(
+            all(&["“你好。", "”然后走了。"]),
+            ["“你好。", "然后走了。"],
+            "a quote that closes too late is left out"
+        );
+        assert_eq!(all(&["让我想想……好的，可以。"]), ["让我想想……", "好的，可以。"]);
+    }
+
+    #[test]
+    fn western_marks_between_chinese_characters_cut_too() {
+        assert_eq!(all(&["你好,我是网关.今天很热!走吧"]), ["你好,", "我是网关.", "今天很热!", "走吧"]);
+        assert_eq!(all(&["用的是Node.js和v2.0版,还有README.md。"]), ["用的是Node.js和v2.0版,", "还有README.md。"]);
+    }
+
+    #[test]
+    fn numbers_and_foreign_words_in_chinese_stay_whole_however_they_arrive() {
+        let text = "今天是2026年11月22日，气温23.5℃，iPhone 15 Pro 很贵。现在12：30，共1，000元，时间10:45。";
+        let whole =
+            ["今天是2026年11月22日，", "气温23.5℃，iPhone 15 Pro 很贵。", "现在12：30，共1，000元，时间10:45。"];
+        assert_eq!(all(&[text]), whole);
+        let pieces: Vec<String> = text.chars().map(String::from).collect();
+        assert_eq!(all(&pieces.iter().map(String::as_str).collect::<Vec<_>>()), whole);
+        assert_eq!(all(&["一共", "1", "，", "0", "00元。"]), ["一共1，000元。"]);
+    }
+
+    #[test]
+    fn a_first_clause_without_marks_is_cut_by_its_characters() {
+        let soft = all(&["这个问题其实是很多刚开始学习的人都会遇到的一个非常普通的问题"]);
+        assert_eq!(soft[0], "这个问题其实是很多刚开始学习的", "at a particle");
+        let hard = all(&["北京上海广州深圳天津重庆杭州南京武汉成都西安苏州长沙郑州青岛沈阳宁波昆明"]);
+        assert_eq!(hard[0].chars().count(), 24, "{hard:?}");
+        let mixed = all(&["我们可以用Home Assistant把家里的所有设备连接到Voxgate gateway这样更方便"]);
+        assert!(mixed.len() > 1 && mixed[0].contains("Home Assistant"), "{mixed:?}");
+        let short = all(&["我想这样也可以"]);
+        assert_eq!(short, ["我想这样也可以"]);
+    }
+
+    #[test]
+    fn chinese_without_any_mark_is_heard_before_it_ends() {
+        let endless = "天地玄黄宇宙洪荒".repeat(40);
+        let said = all(&[&endless]);
+        assert!(said.len() > 4 && said.iter().all(|clause| clause.len() <= LONGEST + 3), "{said:?}");
+        assert_eq!(said.concat(), endless);
+    }
+
+    #[test]
+    fn a_long_sentence_is_cut_at_its_last_comma() {
+        let part = "我们先去公园再去图书馆然后一起吃饭，";
+        let said = all(&["好。", &part.repeat(6), "回家。"]);
+        assert!(said[1].ends_with('，'), "{said:?}");
     }
 
     #[test]
     fn markdown_and_pictures_are_not_spoken() {
         assert_eq!(all(&["**Hello** 😀 `world`\n\n# 🎉\n"]), ["Hello world"]);
+        assert_eq!(all(&["**好的**👌，", "\n- 先**开门**。🎉\n- 再关窗。"]), ["好的，", "先开门。", "再关窗。"]);
     }
 
     #[test]
@@ -212,7 +327,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_letter_is_lost_however_the_reply_is_cut(text in "[a-z ,.!?。，\n]{0,400}", cut in 1usize..20) {
+        fn no_letter_is_lost_however_the_reply_is_cut(text in "[a-z0-9 ,.!?。，：…”的了天地\n]{0,300}", cut in 1usize..20) {
             let chars: Vec<char> = text.chars().collect();
             let pieces: Vec<String> = chars.chunks(cut).map(|piece| piece.iter().collect()).collect();
             let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();

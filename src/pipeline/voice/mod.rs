@@ -12,6 +12,7 @@ mod metrics;
 mod phrases;
 mod settings;
 mod speak;
+mod speakable;
 mod think;
 mod tools;
 mod transcribe;
@@ -27,7 +28,7 @@ use tokio::time::Instant;
 pub use absent::Absent;
 pub use clauses::Clauses;
 pub use metrics::Metrics;
-pub use phrases::{Phrase, Phrases};
+pub use phrases::{Phrase, Phrases, Texts, Words};
 pub use settings::{Settings, Speculate};
 
 use ahead::Ahead;
@@ -68,6 +69,7 @@ struct Inner {
     policies: Policies,
     tasks: Option<Arc<Tasks>>,
     clock: Arc<dyn Clock>,
+    random: Arc<dyn Fn() -> u128 + Send + Sync>,
     metrics: Metrics,
     /// How much may be done ahead.
     ahead: Arc<Semaphore>,
@@ -107,6 +109,8 @@ pub struct Parts {
     pub tasks: Option<Arc<Tasks>>,
     /// For spoken times.
     pub clock: Arc<dyn Clock>,
+    /// For coins and dice.
+    pub random: Arc<dyn Fn() -> u128 + Send + Sync>,
     /// Its metrics.
     pub metrics: Metrics,
 }
@@ -125,10 +129,24 @@ impl Voice {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
         let zone = parts.settings.zone();
-        let Parts { providers, workers, settings, opus, phrases, sight, policies, tasks, clock, metrics } = parts;
+        let Parts { providers, workers, settings, opus, phrases, sight, policies, tasks, clock, random, metrics } =
+            parts;
         let ahead = Arc::new(Semaphore::new(settings.speculate_at_once as usize));
-        let inner =
-            Inner { providers, workers, settings, opus, zone, phrases, sight, policies, tasks, clock, metrics, ahead };
+        let inner = Inner {
+            providers,
+            workers,
+            settings,
+            opus,
+            zone,
+            phrases,
+            sight,
+            policies,
+            tasks,
+            clock,
+            random,
+            metrics,
+            ahead,
+        };
         Self { current: Current::new(Arc::new(inner)) }
     }
 
@@ -163,6 +181,7 @@ impl Inner {
     }
 
     async fn turn(&self, turn: &Turn, ahead: Option<Ahead>, report: &SharedReport) -> Outcome {
+        self.phrases.want(self.language(turn).as_deref());
         match self.hear_think_speak(turn, ahead, report).await {
             Ok(outcome) => outcome,
             Err(failed) => {
@@ -186,10 +205,12 @@ impl Inner {
         let (words, asked) = match &turn.input {
             Input::Sos => return Ok(self.say_that_help_was_called(turn, report).await),
             Input::Say(text) => {
-                if let Some(frames) = self.made_ahead(turn, text) {
+                let own = self.phrases.own(text, self.language(turn).as_deref());
+                if let Some((text, frames)) = own.and_then(|phrase| made_ahead(turn, phrase)) {
                     return Ok(self.say_at_once(turn, text, frames, report).await);
                 }
-                if self.is_untimely(turn, text, (Source::Operator, Priority::Normal), report) {
+                let text = own.map_or(text.as_str(), Phrase::text);
+                if own.is_none() && self.is_untimely(turn, text, (Source::Operator, Priority::Normal), report) {
                     return Ok(Outcome::Silenced);
                 }
                 return self.speak(turn, think::exactly(text), self.word_for_word(turn), report).await;
@@ -220,12 +241,9 @@ impl Inner {
 
     /// Says that a call for help was heard: in the gateway's own voice whoever speaks on the device, from memory.
     async fn say_that_help_was_called(&self, turn: &Turn, report: &SharedReport) -> Outcome {
-        let phrase = self.phrases.sos();
-        let frames = match turn.tts_mode {
-            TtsMode::Audio => phrase.frames(),
-            TtsMode::DeviceText => Vec::new(),
-        };
-        self.say_at_once(turn, phrase.text(), frames, report).await
+        let (text, frames) = self.phrases.help(self.language(turn).as_deref());
+        let frames = if turn.tts_mode == TtsMode::Audio { frames } else { Vec::new() };
+        self.say_at_once(turn, text, frames, report).await
     }
 
     /// What is to be said about a photo: also when nobody could look at it.
@@ -237,12 +255,6 @@ impl Inner {
             Ok(text) => text,
             Err(Unseen(text)) => text.to_owned(),
         }
-    }
-
-    /// What was made ahead of a text, where it is the gateway's own voice that says it.
-    fn made_ahead(&self, turn: &Turn, text: &str) -> Option<Vec<Bytes>> {
-        let own = turn.persona.voice.is_none() && turn.persona.language.is_none();
-        self.phrases.find(text).filter(|_| own && turn.tts_mode == TtsMode::Audio)
     }
 
     /// The language that is spoken on a device.
@@ -267,20 +279,21 @@ impl Inner {
 
     /// Says the apology, or that everybody is busy: from memory, without any provider.
     async fn apologise(&self, turn: &Turn, busy: bool, report: &SharedReport) {
-        let apology = self.phrases.apology();
-        let audio = turn.tts_mode == TtsMode::Audio;
-        let words = &self.settings.busy;
-        let (text, frames) = match self.phrases.find(words).filter(|_| busy) {
-            Some(frames) => (words.as_str(), frames),
-            None if busy && !audio && !words.is_empty() => (words.as_str(), Vec::new()),
-            None => (apology.text(), apology.frames()),
-        };
+        let (language, audio) = (self.language(turn), turn.tts_mode == TtsMode::Audio);
+        let busy = self.phrases.busy(language.as_deref()).filter(|(_, frames)| busy && !(audio && frames.is_empty()));
+        let (text, frames) = busy.unwrap_or_else(|| self.phrases.apology(language.as_deref()));
         turn.voice.start(text);
         turn.voice.sentence(text);
         let frames = if audio { frames } else { Vec::new() };
         let sent = self.pace_all(turn, frames, report).await;
         turn.voice.stop(if sent { StopReason::Error } else { StopReason::LinkLost });
     }
+}
+
+/// What was made ahead of a phrase, where it is the usual voice that says it.
+fn made_ahead<'a>(turn: &Turn, phrase: &'a Phrase) -> Option<(&'a str, Vec<Bytes>)> {
+    let usual = turn.persona.voice.is_none() && turn.tts_mode == TtsMode::Audio;
+    Some((phrase.text(), phrase.frames())).filter(|(_, frames)| usual && !frames.is_empty())
 }
 
 /// Milliseconds since `then`.

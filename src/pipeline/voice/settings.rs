@@ -1,7 +1,10 @@
 //! `[voice]`: how a turn is thought and spoken.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::phrases::Words;
 use crate::domain::{Problem, Span};
 
 /// What is done at a pause in which the turn may be over (`voice.endpoint.likely_end`), before that is decided. It is dropped
@@ -33,10 +36,13 @@ pub struct Settings {
     pub timezone: String,
     /// Language of speech and apologies, BCP 47.
     pub language: String,
-    /// What is said when a stage fails; synthesised ahead, so that it can be spoken without any provider.
+    /// What is said when a stage fails; synthesised ahead, so that it can be spoken without any provider. As long as it
+    /// is the default one, devices hear it in their own language (`[voice.reply.in_language]`).
     pub apology: String,
     /// What is said instead when every service is at its limit (`providers.pool.max_wait`); made ahead too. Empty: the apology.
     pub busy: String,
+    /// What is said of the gateway's own accord on devices that speak another language.
+    pub in_language: BTreeMap<String, Words>,
     /// Frames of 60 ms sent ahead of real time at the start of speech: the device's cushion against jitter.
     pub ahead_frames: u32,
     /// A transcription that takes longer has failed.
@@ -70,6 +76,7 @@ impl Default for Settings {
             language: "en".into(),
             apology: "Sorry, something went wrong. Please try again.".into(),
             busy: "A lot of people are talking to me right now. Please ask me again in a moment.".into(),
+            in_language: BTreeMap::new(),
             ahead_frames: 5,
             transcribe_timeout: Span::secs(10),
             first_token_timeout: Span::secs(10),
@@ -128,6 +135,8 @@ impl Settings {
                 "write one short sentence",
             ));
         }
+        let words = |(name, words): (&String, &Words)| words.check(&format!("{path}.in_language.{name}"));
+        problems.extend(self.in_language.iter().flat_map(words));
         problems
     }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::ahead::Asked;
 use super::intents::device::{self, Deed};
 use super::{Inner, intents, tools};
 use crate::provider::{ChatMessage, ChatPiece, ChatRequest, ErrorKind, ProviderError, Role};
-use crate::session::{SharedReport, Speaker, Turn};
+use crate::session::{SharedReport, Speaker, Tools, Turn};
 use crate::tasks::{New, TaskError};
 
 /// The pieces of a reply.
@@ -19,19 +20,27 @@ pub(super) type Pieces = BoxStream<'static, Result<ChatPiece, ProviderError>>;
 /// What the device itself can do about a plain order: it is done, and the answer says so, or that it failed.
 fn deed(turn: &Turn, words: &str) -> Option<Pieces> {
     let tools = turn.tools.clone()?;
-    let Deed { tool, arguments, done } = device::order(words)?;
-    tools.offered().find(|offered| offered.name == tool)?;
+    let deed = device::order(words)?;
+    let needed = [Some(deed.tool), deed.asks_first()];
+    needed.into_iter().flatten().try_for_each(|tool| tools.offered().find(|offered| offered.name == tool).map(drop))?;
     let device = turn.device.clone();
     let doing = async move {
-        match tools.call(tool, arguments).await {
-            Ok(_) => Ok(done.into()),
-            Err(error) => {
-                tracing::warn!(%device, tool, %error, "the device did not do what it was told");
-                Err(ProviderError::new(ErrorKind::Unavailable, "device", "its tool failed"))
-            }
-        }
+        carry_out(&tools, &deed).await.map(Into::into).map_err(|error| {
+            tracing::warn!(%device, tool = deed.tool, error, "the device did not do what it was told");
+            ProviderError::new(ErrorKind::Unavailable, "device", "its tool failed")
+        })
     };
     Some(stream::once(doing).boxed())
+}
+
+async fn carry_out(tools: &Tools, deed: &Deed) -> Result<String, String> {
+    let status = match deed.asks_first() {
+        Some(tool) => Some(tools.call(tool, json!({})).await.map_err(|error| error.to_string())?),
+        None => None,
+    };
+    let (arguments, done) = deed.done(status.as_deref()).ok_or("its status does not say how it stands")?;
+    tools.call(deed.tool, arguments).await.map_err(|error| error.to_string())?;
+    Ok(done)
 }
 
 /// A reply that is given as it is.
@@ -124,7 +133,16 @@ impl Inner {
         let now = Timestamp::from_millisecond(at).unwrap_or_default().to_zoned(self.zone.clone());
         let last =
             |speaker| turn.history.iter().rev().find(|line| line.speaker == speaker).map(|line| line.text.as_str());
-        let facts = intents::Facts { now, last_said: last(Speaker::Person), last_reply: last(Speaker::Gateway) };
+        let language = self.language(turn);
+        let facts = intents::Facts {
+            now,
+            language: language.as_deref(),
+            last_said: last(Speaker::Person),
+            last_reply: last(Speaker::Gateway),
+            has_tools: turn.tools.as_ref().is_some_and(|tools| tools.offered().next().is_some()),
+            has_persona: turn.persona.prompt.is_some(),
+            random: (self.random)(),
+        };
         intents::answer(words, &facts)
     }
 

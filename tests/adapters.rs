@@ -10,22 +10,23 @@ mod deepgram;
 mod elevenlabs;
 #[path = "adapters/gemini.rs"]
 mod gemini;
+#[path = "adapters/openai.rs"]
+mod openai;
 mod scripted;
 
 use std::io::Write;
 
 use futures::StreamExt;
-use serde_json::{Value, json};
-use tokio::sync::mpsc::Receiver;
+use serde_json::json;
 use voxgate::domain::SystemClock;
 use voxgate::provider::http::{Client, Headers, Settings};
 use voxgate::provider::pool;
 use voxgate::provider::{
-    ChatMessage, ChatModel, ChatPiece, ChatRequest, Kind, Local, Picture, ProviderError, Providers, Role, Service,
+    ChatMessage, ChatModel, ChatRequest, Kind, Local, Picture, Providers, Role, Service,
     SpeechRequest, Target, ToolCall, ToolSpec, Utterance,
 };
 
-use scripted::{KEY, patience, plain, serve};
+use scripted::{KEY, asked, patience, plain, said, serve};
 
 /// A service with a key and little patience.
 fn target(url: &str, headers: Headers, model: &str) -> Target {
@@ -70,32 +71,6 @@ fn talk(ids: [&str; 2]) -> ChatRequest {
 
 fn tool(name: &str) -> ToolSpec {
     ToolSpec { name: name.into(), description: format!("The {name}"), parameters: json!({ "type": "object" }) }
-}
-
-/// What came before the error, if there was one. ✂ is an answer that was cut for want of tokens.
-async fn said(model: &impl ChatModel, request: ChatRequest) -> (String, Option<ProviderError>) {
-    let mut stream = model.chat(request);
-    let mut text = String::new();
-    while let Some(piece) = stream.next().await {
-        match piece {
-            Ok(ChatPiece::Text(piece)) => text.push_str(&piece),
-            Ok(ChatPiece::Cut) => text.push('✂'),
-            Ok(ChatPiece::Call(call)) => text.extend(["[", &call.id, " ", &call.name, " ", &call.arguments, "]"]),
-            Err(error) => {
-                assert!(!error.to_string().contains(KEY) && !format!("{error:?}").contains(KEY), "{error}");
-                assert!(stream.next().await.is_none(), "an error is the last item");
-                return (text, Some(error));
-            }
-        }
-    }
-    (text, None)
-}
-
-/// Head and body of the next request that a server had.
-async fn asked(requests: &mut Receiver<Vec<u8>>) -> (String, Value) {
-    let request = String::from_utf8(requests.recv().await.unwrap()).unwrap();
-    let (head, body) = request.split_once("\r\n\r\n").unwrap();
-    (head.to_owned(), serde_json::from_str(body).unwrap())
 }
 
 fn pool() -> pool::Parts {

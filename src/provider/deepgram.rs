@@ -98,7 +98,7 @@ impl DeepgramTranscriber {
                         return Ok(transcript);
                     }
                 }
-                Heard::Closed(1_000, _) => return Ok(transcript),
+                // also with 1000: the summary comes before the end, and without it words may be missing
                 Heard::Closed(code, reason) => return Err(self.closed(code, &reason)),
             }
         }

@@ -70,7 +70,8 @@ impl ErrorKind {
         match status {
             401 | 403 => ErrorKind::Unauthorized,
             408 | 504 => ErrorKind::Timeout,
-            429 => ErrorKind::RateLimited,
+            // 402: what was paid for is used up
+            402 | 429 => ErrorKind::RateLimited,
             // 529 is "overloaded" where it is used at all
             502 | 503 | 529 => ErrorKind::Unavailable,
             500..=599 => ErrorKind::Internal,

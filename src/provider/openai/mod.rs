@@ -6,6 +6,7 @@
 mod audio;
 mod chat;
 mod embed;
+mod thoughts;
 
 pub use super::target::Target;
 pub use audio::{OpenAiSynthesizer, OpenAiTranscriber};

@@ -6,6 +6,8 @@
 mod anthropic;
 #[path = "adapters/deepgram.rs"]
 mod deepgram;
+#[path = "adapters/edge.rs"]
+mod edge;
 #[path = "adapters/elevenlabs.rs"]
 mod elevenlabs;
 #[path = "adapters/gemini.rs"]
@@ -13,17 +15,20 @@ mod gemini;
 #[path = "adapters/openai.rs"]
 mod openai;
 mod scripted;
+#[path = "adapters/transcripts.rs"]
+mod transcripts;
 
 use std::io::Write;
 
 use futures::StreamExt;
 use serde_json::json;
+use voxgate::audio::Workers;
 use voxgate::domain::SystemClock;
 use voxgate::provider::http::{Client, Headers, Settings};
 use voxgate::provider::pool;
 use voxgate::provider::{
-    ChatMessage, ChatModel, ChatRequest, Kind, Local, Picture, Providers, Role, Service,
-    SpeechRequest, Target, ToolCall, ToolSpec, Utterance,
+    ChatMessage, ChatRequest, Kind, Local, Picture, Providers, Role, Service, SpeechRequest, Target, ToolCall,
+    ToolSpec, Utterance,
 };
 
 use scripted::{KEY, asked, patience, plain, said, serve};
@@ -73,6 +78,10 @@ fn tool(name: &str) -> ToolSpec {
     ToolSpec { name: name.into(), description: format!("The {name}"), parameters: json!({ "type": "object" }) }
 }
 
+fn workers() -> Workers {
+    Workers::new(1, voxgate::audio::workers::Metrics::default()).unwrap()
+}
+
 fn pool() -> pool::Parts {
     let (settings, metrics) = (pool::Settings::default(), pool::Metrics::default());
     pool::Parts { settings, clock: std::sync::Arc::new(SystemClock), metrics }
@@ -99,7 +108,7 @@ async fn a_configured_service_is_asked_with_the_key_of_its_file() {
         chat: service(Kind::Anthropic),
         ..Default::default()
     };
-    let made = Providers::new(&settings, local, &client, &pool()).unwrap();
+    let made = Providers::new(&settings, local, &client, &pool(), &workers()).unwrap();
     let mut heard = async || String::from_utf8_lossy(&requests.recv().await.unwrap()).to_lowercase();
     let utterance = Utterance { pcm: vec![0; 10].into(), language: None };
     assert!(made.stt.unwrap().transcribe(utterance).await.is_err());
@@ -115,5 +124,5 @@ async fn a_configured_service_is_asked_with_the_key_of_its_file() {
     assert!(heard().await.contains(&format!("x-goog-api-key: {KEY}\r\n")));
 
     settings.chat = service(Kind::Deepgram);
-    assert!(Providers::new(&settings, local, &client, &pool()).is_err(), "it does not chat");
+    assert!(Providers::new(&settings, local, &client, &pool(), &workers()).is_err(), "it does not chat");
 }

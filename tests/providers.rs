@@ -16,8 +16,8 @@ use voxgate::provider::http::{Client, Headers, HttpError, Settings};
 use voxgate::provider::openai::{OpenAiChat, OpenAiEmbedder, OpenAiTranscriber, Target};
 use voxgate::provider::wyoming::{Address, WyomingSynthesizer, WyomingTranscriber};
 use voxgate::provider::{
-    ChatMessage, ChatModel, ChatRequest, Embedder, ErrorKind, ProviderError, Role, SpeechRequest,
-    Synthesizer, ToolCall, ToolSpec, Transcriber, Utterance,
+    ChatMessage, ChatModel, ChatRequest, Embedder, ErrorKind, ProviderError, Role, SpeechRequest, Synthesizer,
+    ToolCall, ToolSpec, Transcriber, Utterance,
 };
 use voxgate::wire::wyoming::{Decoder, Event};
 

@@ -29,6 +29,7 @@ pub(super) struct Metrics {
     pub workers: audio::workers::Metrics,
     pub audio: audio::Metrics,
     pub providers: provider::pool::Metrics,
+    pub warm: provider::warm::Metrics,
     pub voice: voice::Metrics,
     pub vision: vision::Metrics,
     pub sos: sos::Metrics,
@@ -59,6 +60,7 @@ impl Metrics {
             workers: audio::workers::Metrics::register(registry),
             audio: audio::Metrics::register(registry),
             providers: provider::pool::Metrics::register(registry),
+            warm: provider::warm::Metrics::register(registry),
             voice: voice::Metrics::register(registry),
             vision: vision::Metrics::register(registry),
             sos: sos::Metrics::register(registry),
@@ -89,6 +91,7 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.udp.show_labels();
     metrics.bridge.show_labels();
     metrics.providers.show_labels();
+    metrics.warm.show_labels();
     metrics.voice.show_labels();
     metrics.vision.show_labels();
     metrics.sos.show_labels();

@@ -95,9 +95,9 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     } else {
         None
     };
-    let providers = match providers {
-        Some(providers) => providers,
-        None => configured_providers(&config, engine.clone(), &clock, metrics.providers).await?,
+    let (providers, warm) = match providers {
+        Some(providers) => (providers, provider::warm::Warm::default()),
+        None => configured_providers(&config, engine.clone(), &clock, &workers, metrics.providers).await?,
     };
     let policies = open_policies(&config, metrics.policy).await?;
     let calls = open_calls(&config, (&shared, &lifelog), &clock, metrics.sos)?;
@@ -131,6 +131,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         policies: policies.clone(),
         tasks: Some(Arc::clone(&errands)),
         clock: Arc::clone(&clock),
+        bell: warm.bell(),
         metrics: metrics.voice,
     });
 
@@ -302,6 +303,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         tasks.spawn(http.run(parts, stop.clone()));
     }
     tasks.spawn(control.run(admin, stop.clone()));
+    tasks.spawn(warm.run(metrics.warm, stop.clone()));
     tasks.spawn(operations.run(stop.clone()));
     tasks.spawn(super::home::assistant(Arc::clone(&operators), home, stop.clone()));
     let known = operators.credentials.list_devices();
@@ -442,8 +444,9 @@ async fn configured_providers(
     config: &Config,
     engine: Option<View>,
     clock: &Arc<dyn Clock>,
+    workers: &Workers,
     metrics: provider::pool::Metrics,
-) -> Result<voice::Providers, StartError> {
+) -> Result<(voice::Providers, provider::warm::Warm), StartError> {
     let client = provider::http::Client::with_keys(&config.http_client)?;
     let mut local = provider::Local { wyoming: config.engine.listen_wyoming, http: config.engine.listen_http };
     if let Some(mut engine) = engine.filter(|_| local.wyoming.port() == 0 || local.http.port() == 0) {
@@ -453,12 +456,13 @@ async fn configured_providers(
         local = provider::Local { wyoming: addrs.wyoming, http: addrs.http };
     }
     let pool = provider::pool::Parts { settings: config.providers.pool.clone(), clock: Arc::clone(clock), metrics };
-    let made = provider::Providers::new(&config.providers, local, &client, &pool)?;
-    Ok(voice::Providers {
+    let made = provider::Providers::new(&config.providers, local, &client, &pool, workers)?;
+    let providers = voice::Providers {
         transcriber: made.stt.unwrap_or_else(|| Arc::new(Absent)),
         chat: made.chat.unwrap_or_else(|| Arc::new(Absent)),
         synthesizer: made.tts.unwrap_or_else(|| Arc::new(Absent)),
-    })
+    };
+    Ok((providers, made.warm))
 }
 
 fn cores() -> usize {

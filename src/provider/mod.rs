@@ -5,6 +5,7 @@
 
 pub mod anthropic;
 pub mod deepgram;
+pub mod edge;
 pub mod elevenlabs;
 pub mod gemini;
 pub mod guarded;
@@ -18,9 +19,11 @@ mod speech;
 mod sse;
 mod target;
 mod turns;
+pub mod warm;
 pub mod wyoming;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -125,7 +128,7 @@ impl ProviderError {
 #[derive(Debug, Clone)]
 pub struct Utterance {
     /// The samples, [`crate::domain::UP_RATE`] a second.
-    pub pcm: std::sync::Arc<[i16]>,
+    pub pcm: Arc<[i16]>,
     /// BCP 47, when known.
     pub language: Option<String>,
 }
@@ -144,6 +147,11 @@ pub struct Transcript {
 pub trait Transcriber: Send + Sync {
     /// The whole utterance in one call.
     async fn transcribe(&self, utterance: Utterance) -> Result<Transcript, ProviderError>;
+
+    /// What opens a connection to it ahead of need; none where there is nothing to open.
+    fn ahead(&self) -> Option<Arc<dyn warm::Opens>> {
+        None
+    }
 }
 
 /// Who said a chat message.
@@ -271,6 +279,11 @@ pub type ChatStream = BoxStream<'static, Result<ChatPiece, ProviderError>>;
 pub trait ChatModel: Send + Sync {
     /// Streams the answer.
     fn chat(&self, request: ChatRequest) -> ChatStream;
+
+    /// What opens a connection to it ahead of need; none where there is nothing to open.
+    fn ahead(&self) -> Option<Arc<dyn warm::Opens>> {
+        None
+    }
 }
 
 /// A piece of speech.
@@ -300,6 +313,11 @@ pub type SpeechStream = BoxStream<'static, Result<PcmChunk, ProviderError>>;
 pub trait Synthesizer: Send + Sync {
     /// Streams the speech.
     fn speak(&self, request: SpeechRequest) -> SpeechStream;
+
+    /// What opens a connection to it ahead of need; none where there is nothing to open.
+    fn ahead(&self) -> Option<Arc<dyn warm::Opens>> {
+        None
+    }
 }
 
 /// Text to vectors.

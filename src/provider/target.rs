@@ -164,7 +164,8 @@ mod tests {
         assert_eq!(read(elevenlabs), told("used up", "quota_exceeded"));
         let deepgram = json!({ "err_code": "INVALID_AUTH", "err_msg": "Invalid credentials.", "request_id": "x" });
         assert_eq!(read(deepgram), told("Invalid credentials.", "INVALID_AUTH"));
-        let vllm = json!({ "object": "error", "message": "too long", "type": "BadRequestError", "param": null, "code": 400 });
+        let vllm =
+            json!({ "object": "error", "message": "too long", "type": "BadRequestError", "param": null, "code": 400 });
         assert_eq!(read(vllm), told("too long", "BadRequestError"));
         for none in [json!({}), json!([]), json!({ "error": null }), json!("error")] {
             assert_eq!(read(none.clone()), None, "{none}");

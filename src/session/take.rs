@@ -114,7 +114,10 @@ impl Actor {
                 break;
             }
             match heard {
-                Heard::SpeechStarted => self.stirred(),
+                Heard::SpeechStarted => {
+                    self.stirred();
+                    self.parts.runner.expect();
+                }
                 Heard::NoSpeech => self.nobody_spoke(),
                 Heard::BargeIn => self.barge_in(),
                 Heard::EndOfTurn(utterance) => self.start_turn(Input::Speech(utterance), Instant::now(), None),
@@ -289,6 +292,7 @@ impl Actor {
         self.interrupt(StopReason::Abort);
         self.due.clear();
         self.stirred();
+        self.parts.runner.expect();
         self.live.mode = mode.unwrap_or(self.live.mode);
         self.live.listen = n.map_or(0, |n| u8::try_from(n % 16).unwrap_or(0));
         (self.live.last_flag, self.live.errand) = (false, false);

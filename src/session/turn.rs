@@ -291,6 +291,9 @@ impl TurnReport {
 pub trait TurnRunner: Send + Sync {
     /// Runs a turn to its end.
     fn run(&self, turn: Turn, report: SharedReport) -> BoxFuture<'static, ()>;
+
+    /// Somebody begins to speak: a turn may follow. Costs nothing and waits for nothing.
+    fn expect(&self) {}
 }
 
 /// A report that the runner writes and the session reads when the turn is over, however it ended.

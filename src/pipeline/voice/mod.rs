@@ -30,6 +30,7 @@ pub use settings::Settings;
 use crate::audio::Workers;
 use crate::domain::{Clock, Photo, Sight, StopReason, Unseen};
 use crate::policy::{Policies, Priority, Source};
+use crate::provider::warm::Bell;
 use crate::provider::{ChatModel, ErrorKind, ProviderError, Synthesizer, Transcriber};
 use crate::session::{Input, Outcome, SharedReport, TtsMode, Turn, TurnRunner, stage};
 use crate::tasks::Tasks;
@@ -62,6 +63,7 @@ struct Inner {
     policies: Policies,
     tasks: Option<Arc<Tasks>>,
     clock: Arc<dyn Clock>,
+    bell: Bell,
     metrics: Metrics,
 }
 
@@ -99,6 +101,8 @@ pub struct Parts {
     pub tasks: Option<Arc<Tasks>>,
     /// For spoken times.
     pub clock: Arc<dyn Clock>,
+    /// Rung when a turn may follow, for its services to be connected to.
+    pub bell: Bell,
     /// Its metrics.
     pub metrics: Metrics,
 }
@@ -107,8 +111,9 @@ impl Voice {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
         let zone = parts.settings.zone();
-        let Parts { providers, workers, settings, opus, phrases, sight, policies, tasks, clock, metrics } = parts;
-        let inner = Inner { providers, workers, settings, opus, zone, phrases, sight, policies, tasks, clock, metrics };
+        let Parts { providers, workers, settings, opus, phrases, sight, policies, tasks, clock, bell, metrics } = parts;
+        let inner =
+            Inner { providers, workers, settings, opus, zone, phrases, sight, policies, tasks, clock, bell, metrics };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -124,6 +129,10 @@ impl TurnRunner for Voice {
                 report.stages_ms.insert(stage::TOTAL.to_owned(), total);
             });
         })
+    }
+
+    fn expect(&self) {
+        self.inner.bell.ring();
     }
 }
 

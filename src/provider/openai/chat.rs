@@ -14,6 +14,7 @@ use super::Target;
 use super::thoughts::Thoughts;
 use crate::provider::reply::{self, Calls, Dialect, Progress, Reply, event};
 use crate::provider::target::Complaint;
+use crate::provider::warm::{Opens, Web};
 use crate::provider::{
     ChatMessage, ChatModel, ChatRequest, ChatStream, ErrorKind, Picture, ProviderError, Role, ToolCall, ToolSpec,
 };
@@ -48,6 +49,10 @@ impl ChatModel for OpenAiChat {
         };
         let dialect = Completions { form, refuses: Arc::clone(&self.refuses), thoughts: Thoughts::default() };
         reply::stream(self.target.clone(), dialect, request)
+    }
+
+    fn ahead(&self) -> Option<Arc<dyn Opens>> {
+        Web::requests(&self.target)
     }
 }
 

@@ -7,6 +7,7 @@ mod audio;
 mod chat;
 mod embed;
 mod thoughts;
+mod upload;
 
 pub use super::target::Target;
 pub use audio::{OpenAiSynthesizer, OpenAiTranscriber};

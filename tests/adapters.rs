@@ -6,26 +6,32 @@
 mod anthropic;
 #[path = "adapters/deepgram.rs"]
 mod deepgram;
+#[path = "adapters/edge.rs"]
+mod edge;
 #[path = "adapters/elevenlabs.rs"]
 mod elevenlabs;
 #[path = "adapters/gemini.rs"]
 mod gemini;
+#[path = "adapters/openai.rs"]
+mod openai;
 mod scripted;
+#[path = "adapters/transcripts.rs"]
+mod transcripts;
 
 use std::io::Write;
 
 use futures::StreamExt;
-use serde_json::{Value, json};
-use tokio::sync::mpsc::Receiver;
+use serde_json::json;
+use voxgate::audio::Workers;
 use voxgate::domain::SystemClock;
 use voxgate::provider::http::{Client, Headers, Settings};
 use voxgate::provider::pool;
 use voxgate::provider::{
-    ChatMessage, ChatModel, ChatPiece, ChatRequest, Kind, Local, Picture, ProviderError, Providers, Role, Service,
-    SpeechRequest, Target, ToolCall, ToolSpec, Utterance,
+    ChatMessage, ChatRequest, Kind, Local, Picture, Providers, Role, Service, SpeechRequest, Target, ToolCall,
+    ToolSpec, Utterance,
 };
 
-use scripted::{KEY, patience, plain, serve};
+use scripted::{KEY, asked, patience, plain, said, serve};
 
 /// A service with a key and little patience.
 fn target(url: &str, headers: Headers, model: &str) -> Target {
@@ -72,30 +78,8 @@ fn tool(name: &str) -> ToolSpec {
     ToolSpec { name: name.into(), description: format!("The {name}"), parameters: json!({ "type": "object" }) }
 }
 
-/// What came before the error, if there was one. ✂ is an answer that was cut for want of tokens.
-async fn said(model: &impl ChatModel, request: ChatRequest) -> (String, Option<ProviderError>) {
-    let mut stream = model.chat(request);
-    let mut text = String::new();
-    while let Some(piece) = stream.next().await {
-        match piece {
-            Ok(ChatPiece::Text(piece)) => text.push_str(&piece),
-            Ok(ChatPiece::Cut) => text.push('✂'),
-            Ok(ChatPiece::Call(call)) => text.extend(["[", &call.id, " ", &call.name, " ", &call.arguments, "]"]),
-            Err(error) => {
-                assert!(!error.to_string().contains(KEY) && !format!("{error:?}").contains(KEY), "{error}");
-                assert!(stream.next().await.is_none(), "an error is the last item");
-                return (text, Some(error));
-            }
-        }
-    }
-    (text, None)
-}
-
-/// Head and body of the next request that a server had.
-async fn asked(requests: &mut Receiver<Vec<u8>>) -> (String, Value) {
-    let request = String::from_utf8(requests.recv().await.unwrap()).unwrap();
-    let (head, body) = request.split_once("\r\n\r\n").unwrap();
-    (head.to_owned(), serde_json::from_str(body).unwrap())
+fn workers() -> Workers {
+    Workers::new(1, voxgate::audio::workers::Metrics::default()).unwrap()
 }
 
 fn pool() -> pool::Parts {
@@ -124,7 +108,7 @@ async fn a_configured_service_is_asked_with_the_key_of_its_file() {
         chat: service(Kind::Anthropic),
         ..Default::default()
     };
-    let made = Providers::new(&settings, local, &client, &pool()).unwrap();
+    let made = Providers::new(&settings, local, &client, &pool(), &workers()).unwrap();
     let mut heard = async || String::from_utf8_lossy(&requests.recv().await.unwrap()).to_lowercase();
     let utterance = Utterance { pcm: vec![0; 10].into(), language: None, ..Utterance::default() };
     assert!(made.stt.unwrap().transcribe(utterance).await.is_err());
@@ -140,5 +124,5 @@ async fn a_configured_service_is_asked_with_the_key_of_its_file() {
     assert!(heard().await.contains(&format!("x-goog-api-key: {KEY}\r\n")));
 
     settings.chat = service(Kind::Deepgram);
-    assert!(Providers::new(&settings, local, &client, &pool()).is_err(), "it does not chat");
+    assert!(Providers::new(&settings, local, &client, &pool(), &workers()).is_err(), "it does not chat");
 }

@@ -96,8 +96,12 @@ async fn run(change: impl FnOnce(&mut engine::Settings)) -> Running {
     let task = tokio::spawn(async move { engine.run().await.unwrap() });
     let client = Client::new(&HttpSettings::default()).unwrap();
     let local = Local { wyoming: addrs.wyoming, http: addrs.http };
-    let providers = Providers::new(&provider::Settings::default(), local, &client, &pool()).unwrap();
+    let providers = Providers::new(&provider::Settings::default(), local, &client, &pool(), &workers()).unwrap();
     Running { wyoming: addrs.wyoming, providers, http: format!("http://{}", addrs.http), client, stop, task }
+}
+
+fn workers() -> voxgate::audio::Workers {
+    voxgate::audio::Workers::new(1, voxgate::audio::workers::Metrics::default()).unwrap()
 }
 
 fn pool() -> provider::pool::Parts {

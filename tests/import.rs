@@ -184,6 +184,8 @@ fn a_configuration_and_what_overrides_it_are_one_and_boards_may_be_named_beside_
     let piece: toml::Table = toml::from_str(piece).unwrap();
     assert_eq!(piece["providers"]["chat"]["url"].as_str(), Some("http://127.0.0.1:11434/v1"));
     assert_eq!(piece["providers"]["stt"]["url"].as_str(), Some("https://groq.example/openai/v1"));
+    let speaks = &piece["providers"]["tts"];
+    assert_eq!((speaks["type"].as_str(), speaks["voice"].as_str()), (Some("edge"), Some("zh-CN-XiaoxiaoNeural")));
     assert_eq!(piece["devices"]["timezone"].as_str(), Some("Asia/Shanghai"));
     assert_eq!(piece["voice"]["reply"]["system_prompt"].as_str(), Some("You are a box.\nBe short: \"two sentences\"."));
     let notes = report["notes"].to_string();

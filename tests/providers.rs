@@ -16,12 +16,12 @@ use voxgate::provider::http::{Client, Headers, HttpError, Settings};
 use voxgate::provider::openai::{OpenAiChat, OpenAiEmbedder, OpenAiTranscriber, Target};
 use voxgate::provider::wyoming::{Address, WyomingSynthesizer, WyomingTranscriber};
 use voxgate::provider::{
-    ChatMessage, ChatModel, ChatPiece, ChatRequest, Embedder, ErrorKind, ProviderError, Role, SpeechRequest,
-    Synthesizer, ToolCall, ToolSpec, Transcriber, Utterance,
+    ChatMessage, ChatModel, ChatRequest, Embedder, ErrorKind, ProviderError, Role, SpeechRequest, Synthesizer,
+    ToolCall, ToolSpec, Transcriber, Utterance,
 };
 use voxgate::wire::wyoming::{Decoder, Event};
 
-use scripted::{Act, KEY, SSE, patience, plain, request, send, serve};
+use scripted::{Act, KEY, SSE, patience, plain, request, said, send, serve};
 
 fn target(url: &str) -> Target {
     let client = Client::new(&Settings::default()).unwrap();
@@ -44,21 +44,7 @@ fn ask() -> ChatRequest {
 /// What came before the error, if there was one.
 async fn chat(script: Vec<Act>) -> (String, Option<ProviderError>) {
     let (url, _requests) = serve(script).await;
-    let mut stream = OpenAiChat::new(target(&url)).chat(ask());
-    let mut text = String::new();
-    while let Some(piece) = stream.next().await {
-        match piece {
-            Ok(ChatPiece::Text(piece)) => text.push_str(&piece),
-            Ok(ChatPiece::Cut) => text.push('✂'),
-            Ok(ChatPiece::Call(call)) => text.extend(["[", &call.id, " ", &call.name, " ", &call.arguments, "]"]),
-            Err(error) => {
-                assert!(!error.to_string().contains(KEY), "{error}");
-                assert!(stream.next().await.is_none(), "an error is the last item");
-                return (text, Some(error));
-            }
-        }
-    }
-    (text, None)
+    said(&OpenAiChat::new(target(&url)), ask()).await
 }
 
 fn delta(text: &str) -> String {

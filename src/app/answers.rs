@@ -24,6 +24,7 @@ use crate::pipeline::vision;
 use crate::pipeline::voice::{self, Phrases, Texts, Voice, Words};
 use crate::policy::Policies;
 use crate::provider::pool::{self, Kept, Pool, Pools};
+use crate::provider::warm::{self, Warm};
 use crate::provider::{self, ChatModel};
 use crate::store::Store;
 use crate::tasks::Tasks;
@@ -47,6 +48,7 @@ pub(super) struct Parts {
     /// Who looks after the services that are in force.
     pub pools: Pools,
     pub pool: provider::pool::Metrics,
+    pub warm: warm::Metrics,
     pub voice: voice::Metrics,
     pub vision: vision::Metrics,
     pub tasks: TaskTracker,
@@ -94,13 +96,15 @@ struct Made {
     sight: Arc<dyn Sight>,
     /// Its pools, which want to be looked after.
     kept: Vec<Arc<dyn Kept>>,
+    /// Its connections ahead of need.
+    warm: Warm,
 }
 
 /// What counts now.
 struct Running {
     config: Arc<Config>,
-    /// Ends the making of its phrases.
-    phrases: CancellationToken,
+    /// Ends what goes on beside it: the making of its phrases, connections ahead of need.
+    beside: CancellationToken,
 }
 
 /// Who answers. Share it as an `Arc`.
@@ -117,7 +121,7 @@ pub(super) struct Answers {
 impl Answers {
     /// Makes all of it, and asks nobody yet.
     pub async fn open(config: &Arc<Config>, parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Made { providers, phrases, sight, kept } = parts.make(config).await?;
+        let Made { providers, phrases, sight, kept, warm } = parts.make(config).await?;
         parts.pools.set(kept, config.providers.pool.clone());
         let sight = Current::new(sight);
         let voice = Voice::new(voice::Parts {
@@ -131,9 +135,11 @@ impl Answers {
             tasks: Some(Arc::clone(&parts.errands)),
             clock: Arc::clone(&parts.clock),
             random: Arc::clone(&parts.random),
+            bell: warm.bell(),
             metrics: parts.voice.clone(),
         });
-        let running = Running { config: Arc::clone(config), phrases: parts.stop.child_token() };
+        let running = Running { config: Arc::clone(config), beside: parts.stop.child_token() };
+        parts.tasks.spawn(warm.run(parts.warm.clone(), running.beside.clone()));
         Ok(Arc::new(Self {
             voice,
             chat: Current::new(Arc::clone(&providers.chat)),
@@ -182,7 +188,7 @@ impl Answers {
             Arc::clone(&self.providers.now().synthesizer),
             self.parts.workers.clone(),
             Arc::clone(&running.config),
-            running.phrases.clone(),
+            running.beside.clone(),
         ));
     }
 
@@ -214,22 +220,24 @@ impl Answers {
         let made = self.parts.make(&next).await.map_err(|error| invalid(error.to_string()))?;
         let changed = running.config.changed(&new);
         let (renewed, restart) = changed.into_iter().partition(|key| config::renewable(key));
-        self.put(made, &next);
-        running.phrases.cancel();
-        *running = Running { config: next, phrases: self.parts.stop.child_token() };
+        running.beside.cancel();
+        *running = Running { config: next, beside: self.parts.stop.child_token() };
+        self.put(made, &running);
         self.begin_phrases(&running);
         Ok(Reloaded { renewed, restart })
     }
 
     /// From here on the next turns are made of it.
-    fn put(&self, made: Made, config: &Config) {
-        let Made { providers, phrases, sight, kept } = made;
+    fn put(&self, made: Made, running: &Running) {
+        let Made { providers, phrases, sight, kept, warm } = made;
+        let (config, bell) = (&running.config, warm.bell());
+        self.parts.tasks.spawn(warm.run(self.parts.warm.clone(), running.beside.clone()));
         self.parts.pools.set(kept, config.providers.pool.clone());
         self.sight.replace(sight);
         self.chat.replace(Arc::clone(&providers.chat));
         self.phrases.replace(Arc::clone(&phrases));
         self.providers.replace(Arc::new(providers.clone()));
-        self.voice.renew(voice::Renewed { providers, settings: config.voice.reply.clone(), phrases });
+        self.voice.renew(voice::Renewed { providers, settings: config.voice.reply.clone(), phrases, bell });
     }
 }
 
@@ -269,9 +277,9 @@ impl Parts {
             metrics: self.pool.clone(),
         };
         let mut kept = Vec::new();
-        let providers = match &self.given {
-            Some(providers) => providers.clone(),
-            None => configured_providers(config, self.engine.clone(), &pool, &mut kept).await?,
+        let (providers, warm) = match &self.given {
+            Some(providers) => (providers.clone(), Warm::default()),
+            None => configured_providers(config, self.engine.clone(), &self.workers, &pool, &mut kept).await?,
         };
         let speech = config.gateway.data_dir.join("speech");
         let settings = Arc::clone(config);
@@ -288,7 +296,7 @@ impl Parts {
             &self.clock,
             self.vision.clone(),
         );
-        Ok(Made { providers, phrases: Arc::new(phrases), sight, kept })
+        Ok(Made { providers, phrases: Arc::new(phrases), sight, kept, warm })
     }
 }
 

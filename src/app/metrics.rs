@@ -31,6 +31,7 @@ pub(super) struct Metrics {
     pub audio: audio::Metrics,
     pub providers: provider::pool::Metrics,
     pub answers: answers::Metrics,
+    pub warm: provider::warm::Metrics,
     pub voice: voice::Metrics,
     pub vision: vision::Metrics,
     pub sos: sos::Metrics,
@@ -62,6 +63,7 @@ impl Metrics {
             audio: audio::Metrics::register(registry),
             providers: provider::pool::Metrics::register(registry),
             answers: answers::Metrics::register(registry),
+            warm: provider::warm::Metrics::register(registry),
             voice: voice::Metrics::register(registry),
             vision: vision::Metrics::register(registry),
             sos: sos::Metrics::register(registry),
@@ -93,6 +95,7 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.bridge.show_labels();
     metrics.providers.show_labels();
     metrics.answers.show_labels();
+    metrics.warm.show_labels();
     metrics.voice.show_labels();
     metrics.vision.show_labels();
     metrics.sos.show_labels();

@@ -124,6 +124,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         random: Arc::clone(&random),
         pools: pools.clone(),
         pool: metrics.providers,
+        warm: metrics.warm,
         voice: metrics.voice,
         vision: metrics.vision,
         tasks: tasks.clone(),
@@ -434,9 +435,10 @@ async fn load_vad(config: &Arc<Config>) -> Result<VadModel, StartError> {
 pub(super) async fn configured_providers(
     config: &Config,
     engine: Option<View>,
+    workers: &Workers,
     pool: &provider::pool::Parts,
     kept: &mut Vec<Arc<dyn provider::pool::Kept>>,
-) -> Result<voice::Providers, StartError> {
+) -> Result<(voice::Providers, provider::warm::Warm), StartError> {
     let client = provider::http::Client::with_keys(&config.http_client)?;
     let mut local = provider::Local { wyoming: config.engine.listen_wyoming, http: config.engine.listen_http };
     if let Some(mut engine) = engine.filter(|_| local.wyoming.port() == 0 || local.http.port() == 0) {
@@ -445,13 +447,14 @@ pub(super) async fn configured_providers(
         let addrs = addrs.ok_or_else(|| StartError::Engine(format!("{:?}", engine.state())))?;
         local = provider::Local { wyoming: addrs.wyoming, http: addrs.http };
     }
-    let made = provider::Providers::new(&config.providers, local, &client, pool)?;
+    let made = provider::Providers::new(&config.providers, local, &client, pool, workers)?;
     kept.extend(made.pools);
-    Ok(voice::Providers {
+    let providers = voice::Providers {
         transcriber: made.stt.unwrap_or_else(|| Arc::new(Absent)),
         chat: made.chat.unwrap_or_else(|| Arc::new(Absent)),
         synthesizer: made.tts.unwrap_or_else(|| Arc::new(Absent)),
-    })
+    };
+    Ok((providers, made.warm))
 }
 
 fn cores() -> usize {

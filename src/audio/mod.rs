@@ -11,6 +11,7 @@ pub mod jitter;
 pub mod level;
 mod loudness;
 mod metrics;
+pub mod mp3;
 pub mod opus;
 pub mod pace;
 pub mod packet;

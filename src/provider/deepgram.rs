@@ -2,6 +2,8 @@
 //!
 //! The utterance goes out in pieces, then word that it is over; what is final comes back piece by piece, and a summary ends it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
@@ -9,6 +11,7 @@ use serde_json::Value;
 use super::http::{Headers, HttpError};
 use super::socket::{self, Heard, Hearer, Sayer};
 use super::target::{Complaint, Target};
+use super::warm::{Opens, Web};
 use super::{ErrorKind, ProviderError, Transcriber, Transcript, Utterance};
 use crate::domain::UP_RATE;
 
@@ -61,6 +64,10 @@ impl Transcriber for DeepgramTranscriber {
             transcript = self.hear(&mut hearer) => transcript,
         }
     }
+
+    fn ahead(&self) -> Option<Arc<dyn Opens>> {
+        Web::socket(&self.target)
+    }
 }
 
 /// What is sent, and how it is to be heard.
@@ -98,7 +105,8 @@ impl DeepgramTranscriber {
                         return Ok(transcript);
                     }
                 }
-                Heard::Closed(1_000, _) => return Ok(transcript),
+                Heard::Bytes(_) => {}
+                // also with 1000: the summary comes before the end, and without it words may be missing
                 Heard::Closed(code, reason) => return Err(self.closed(code, &reason)),
             }
         }

@@ -1,10 +1,13 @@
 //! ElevenLabs: text to speech, streaming, as raw samples.
 
+use std::sync::Arc;
+
 use futures::StreamExt;
 use serde_json::json;
 
 use super::http::Headers;
 use super::target::Target;
+use super::warm::{Opens, Web};
 use super::{ErrorKind, SpeechRequest, SpeechStream, Synthesizer, speech};
 
 /// Where the service is.
@@ -55,6 +58,10 @@ impl Synthesizer for ElevenLabsSynthesizer {
         }
         let url = target.address(&format!("text-to-speech/{voice}/stream?output_format=pcm_{rate}"));
         speech::stream(target, url, call, rate)
+    }
+
+    fn ahead(&self) -> Option<Arc<dyn Opens>> {
+        Web::requests(&self.target)
     }
 }
 

@@ -4,9 +4,12 @@
 //! not know what a vendor means by any of them. Header values may be secrets: they are marked as
 //! such and are in no error and in no `Debug` output.
 
+mod settings;
+mod tls;
+mod warmth;
+
 use std::fmt;
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,15 +21,16 @@ use reqwest::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
     SEC_WEBSOCKET_ACCEPT, UPGRADE,
 };
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::domain::{Problem, Span};
-
 use super::{ErrorKind, ProviderError};
+use crate::domain::Span;
+pub use settings::Settings;
+pub(super) use tls::tls;
+pub use warmth::Opened;
+use warmth::Warmth;
+pub(super) use warmth::Way;
 
 /// So much of an error's body is kept for the log.
 const ERROR_BODY: usize = 2_048;
@@ -36,48 +40,9 @@ const JSON_BODY: usize = 32 << 20;
 /// Most redirects that are followed with a key.
 const REDIRECTS: usize = 5;
 
-/// How Voxgate's own HTTP client connects (`[http]`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// How long a connection, TLS included, may take to open. Default "5s".
-    pub connect_timeout: Span,
-    /// How long an unused connection is kept open. Default "90s".
-    pub idle_timeout: Span,
-    /// PEM files with certificate authorities to trust beside the public ones; the file that the
-    /// environment variable SSL_CERT_FILE names is read too. Default none.
-    pub ca_files: Vec<PathBuf>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { connect_timeout: Span::secs(5), idle_timeout: Span::secs(90), ca_files: Vec::new() }
-    }
-}
-
-impl Settings {
-    /// All that is wrong with it.
-    pub fn check(&self, path: &str) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        if self.connect_timeout.0.is_zero() {
-            problems.push(Problem::new(
-                format!("{path}.connect_timeout"),
-                "no connection opens in no time",
-                "write \"5s\" or leave it out",
-            ));
-        }
-        for file in &self.ca_files {
-            if !file.is_file() {
-                problems.push(Problem::new(
-                    format!("{path}.ca_files"),
-                    format!("there is no file {}", file.display()),
-                    "name a PEM file with certificates",
-                ));
-            }
-        }
-        problems
-    }
-}
+/// While an answer is awaited over HTTP/2, the other side is asked so often whether it is still there: one connection
+/// carries all requests, and one that died must not take the next with it.
+const PULSE: Duration = Duration::from_secs(4);
 
 /// How long to wait for which part of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,6 +188,9 @@ pub struct Download {
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: reqwest::Client,
+    /// For WebSockets, which HTTP/1.1 alone opens here.
+    sockets: reqwest::Client,
+    warmth: Arc<Warmth>,
 }
 
 impl Client {
@@ -252,16 +220,52 @@ impl Client {
 
     fn build(
         settings: &Settings,
-        change: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+        change: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
     ) -> Result<Self, HttpError> {
-        let builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(settings)?)
-            .connect_timeout(settings.connect_timeout.0)
-            .pool_idle_timeout(settings.idle_timeout.0)
-            .tcp_nodelay(true)
-            .user_agent(concat!("voxgate/", env!("CARGO_PKG_VERSION")));
-        let inner = change(builder).build().map_err(|e| HttpError::Setup(e.to_string()))?;
-        Ok(Self { inner })
+        let tls = tls(settings)?;
+        let client = |versions: &[&[u8]]| {
+            let builder = reqwest::Client::builder()
+                .tls_backend_preconfigured(tls::offering(&tls, versions))
+                .connect_timeout(settings.connect_timeout.0)
+                .pool_idle_timeout(settings.idle_timeout.0)
+                .http2_keep_alive_interval(PULSE)
+                .http2_keep_alive_timeout(PULSE)
+                .tcp_nodelay(true)
+                .user_agent(concat!("voxgate/", env!("CARGO_PKG_VERSION")));
+            change(builder).build().map_err(|e| HttpError::Setup(e.to_string()))
+        };
+        let inner = client(if settings.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] })?;
+        Ok(Self { inner, sockets: client(&[b"http/1.1"])?, warmth: Arc::new(Warmth::new(settings)) })
+    }
+
+    /// Connections are to be opened ahead of need.
+    pub(super) fn warms(&self) -> bool {
+        self.warmth.wanted()
+    }
+
+    /// Opens a connection to the host of `url`, unless one was opened or used lately. No header goes along, so no key does;
+    /// what the host says to it is nobody's business.
+    pub(super) async fn warm(&self, url: &str, way: Way) -> Opened {
+        let Ok(url) = parse(&over_http(url)) else { return Opened::Failed };
+        if !self.warmth.is_due(&url, way, Instant::now()) {
+            return Opened::Already;
+        }
+        let client = match way {
+            Way::Requests => &self.inner,
+            Way::Socket => &self.sockets,
+        };
+        let Ok(root) = url.join("/") else { return Opened::Failed };
+        match timeout(warmth::PATIENCE, client.head(root).send()).await {
+            Ok(Ok(_)) => Opened::Now,
+            Ok(Err(_)) | Err(_) => Opened::Failed,
+        }
+    }
+
+    /// An address that is about to be asked.
+    fn place(&self, url: &str) -> Result<reqwest::Url, HttpError> {
+        let url = parse(url)?;
+        self.warmth.used(&url, Instant::now());
+        Ok(url)
     }
 
     /// The pool of connections and headers, marked as secrets, for a library that speaks a protocol of its own over HTTP.
@@ -277,7 +281,7 @@ impl Client {
     /// The JSON at `url`.
     pub async fn get_json(&self, url: &str, headers: &Headers, patience: Patience) -> Result<Value, HttpError> {
         let deadline = Instant::now() + patience.whole;
-        let response = send(self.inner.get(parse(url)?).headers(headers.to_map()?), patience, deadline).await?;
+        let response = send(self.inner.get(self.place(url)?).headers(headers.to_map()?), patience, deadline).await?;
         json(body(response, patience, deadline)).await
     }
 
@@ -301,7 +305,7 @@ impl Client {
         patience: Patience,
     ) -> Result<ByteStream, HttpError> {
         let deadline = Instant::now() + patience.whole;
-        let request = self.inner.post(parse(url)?).headers(headers.to_map()?).json(request);
+        let request = self.inner.post(self.place(url)?).headers(headers.to_map()?).json(request);
         Ok(body(send(request, patience, deadline).await?, patience, deadline))
     }
 
@@ -315,13 +319,17 @@ impl Client {
         patience: Patience,
     ) -> Result<ByteStream, HttpError> {
         let deadline = Instant::now() + patience.whole;
-        let request =
-            self.inner.post(parse(url)?).headers(headers.to_map()?).header(CONTENT_TYPE, content_type).body(request);
+        let request = self
+            .inner
+            .post(self.place(url)?)
+            .headers(headers.to_map()?)
+            .header(CONTENT_TYPE, content_type)
+            .body(request);
         Ok(body(send(request, patience, deadline).await?, patience, deadline))
     }
 
     /// Asks `url` (`ws://` and `wss://` too) with a query to go on as a WebSocket: the connection, and what the server says
-    /// to the key of the request. No other version of HTTP than 1.1 can do so; it is the one that this client speaks.
+    /// to the key of the request.
     pub(super) async fn upgrade(
         &self,
         (url, query): (&str, &[(&str, String)]),
@@ -329,11 +337,10 @@ impl Client {
         patience: Patience,
     ) -> Result<(Upgraded, Option<String>), HttpError> {
         let deadline = Instant::now() + patience.whole;
-        let secure = url.strip_prefix("wss://").map(|rest| format!("https://{rest}"));
-        let plain = || url.strip_prefix("ws://").map(|rest| format!("http://{rest}"));
-        let mut url = parse(&secure.or_else(plain).unwrap_or_else(|| url.to_owned()))?;
+        let mut url = parse(&over_http(url))?;
         url.query_pairs_mut().extend_pairs(query);
-        let request = self.inner.get(url).headers(headers.to_map()?);
+        self.warmth.spent(&url);
+        let request = self.sockets.get(url).headers(headers.to_map()?);
         let request = request.header(CONNECTION, "Upgrade").header(UPGRADE, "websocket");
         let response = send(request, patience, deadline).await?;
         if response.status().as_u16() != 101 {
@@ -347,7 +354,7 @@ impl Client {
     /// [`Download::from`]. Asking beyond the end is [`HttpError::Status`] 416.
     pub async fn download(&self, url: &str, from: u64, patience: Patience) -> Result<Download, HttpError> {
         let deadline = Instant::now() + patience.whole;
-        let mut request = self.inner.get(parse(url)?).header(ACCEPT_ENCODING, "identity");
+        let mut request = self.inner.get(self.place(url)?).header(ACCEPT_ENCODING, "identity");
         if from > 0 {
             request = request.header(RANGE, format!("bytes={from}-"));
         }
@@ -368,31 +375,11 @@ impl Client {
     }
 }
 
-/// How connections to services are secured.
-pub(super) fn tls(settings: &Settings) -> Result<rustls::ClientConfig, HttpError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| HttpError::Setup(e.to_string()))?;
-    Ok(builder.with_root_certificates(roots(settings)?).with_no_client_auth())
-}
-
-/// The public authorities, and those of the settings and the environment.
-fn roots(settings: &Settings) -> Result<rustls::RootCertStore, HttpError> {
-    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    for file in &settings.ca_files {
-        let unreadable = |e: &dyn fmt::Display| HttpError::Setup(format!("{}: {e}", file.display()));
-        for certificate in CertificateDer::pem_file_iter(file).map_err(|e| unreadable(&e))? {
-            roots.add(certificate.map_err(|e| unreadable(&e))?).map_err(|e| unreadable(&e))?;
-        }
-    }
-    // What the machine's owner tells every program; a bundle has odd certificates in it, which are passed over.
-    if let Some(bundle) = std::env::var_os("SSL_CERT_FILE")
-        && let Ok(certificates) = CertificateDer::pem_file_iter(bundle)
-    {
-        roots.add_parsable_certificates(certificates.flatten());
-    }
-    Ok(roots)
+/// The address at which a WebSocket is asked for.
+fn over_http(url: &str) -> String {
+    let secure = url.strip_prefix("wss://").map(|rest| format!("https://{rest}"));
+    let plain = || url.strip_prefix("ws://").map(|rest| format!("http://{rest}"));
+    secure.or_else(plain).unwrap_or_else(|| url.to_owned())
 }
 
 fn parse(url: &str) -> Result<reqwest::Url, HttpError> {

@@ -5,6 +5,7 @@
 
 pub mod anthropic;
 pub mod deepgram;
+pub mod edge;
 pub mod elevenlabs;
 pub mod gemini;
 pub mod guarded;
@@ -18,9 +19,11 @@ mod speech;
 mod sse;
 mod target;
 mod turns;
+pub mod warm;
 pub mod wyoming;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -75,7 +78,8 @@ impl ErrorKind {
         match status {
             401 | 403 => ErrorKind::Unauthorized,
             408 | 504 => ErrorKind::Timeout,
-            429 => ErrorKind::RateLimited,
+            // 402: what was paid for is used up
+            402 | 429 => ErrorKind::RateLimited,
             // 529 is "overloaded" where it is used at all
             502 | 503 | 529 => ErrorKind::Unavailable,
             500..=599 => ErrorKind::Internal,
@@ -149,7 +153,7 @@ pub enum Urgency {
 #[derive(Debug, Clone, Default)]
 pub struct Utterance {
     /// The samples, [`crate::domain::UP_RATE`] a second.
-    pub pcm: std::sync::Arc<[i16]>,
+    pub pcm: Arc<[i16]>,
     /// BCP 47, when known.
     pub language: Option<String>,
     /// Who waits for the words.
@@ -170,6 +174,11 @@ pub struct Transcript {
 pub trait Transcriber: Send + Sync {
     /// The whole utterance in one call.
     async fn transcribe(&self, utterance: Utterance) -> Result<Transcript, ProviderError>;
+
+    /// What opens a connection to it ahead of need; none where there is nothing to open.
+    fn ahead(&self) -> Option<Arc<dyn warm::Opens>> {
+        None
+    }
 }
 
 /// Who said a chat message.
@@ -299,6 +308,11 @@ pub type ChatStream = BoxStream<'static, Result<ChatPiece, ProviderError>>;
 pub trait ChatModel: Send + Sync {
     /// Streams the answer.
     fn chat(&self, request: ChatRequest) -> ChatStream;
+
+    /// What opens a connection to it ahead of need; none where there is nothing to open.
+    fn ahead(&self) -> Option<Arc<dyn warm::Opens>> {
+        None
+    }
 }
 
 impl ChatModel for Current<dyn ChatModel> {
@@ -336,6 +350,11 @@ pub type SpeechStream = BoxStream<'static, Result<PcmChunk, ProviderError>>;
 pub trait Synthesizer: Send + Sync {
     /// Streams the speech.
     fn speak(&self, request: SpeechRequest) -> SpeechStream;
+
+    /// What opens a connection to it ahead of need; none where there is nothing to open.
+    fn ahead(&self) -> Option<Arc<dyn warm::Opens>> {
+        None
+    }
 }
 
 /// Text to vectors.

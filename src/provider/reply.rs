@@ -27,10 +27,14 @@ pub(super) trait Dialect: Send + 'static {
     /// Takes the data of one event, or a whole answer from a server that does not stream.
     fn take(&mut self, target: &Target, data: &str, reply: &mut Reply) -> Result<Progress, ProviderError>;
 
-    /// The service refused the question: true when it is to be asked once more, in another way.
+    /// The service refused the question: true when it is to be asked once more, in another way. It relents in a matter
+    /// once.
     fn relents(&mut self, _refused: &ProviderError) -> bool {
         false
     }
+
+    /// The answer is whole: says what was held back of it.
+    fn end(&mut self, _reply: &mut Reply) {}
 }
 
 /// How far an answer is after an event.
@@ -128,9 +132,11 @@ impl<D: Dialect> Answer<D> {
 
     async fn ask(&mut self) -> Result<(), ProviderError> {
         let Stage::Ask(request) = std::mem::replace(&mut self.stage, Stage::Over) else { return Ok(()) };
-        let body = match self.post(&request).await {
-            Err(error) if self.dialect.relents(&error) => self.post(&request).await?,
-            answer => answer?,
+        let body = loop {
+            match self.post(&request).await {
+                Err(error) if self.dialect.relents(&error) => {}
+                answer => break answer?,
+            }
         };
         self.stage = Stage::Hear { body, form: Form::Unknown, finished: false };
         Ok(())
@@ -149,7 +155,9 @@ impl<D: Dialect> Answer<D> {
         let Some(piece) = body.next().await else {
             let (form, finished) = (std::mem::replace(form, Form::Unknown), *finished);
             self.stage = Stage::Over;
-            return self.end(form, finished);
+            self.end(form, finished)?;
+            self.dialect.end(&mut self.reply);
+            return Ok(());
         };
         let piece = piece.map_err(|error| target.failure(error))?;
         if let Form::Unknown = form {
@@ -172,6 +180,7 @@ impl<D: Dialect> Answer<D> {
                         Progress::Finished => *finished = true,
                         Progress::Over => {
                             self.stage = Stage::Over;
+                            self.dialect.end(&mut self.reply);
                             return Ok(());
                         }
                     }

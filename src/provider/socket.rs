@@ -33,6 +33,7 @@ pub(super) struct Hearer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Heard {
     Text(String),
+    Bytes(Bytes),
     /// The other side closed, with a code and a reason.
     Closed(u16, String),
 }
@@ -67,8 +68,8 @@ impl Sayer {
     }
 
     /// Sends text.
-    pub(super) async fn text(&mut self, text: &'static str) -> Result<(), HttpError> {
-        self.0.send(Message::text(text)).await.map_err(|error| broken(&error))
+    pub(super) async fn text(&mut self, text: impl Into<String>) -> Result<(), HttpError> {
+        self.0.send(Message::text(text.into())).await.map_err(|error| broken(&error))
     }
 }
 
@@ -85,8 +86,12 @@ impl Hearer {
                     self.first = false;
                     return Ok(Heard::Text(text.as_str().to_owned()));
                 }
+                Message::Binary(bytes) => {
+                    self.first = false;
+                    return Ok(Heard::Bytes(bytes));
+                }
                 Message::Close(frame) => return Ok(closed(frame)),
-                Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             }
         }
     }

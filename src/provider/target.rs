@@ -138,9 +138,10 @@ impl Complaint {
     }
 
     /// An error object: OpenAI's and Anthropic's, Google's, Ollama's (`{"error": "text"}`), FastAPI's and ElevenLabs'
-    /// (`detail`), Deepgram's (`err_msg`).
+    /// (`detail`), Deepgram's (`err_msg`), vLLM's of old (`"object": "error"`).
     pub(super) fn read(value: &Value) -> Option<Self> {
-        let flat = || Some(value).filter(|value| value.get("err_msg").is_some());
+        let is_error = |value: &Value| value.get("object").and_then(Value::as_str) == Some("error");
+        let flat = || Some(value).filter(|value| value.get("err_msg").is_some() || is_error(value));
         let error =
             value.get("error").or_else(|| value.get("detail")).filter(|error| !error.is_null()).or_else(flat)?;
         let text = |key: &str| error.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -194,6 +195,9 @@ mod tests {
         assert_eq!(read(elevenlabs), told("used up", "quota_exceeded"));
         let deepgram = json!({ "err_code": "INVALID_AUTH", "err_msg": "Invalid credentials.", "request_id": "x" });
         assert_eq!(read(deepgram), told("Invalid credentials.", "INVALID_AUTH"));
+        let vllm =
+            json!({ "object": "error", "message": "too long", "type": "BadRequestError", "param": null, "code": 400 });
+        assert_eq!(read(vllm), told("too long", "BadRequestError"));
         for none in [json!({}), json!([]), json!({ "error": null }), json!("error")] {
             assert_eq!(read(none.clone()), None, "{none}");
         }

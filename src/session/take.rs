@@ -114,7 +114,10 @@ impl Actor {
                 break;
             }
             match heard {
-                Heard::SpeechStarted => self.stirred(),
+                Heard::SpeechStarted => {
+                    self.stirred();
+                    self.parts.runner.expect();
+                }
                 Heard::LikelyEnd(said) => self.likely_over(said),
                 Heard::GoesOn => self.ahead = None,
                 Heard::NoSpeech => self.nobody_spoke(),
@@ -291,6 +294,7 @@ impl Actor {
         self.interrupt(StopReason::Abort);
         self.due.clear();
         self.stirred();
+        self.parts.runner.expect();
         self.live.mode = mode.unwrap_or(self.live.mode);
         self.live.listen = n.map_or(0, |n| u8::try_from(n % 16).unwrap_or(0));
         (self.live.last_flag, self.live.errand) = (false, false);

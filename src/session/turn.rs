@@ -326,6 +326,9 @@ pub trait TurnRunner: Send + Sync {
     fn prepare(&self, _turn: Turn) -> Option<Prepared> {
         None
     }
+
+    /// Somebody begins to speak: a turn may follow. Costs nothing and waits for nothing.
+    fn expect(&self) {}
 }
 
 /// A report that the runner writes and the session reads when the turn is over, however it ended.

@@ -200,7 +200,6 @@ async fn a_stream_is_opened_over_tls_with_the_authorities_of_the_settings() {
 #[tokio::test]
 async fn an_utterance_without_words_is_an_empty_transcript() {
     assert_eq!(hear(vec![result("", true), summary()]).await, Ok(Transcript::default()));
-    assert_eq!(hear(vec![Say::Close(1000, "")]).await, Ok(Transcript::default()), "no summary");
     let (url, _asked) = listen(vec![summary()]).await;
     assert_eq!(heard_at(&url, 0).await, Ok(Transcript::default()), "nothing was said");
 }
@@ -217,6 +216,8 @@ async fn a_transcript_that_is_cut_is_none() {
     assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
     let error = hear(vec![Say::Early, Say::Drop]).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable, "while it was sent: {error}");
+    let error = hear(vec![result("Turn on", true), Say::Close(1000, "")]).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "closed politely, and without the summary: {error}");
 }
 
 #[tokio::test]

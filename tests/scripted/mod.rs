@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::Receiver;
 use voxgate::provider::http::Patience;
+use voxgate::provider::{ChatModel, ChatPiece, ChatRequest, ProviderError};
 
 pub const KEY: &str = "sk-very-secret-key";
 
@@ -82,4 +85,30 @@ pub const SSE: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncon
 
 pub fn plain(status: &str, extra: &str, body: &str) -> Act {
     send(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{extra}connection: close\r\n\r\n{body}", body.len()))
+}
+
+/// What came before the error, if there was one. ✂ is an answer that was cut for want of tokens.
+pub async fn said(model: &impl ChatModel, request: ChatRequest) -> (String, Option<ProviderError>) {
+    let mut stream = model.chat(request);
+    let mut text = String::new();
+    while let Some(piece) = stream.next().await {
+        match piece {
+            Ok(ChatPiece::Text(piece)) => text.push_str(&piece),
+            Ok(ChatPiece::Cut) => text.push('✂'),
+            Ok(ChatPiece::Call(call)) => text.extend(["[", &call.id, " ", &call.name, " ", &call.arguments, "]"]),
+            Err(error) => {
+                assert!(!error.to_string().contains(KEY) && !format!("{error:?}").contains(KEY), "{error}");
+                assert!(stream.next().await.is_none(), "an error is the last item");
+                return (text, Some(error));
+            }
+        }
+    }
+    (text, None)
+}
+
+/// Head and body of the next request that a server had.
+pub async fn asked(requests: &mut Receiver<Vec<u8>>) -> (String, serde_json::Value) {
+    let request = String::from_utf8(requests.recv().await.unwrap()).unwrap();
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), serde_json::from_str(body).unwrap())
 }

@@ -36,6 +36,7 @@ use ahead::Ahead;
 use crate::audio::Workers;
 use crate::domain::{Clock, Current, Photo, Sight, StopReason, Unseen};
 use crate::policy::{Policies, Priority, Source};
+use crate::provider::warm::Bell;
 use crate::provider::{ChatModel, ErrorKind, ProviderError, Synthesizer, Transcriber};
 use crate::session::{Input, Outcome, Prepared, SharedReport, TtsMode, Turn, TurnRunner, stage};
 use crate::tasks::Tasks;
@@ -70,6 +71,7 @@ struct Inner {
     tasks: Option<Arc<Tasks>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Fn() -> u128 + Send + Sync>,
+    bell: Bell,
     metrics: Metrics,
     /// How much may be done ahead.
     ahead: Arc<Semaphore>,
@@ -111,6 +113,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// For coins and dice.
     pub random: Arc<dyn Fn() -> u128 + Send + Sync>,
+    /// Rung when a turn may follow, for its services to be connected to.
+    pub bell: Bell,
     /// Its metrics.
     pub metrics: Metrics,
 }
@@ -123,13 +127,15 @@ pub struct Renewed {
     pub settings: Settings,
     /// What is made ahead.
     pub phrases: Arc<Phrases>,
+    /// Rung when a turn may follow, for its services to be connected to.
+    pub bell: Bell,
 }
 
 impl Voice {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
         let zone = parts.settings.zone();
-        let Parts { providers, workers, settings, opus, phrases, sight, policies, tasks, clock, random, metrics } =
+        let Parts { providers, workers, settings, opus, phrases, sight, policies, tasks, clock, random, bell, metrics } =
             parts;
         let ahead = Arc::new(Semaphore::new(settings.speculate_at_once as usize));
         let inner = Inner {
@@ -144,6 +150,7 @@ impl Voice {
             tasks,
             clock,
             random,
+            bell,
             metrics,
             ahead,
         };
@@ -152,9 +159,9 @@ impl Voice {
 
     /// What turns are made of from the next one on; those that run go on with what they began with.
     pub fn renew(&self, renewed: Renewed) {
-        let Renewed { providers, settings, phrases } = renewed;
+        let Renewed { providers, settings, phrases, bell } = renewed;
         let (zone, ahead) = (settings.zone(), Arc::new(Semaphore::new(settings.speculate_at_once as usize)));
-        let next = Inner { providers, settings, zone, phrases, ahead, ..Inner::clone(&self.current.now()) };
+        let next = Inner { providers, settings, zone, phrases, bell, ahead, ..Inner::clone(&self.current.now()) };
         self.current.replace(Arc::new(next));
     }
 }
@@ -166,6 +173,10 @@ impl TurnRunner for Voice {
 
     fn prepare(&self, turn: Turn) -> Option<Prepared> {
         self.current.now().prepare(turn)
+    }
+
+    fn expect(&self) {
+        self.current.now().bell.ring();
     }
 }
 

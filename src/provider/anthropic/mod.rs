@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::http::Headers;
 use super::reply::{self, Dialect, Progress, Reply, event};
 use super::target::{Complaint, Target};
+use super::warm::{Opens, Web};
 use super::{ChatModel, ChatRequest, ChatStream, ErrorKind, ProviderError};
 
 /// Where the service is.
@@ -47,6 +48,10 @@ impl ChatModel for AnthropicChat {
     fn chat(&self, request: ChatRequest) -> ChatStream {
         let warm = !self.fixed.load(Ordering::Relaxed);
         reply::stream(self.target.clone(), Messages { warm, fixed: Arc::clone(&self.fixed) }, request)
+    }
+
+    fn ahead(&self) -> Option<Arc<dyn Opens>> {
+        Web::requests(&self.target)
     }
 }
 

@@ -14,6 +14,7 @@ use self::memory::Memory;
 use super::http::Headers;
 use super::reply::{self, Dialect, Progress, Reply, event};
 use super::target::{Complaint, Target};
+use super::warm::{Opens, Web};
 use super::{ChatModel, ChatRequest, ChatStream, ErrorKind, ProviderError};
 
 /// Where the service is.
@@ -41,6 +42,10 @@ impl GeminiChat {
 impl ChatModel for GeminiChat {
     fn chat(&self, request: ChatRequest) -> ChatStream {
         reply::stream(self.target.clone(), Contents { memory: Arc::clone(&self.memory) }, request)
+    }
+
+    fn ahead(&self) -> Option<Arc<dyn Opens>> {
+        Web::requests(&self.target)
     }
 }
 

@@ -1,84 +1,170 @@
 //! Transcription (`/audio/transcriptions`) and speech (`/audio/speech`).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
-use bytes::Bytes;
+use futures::StreamExt;
 use serde_json::{Value, json};
 
 use super::Target;
-use crate::domain::UP_RATE;
-use crate::provider::http::json as read_json;
+use super::upload::{self, File};
+use crate::audio::Workers;
+use crate::provider::http::{ByteStream, json as read_json};
+use crate::provider::reply::event;
+use crate::provider::sse::Events;
+use crate::provider::target::Complaint;
+use crate::provider::warm::{Opens, Web};
 use crate::provider::{
     ErrorKind, ProviderError, SpeechRequest, SpeechStream, Synthesizer, Transcriber, Transcript, Utterance, speech,
 };
 
-/// Separates the parts of a form; no sound and no name contains it.
-const BOUNDARY: &str = "voxgate-6f1d2c8e4b7a4f0d9c55";
+/// The longest transcript, in bytes.
+const LONGEST: usize = 64 << 10;
 
 /// Speech to text behind `/audio/transcriptions`.
 #[derive(Debug, Clone)]
 pub struct OpenAiTranscriber {
     target: Target,
+    /// Ogg Opus is sent instead of samples; encoded here.
+    ogg: Option<Workers>,
+    /// The answer is asked for in pieces, until the service is found not to know that.
+    streams: Arc<AtomicBool>,
 }
 
 impl OpenAiTranscriber {
     /// A model of `target`.
     pub fn new(target: Target) -> Self {
-        Self { target }
+        Self { target, ogg: None, streams: Arc::default() }
+    }
+
+    /// Sends Ogg Opus, encoded by `workers`, instead of samples.
+    #[must_use]
+    pub fn with_ogg(self, workers: Workers) -> Self {
+        Self { ogg: Some(workers), ..self }
+    }
+
+    /// Asks for the answer in pieces.
+    #[must_use]
+    pub fn streaming(self) -> Self {
+        self.streams.store(true, Ordering::Relaxed);
+        self
+    }
+
+    async fn file(&self, utterance: &Utterance) -> Result<File, ProviderError> {
+        let Some(workers) = &self.ogg else { return Ok(File::wav(&utterance.pcm)) };
+        let pcm = Arc::clone(&utterance.pcm);
+        let failed = |error: String| self.target.error(ErrorKind::Internal, format!("no ogg of an utterance: {error}"));
+        let file = workers.run(move || File::ogg(&pcm)).await.map_err(|error| failed(error.to_string()))?;
+        file.map_err(|error| failed(error.to_string()))
+    }
+
+    async fn ask(&self, file: &File, language: Option<&str>, streams: bool) -> Result<ByteStream, ProviderError> {
+        let target = &self.target;
+        let model = target.model.as_deref().unwrap_or("whisper-1");
+        let stream = streams.then_some("true");
+        let form = file.form(&[
+            ("model", Some(model)),
+            ("response_format", Some("json")),
+            ("language", language),
+            ("stream", stream),
+        ]);
+        let url = target.address("audio/transcriptions");
+        let body = target.client.post_bytes(&url, &target.headers, &upload::kind(), form, target.patience).await;
+        body.map_err(|error| target.failure(error))
     }
 }
 
 #[async_trait]
 impl Transcriber for OpenAiTranscriber {
     async fn transcribe(&self, utterance: Utterance) -> Result<Transcript, ProviderError> {
-        let target = &self.target;
-        let model = target.model.as_deref().unwrap_or("whisper-1");
+        let file = self.file(&utterance).await?;
         // Services want `en`, not `en-GB`.
         let language = utterance.language.as_deref().and_then(|tag| tag.split('-').next());
-        let form = form(&utterance.pcm, model, language);
-        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
-        let url = target.address("audio/transcriptions");
-        let body = target.client.post_bytes(&url, &target.headers, &kind, form, target.patience).await;
-        let answer = read_json(body.map_err(|e| target.failure(e))?).await.map_err(|e| target.failure(e))?;
-        let text = answer.get("text").and_then(Value::as_str);
-        let text = text.ok_or_else(|| target.error(ErrorKind::BadAnswer, "the answer has no text"))?;
-        let language = answer.get("language").and_then(Value::as_str).map(str::to_owned);
-        Ok(Transcript { text: text.trim().to_owned(), language })
+        let streams = self.streams.load(Ordering::Relaxed);
+        let body = match self.ask(&file, language, streams).await {
+            Err(refused) if streams && refused.kind == ErrorKind::BadRequest && refused.message.contains("stream") => {
+                self.streams.store(false, Ordering::Relaxed);
+                self.ask(&file, language, false).await?
+            }
+            body => body?,
+        };
+        read(&self.target, body).await
+    }
+
+    fn ahead(&self) -> Option<Arc<dyn Opens>> {
+        Web::requests(&self.target)
     }
 }
 
-fn form(pcm: &[i16], model: &str, language: Option<&str>) -> Bytes {
-    let mut form = Vec::with_capacity(pcm.len() * 2 + 1_024);
-    let fields = [("model", Some(model)), ("response_format", Some("json")), ("language", language)];
-    for (name, value) in fields {
-        // A line break in a value would end the field.
-        if let Some(value) = value.filter(|value| !value.contains(['\r', '\n'])) {
-            let part = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
-            form.extend_from_slice(part.as_bytes());
+/// Reads an answer: in pieces, or whole from a service or a model that makes none, whatever it was asked for.
+async fn read(target: &Target, mut body: ByteStream) -> Result<Transcript, ProviderError> {
+    let mut head = Vec::new();
+    while head.iter().all(u8::is_ascii_whitespace) {
+        match body.next().await {
+            Some(piece) => head.extend_from_slice(&piece.map_err(|error| target.failure(error))?),
+            None => return Err(target.garbled("the answer is empty")),
         }
     }
-    let head = format!(
-        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"speech.wav\"\r\n\
-         Content-Type: audio/wav\r\n\r\n"
-    );
-    form.extend_from_slice(head.as_bytes());
-    form.extend_from_slice(&wav_header(pcm.len()));
-    form.extend(pcm.iter().flat_map(|s| s.to_le_bytes()));
-    form.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
-    form.into()
+    let pieces = head.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{');
+    let body = futures::stream::once(async { Ok(head.into()) }).chain(body).boxed();
+    if pieces { hear(target, body).await } else { whole(target, body).await }
 }
 
-/// RIFF, 16 kHz, mono, 16 bit.
-fn wav_header(samples: usize) -> Vec<u8> {
-    let bytes = u32::try_from(samples * 2).unwrap_or(u32::MAX - 36);
-    let mut header = Vec::with_capacity(44);
-    header.extend_from_slice(b"RIFF");
-    header.extend_from_slice(&(bytes + 36).to_le_bytes());
-    header.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    header.extend_from_slice(&UP_RATE.to_le_bytes());
-    header.extend_from_slice(&(UP_RATE * 2).to_le_bytes());
-    header.extend_from_slice(b"\x02\0\x10\0data");
-    header.extend_from_slice(&bytes.to_le_bytes());
-    header
+async fn whole(target: &Target, body: ByteStream) -> Result<Transcript, ProviderError> {
+    let answer = read_json(body).await.map_err(|error| target.failure(error))?;
+    let text = answer.get("text").and_then(Value::as_str);
+    let text = text.ok_or_else(|| target.error(ErrorKind::BadAnswer, "the answer has no text"))?;
+    let language = answer.get("language").and_then(Value::as_str).map(str::to_owned);
+    Ok(Transcript { text: text.trim().to_owned(), language })
+}
+
+/// Hears an answer in pieces: those that say more, and one that says it all at the end.
+async fn hear(target: &Target, mut body: ByteStream) -> Result<Transcript, ProviderError> {
+    let (mut events, mut text) = (Events::default(), String::new());
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|error| target.failure(error))?;
+        for data in events.push(&piece).map_err(|error| target.garbled(error))? {
+            if let Some(transcript) = take(target, &data, &mut text)? {
+                return Ok(transcript);
+            }
+        }
+    }
+    for data in events.finish().map_err(|error| target.garbled(error))? {
+        if let Some(transcript) = take(target, &data, &mut text)? {
+            return Ok(transcript);
+        }
+    }
+    Err(target.error(ErrorKind::Unavailable, "the answer broke off"))
+}
+
+/// Takes an event; gives the transcript with the last.
+fn take(target: &Target, data: &str, text: &mut String) -> Result<Option<Transcript>, ProviderError> {
+    let transcript = |text: &str| Some(Transcript { text: text.trim().to_owned(), language: None });
+    if data.trim() == "[DONE]" {
+        return Ok(transcript(text));
+    }
+    let event = event(target, data)?;
+    if let Some(complaint) = Complaint::read(&event) {
+        return Err(target.complaint(complaint));
+    }
+    let words = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
+    let choices = event.get("choices").and_then(Value::as_array);
+    match event.get("type").and_then(Value::as_str) {
+        Some("transcript.text.delta") => text.push_str(words("delta")),
+        Some("transcript.text.done") => return Ok(transcript(words("text"))),
+        Some(_) => {}
+        // vLLM's pieces are those of a chat
+        None if choices.is_some() => {
+            let delta = choices.and_then(|choices| choices.first()?.pointer("/delta/content")?.as_str());
+            text.push_str(delta.unwrap_or_default());
+        }
+        None => return Err(target.garbled("a piece of the answer has no type")),
+    }
+    if text.len() > LONGEST {
+        return Err(target.garbled("the transcript is longer than 64 KB"));
+    }
+    Ok(None)
 }
 
 /// Text to speech behind `/audio/speech`, as raw samples.
@@ -103,25 +189,8 @@ impl Synthesizer for OpenAiSynthesizer {
         let call = json!({ "model": model, "input": request.text, "voice": voice, "response_format": "pcm" });
         speech::stream(self.target.clone(), self.target.address("audio/speech"), call, self.rate)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_wav_that_is_sent_reads_back() {
-        let pcm = [1_i16, -2, 3];
-        let mut wav = wav_header(pcm.len());
-        wav.extend(pcm.iter().flat_map(|s| s.to_le_bytes()));
-        let reader = hound::WavReader::new(std::io::Cursor::new(wav)).map_err(|e| e.to_string());
-        let read = reader.map(|reader| (reader.spec(), reader.into_samples::<i16>().flatten().collect::<Vec<_>>()));
-        let spec = hound::WavSpec {
-            channels: 1,
-            sample_rate: 16_000,
-            bits_per_sample: 16,
-            sample_format: hound::SampleFormat::Int,
-        };
-        assert_eq!(read, Ok((spec, pcm.to_vec())));
+    fn ahead(&self) -> Option<Arc<dyn Opens>> {
+        Web::requests(&self.target)
     }
 }

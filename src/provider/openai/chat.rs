@@ -1,41 +1,97 @@
 //! Chat, streaming.
+//!
+//! One form, many servers: what some of them refuse of it is left out, and remembered; what some of them add to it
+//! (thoughts) is not said.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Target;
+use super::thoughts::Thoughts;
 use crate::provider::reply::{self, Calls, Dialect, Progress, Reply, event};
 use crate::provider::target::Complaint;
+use crate::provider::warm::{Opens, Web};
 use crate::provider::{
-    ChatMessage, ChatModel, ChatRequest, ChatStream, Picture, ProviderError, Role, ToolCall, ToolSpec,
+    ChatMessage, ChatModel, ChatRequest, ChatStream, ErrorKind, Picture, ProviderError, Role, ToolCall, ToolSpec,
 };
 
 /// A chat model behind `/chat/completions`.
 #[derive(Debug, Clone)]
 pub struct OpenAiChat {
     target: Target,
+    refuses: Arc<Refuses>,
+}
+
+/// What the model was found not to take.
+#[derive(Debug, Default)]
+struct Refuses {
+    /// `max_tokens`: models that think want `max_completion_tokens`.
+    max_tokens: AtomicBool,
+    temperature: AtomicBool,
 }
 
 impl OpenAiChat {
     /// A model of `target`.
     pub fn new(target: Target) -> Self {
-        Self { target }
+        Self { target, refuses: Arc::default() }
     }
 }
 
 impl ChatModel for OpenAiChat {
     fn chat(&self, request: ChatRequest) -> ChatStream {
-        reply::stream(self.target.clone(), Completions, request)
+        let form = Form {
+            completion_tokens: self.refuses.max_tokens.load(Ordering::Relaxed),
+            temperature: !self.refuses.temperature.load(Ordering::Relaxed),
+        };
+        let dialect = Completions { form, refuses: Arc::clone(&self.refuses), thoughts: Thoughts::default() };
+        reply::stream(self.target.clone(), dialect, request)
+    }
+
+    fn ahead(&self) -> Option<Arc<dyn Opens>> {
+        Web::requests(&self.target)
     }
 }
 
+/// Which words a question is put in.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    /// `max_completion_tokens` instead of `max_tokens`.
+    completion_tokens: bool,
+    /// It goes with a temperature.
+    temperature: bool,
+}
+
 /// Chat completions.
-struct Completions;
+struct Completions {
+    form: Form,
+    refuses: Arc<Refuses>,
+    thoughts: Thoughts,
+}
 
 impl Dialect for Completions {
     fn question(&self, target: &Target, request: &ChatRequest) -> (String, Value) {
-        (target.address("chat/completions"), body(target, request))
+        (target.address("chat/completions"), body(target, request, self.form))
+    }
+
+    fn relents(&mut self, refused: &ProviderError) -> bool {
+        let Self { form, refuses, .. } = self;
+        if refused.kind != ErrorKind::BadRequest {
+            return false;
+        }
+        if !form.completion_tokens && refused.message.contains("max_completion_tokens") {
+            form.completion_tokens = true;
+            refuses.max_tokens.store(true, Ordering::Relaxed);
+        } else if form.temperature && refused.message.contains("temperature") {
+            form.temperature = false;
+            refuses.temperature.store(true, Ordering::Relaxed);
+        } else {
+            return false;
+        }
+        true
     }
 
     fn take(&mut self, target: &Target, data: &str, reply: &mut Reply) -> Result<Progress, ProviderError> {
@@ -49,16 +105,38 @@ impl Dialect for Completions {
         // A last piece with nothing but the usage has no choice at all.
         let Some(choice) = choices.first() else { return Ok(Progress::More) };
         let message = choice.get("delta").or_else(|| choice.get("message"));
+        // beside it, thoughts: `reasoning_content` or `reasoning`, by server
         let text = message.and_then(|message| message.get("content")).and_then(Value::as_str);
-        reply.say(text.unwrap_or_default());
+        self.thoughts.hear(text.unwrap_or_default(), |words| reply.say(words));
         if let Some(pieces) = message.and_then(|message| message.get("tool_calls")).and_then(Value::as_array) {
             hear(&mut reply.calls, pieces).map_err(|what| target.garbled(what))?;
         }
-        let reason = choice.get("finish_reason").filter(|reason| !reason.is_null());
-        if reason.and_then(Value::as_str) == Some("length") {
-            reply.cut();
+        match choice.get("finish_reason").and_then(Value::as_str) {
+            None => Ok(Progress::More),
+            Some(reason) => self.finish(target, reason, reply),
         }
-        Ok(if reason.is_some() { Progress::Finished } else { Progress::More })
+    }
+
+    fn end(&mut self, reply: &mut Reply) {
+        self.thoughts.end(|words| reply.say(words));
+    }
+}
+
+impl Completions {
+    /// Why the answer ends.
+    fn finish(&mut self, target: &Target, reason: &str, reply: &mut Reply) -> Result<Progress, ProviderError> {
+        self.end(reply);
+        let (kind, what) = match reason {
+            "length" => {
+                reply.cut();
+                return Ok(Progress::Finished);
+            }
+            "content_filter" | "sensitive" => (ErrorKind::BadRequest, "the answer was blocked"),
+            "insufficient_system_resource" | "network_error" => (ErrorKind::Unavailable, "the service gave up"),
+            "error" => (ErrorKind::Internal, "the service failed"),
+            _ => return Ok(Progress::Finished),
+        };
+        Err(target.error(kind, format!("{what}: {reason}")))
     }
 }
 
@@ -75,7 +153,7 @@ fn hear(calls: &mut Calls, pieces: &[Value]) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn body(target: &Target, request: &ChatRequest) -> Value {
+fn body(target: &Target, request: &ChatRequest, form: Form) -> Value {
     let messages: Vec<Value> = request.messages.iter().map(message).collect();
     let mut body = json!({ "messages": messages, "stream": true });
     if !request.tools.is_empty() {
@@ -85,9 +163,9 @@ fn body(target: &Target, request: &ChatRequest) -> Value {
         body["model"] = model.as_str().into();
     }
     if let Some(tokens) = request.max_tokens {
-        body["max_tokens"] = tokens.into();
+        body[if form.completion_tokens { "max_completion_tokens" } else { "max_tokens" }] = tokens.into();
     }
-    if let Some(temperature) = request.temperature {
+    if let Some(temperature) = request.temperature.filter(|_| form.temperature) {
         body["temperature"] = f64::from(temperature).into();
     }
     body

@@ -6,6 +6,8 @@
 mod audio;
 mod chat;
 mod embed;
+mod thoughts;
+mod upload;
 
 pub use super::target::Target;
 pub use audio::{OpenAiSynthesizer, OpenAiTranscriber};

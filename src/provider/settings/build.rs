@@ -3,15 +3,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Kind, Service, Settings};
+use super::{Kind, Service, Settings, Upload};
+use crate::audio::Workers;
+use crate::domain::Clock;
 use crate::provider::anthropic::AnthropicChat;
 use crate::provider::deepgram::DeepgramTranscriber;
+use crate::provider::edge::EdgeSynthesizer;
 use crate::provider::elevenlabs::ElevenLabsSynthesizer;
 use crate::provider::gemini::GeminiChat;
 use crate::provider::http::{self, HttpError, Patience};
 use crate::provider::openai::{OpenAiChat, OpenAiEmbedder, OpenAiSynthesizer, OpenAiTranscriber};
 use crate::provider::pool::{self, Member, Pool, Probe, Terms};
 use crate::provider::target::{Listed, Target};
+use crate::provider::warm::Warm;
 use crate::provider::wyoming::{Address, Described, WyomingSynthesizer, WyomingTranscriber};
 use crate::provider::{ChatModel, Embedder, Synthesizer, Transcriber};
 
@@ -54,6 +58,8 @@ pub struct Providers {
     pub embed: Option<Arc<dyn Embedder>>,
     /// The pools behind them, for [`pool::Pools`].
     pub pools: Vec<Arc<dyn pool::Kept>>,
+    /// Those of a turn, to be connected to ahead of need: who is asked first, not who stands in.
+    pub warm: Warm,
 }
 
 impl Providers {
@@ -63,6 +69,7 @@ impl Providers {
         local: Local,
         client: &http::Client,
         pool: &pool::Parts,
+        workers: &Workers,
     ) -> Result<Self, SetupError> {
         let Settings { stt, tts, chat, embed, backup, pool: _ } = settings;
         let engine = format!("http://{}/v1", local.http);
@@ -71,10 +78,19 @@ impl Providers {
             _ => service.url.clone(),
         };
         let place = Place { local, client };
-        let stt = place.all(stt, &backup.stt, "stt", |stt| stt.transcriber(web(stt).as_deref(), local, client))?;
-        let tts = place.all(tts, &backup.tts, "tts", |tts| tts.synthesizer(web(tts).as_deref(), local, client))?;
+        let stt =
+            place.all(stt, &backup.stt, "stt", |stt| stt.transcriber(web(stt).as_deref(), local, (client, workers)))?;
+        let tts = place.all(tts, &backup.tts, "tts", |tts| {
+            tts.synthesizer(web(tts).as_deref(), local, (client, workers, &pool.clock))
+        })?;
         let chat = place.all(chat, &backup.chat, "chat", |chat| chat.chat("chat", web(chat).as_deref(), client))?;
         let embed = place.all(embed, &[], "embed", |embed| embed.embedder(web(embed).as_deref(), client))?;
+        let mut warm = Warm::default();
+        if client.warms() {
+            warm.add("stt", stt.first().and_then(|stt| stt.provider.ahead()));
+            warm.add("chat", chat.first().and_then(|chat| chat.provider.ahead()));
+            warm.add("tts", tts.first().and_then(|tts| tts.provider.ahead()));
+        }
         let (stt, tts) = (Pool::new("stt", stt, pool), Pool::new("tts", tts, pool));
         let (chat, embed) = (Pool::new("chat", chat, pool), Pool::new("embed", embed, pool));
         let pools = [
@@ -84,6 +100,7 @@ impl Providers {
             embed.as_ref().map(Pool::kept),
         ];
         Ok(Self {
+            warm,
             stt: stt.map(|pool| Arc::new(pool) as _),
             tts: tts.map(|pool| Arc::new(pool) as _),
             chat: chat.map(|pool| Arc::new(pool) as _),
@@ -157,17 +174,24 @@ impl Service {
         &self,
         url: Option<&str>,
         local: Local,
-        client: &http::Client,
+        (client, workers): (&http::Client, &Workers),
     ) -> Result<Option<Arc<dyn Transcriber>>, SetupError> {
         Ok(Some(match self.kind {
             Kind::Off => return Ok(None),
-            Kind::Openai => Arc::new(OpenAiTranscriber::new(self.target("stt", url, client)?)),
+            Kind::Openai => {
+                let transcriber = OpenAiTranscriber::new(self.target("stt", url, client)?);
+                let transcriber = if self.stream { transcriber.streaming() } else { transcriber };
+                Arc::new(match self.upload {
+                    Upload::Wav => transcriber,
+                    Upload::Ogg => transcriber.with_ogg(workers.clone()),
+                })
+            }
             Kind::Deepgram => Arc::new(DeepgramTranscriber::new(self.target("stt", url, client)?)),
             Kind::Local | Kind::Wyoming => {
                 let address = self.wyoming(local)?;
                 Arc::new(WyomingTranscriber::new("stt", address, self.model.clone(), self.patience()))
             }
-            Kind::Anthropic | Kind::Gemini | Kind::Elevenlabs => return Err(SetupError::Unfit("stt")),
+            Kind::Anthropic | Kind::Gemini | Kind::Elevenlabs | Kind::Edge => return Err(SetupError::Unfit("stt")),
         }))
     }
 
@@ -175,13 +199,17 @@ impl Service {
         &self,
         url: Option<&str>,
         local: Local,
-        client: &http::Client,
+        (client, workers, clock): (&http::Client, &Workers, &Arc<dyn Clock>),
     ) -> Result<Option<Arc<dyn Synthesizer>>, SetupError> {
         let (target, voice) = (|| self.target("tts", url, client), self.voice.clone());
         Ok(Some(match self.kind {
             Kind::Off => return Ok(None),
             Kind::Openai => Arc::new(OpenAiSynthesizer::new(target()?, voice, self.rate)),
             Kind::Elevenlabs => Arc::new(ElevenLabsSynthesizer::new(target()?, voice.unwrap_or_default(), self.rate)),
+            Kind::Edge => {
+                let (clock, workers) = (Arc::clone(clock), workers.clone());
+                Arc::new(EdgeSynthesizer::new(target()?, voice.unwrap_or_default(), clock, workers))
+            }
             Kind::Local | Kind::Wyoming => {
                 Arc::new(WyomingSynthesizer::new("tts", self.wyoming(local)?, voice, self.patience()))
             }
@@ -254,7 +282,7 @@ impl Service {
             Kind::Local | Kind::Openai => Arc::new(OpenAiChat::new(target()?)),
             Kind::Anthropic => Arc::new(AnthropicChat::new(target()?)),
             Kind::Gemini => Arc::new(GeminiChat::new(target()?)),
-            Kind::Wyoming | Kind::Elevenlabs | Kind::Deepgram => return Err(SetupError::Unfit(name)),
+            Kind::Wyoming | Kind::Elevenlabs | Kind::Deepgram | Kind::Edge => return Err(SetupError::Unfit(name)),
         }))
     }
 }

@@ -1,10 +1,10 @@
 //! What can be wrong with a service, and how to mend it.
 
-use super::{Kind, Service};
+use super::{Kind, Service, Upload};
 use crate::domain::Problem;
-use crate::provider::elevenlabs;
 use crate::provider::pool::Suits;
 use crate::provider::wyoming::Address;
+use crate::provider::{edge, elevenlabs};
 
 /// What a service is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Capability {
     fn kinds(self) -> &'static [Kind] {
         match self {
             Capability::Stt => &[Kind::Local, Kind::Wyoming, Kind::Openai, Kind::Deepgram, Kind::Off],
-            Capability::Tts => &[Kind::Local, Kind::Wyoming, Kind::Openai, Kind::Elevenlabs, Kind::Off],
+            Capability::Tts => &[Kind::Local, Kind::Wyoming, Kind::Openai, Kind::Elevenlabs, Kind::Edge, Kind::Off],
             Capability::Chat => &[Kind::Local, Kind::Openai, Kind::Anthropic, Kind::Gemini, Kind::Off],
             Capability::Embed => &[Kind::Local, Kind::Openai, Kind::Off],
             Capability::Vision => &[Kind::Openai, Kind::Anthropic, Kind::Gemini, Kind::Off],
@@ -69,6 +69,15 @@ impl Service {
                 return problems;
             }
         }
+        if !(capability == Capability::Stt && self.kind == Kind::Openai) {
+            let unused = |key: &'static str, used: bool| used.then_some(key);
+            let remedy = "leave it out: it is for an OpenAI-compatible service of [providers.stt]";
+            for key in
+                [unused("upload", self.upload != Upload::Wav), unused("stream", self.stream)].into_iter().flatten()
+            {
+                add(key, said("is not looked at with this type", remedy));
+            }
+        }
         self.wrong_key().into_iter().for_each(|(key, wrong)| add(key, wrong));
         for (key, span) in [("first_byte", self.first_byte), ("between", self.between), ("timeout", self.timeout)] {
             if span.0.is_zero() {
@@ -84,7 +93,7 @@ impl Service {
 
     fn wrong_place(&self) -> Option<Wrong> {
         let schemes: &[&str] = match self.kind {
-            Kind::Deepgram => &["https://", "http://", "wss://", "ws://"],
+            Kind::Deepgram | Kind::Edge => &["https://", "http://", "wss://", "ws://"],
             _ => &["https://", "http://"],
         };
         let odd = |url: &str| !schemes.iter().any(|scheme| url.starts_with(scheme));
@@ -121,6 +130,12 @@ impl Service {
 
     fn wrong_voice(&self) -> Vec<(&'static str, Wrong)> {
         let mut wrong = Vec::new();
+        if self.kind == Kind::Edge && !self.voice.as_deref().is_some_and(edge::is_voice) {
+            let what = self.voice.as_ref().map_or("the service has no voice of its own".to_owned(), |voice| {
+                format!("{voice:?} is no name of a voice")
+            });
+            wrong.push(("voice", said(&what, "write voice = \"…\" with a name such as \"en-GB-SoniaNeural\"")));
+        }
         if self.kind != Kind::Elevenlabs {
             return wrong;
         }
@@ -174,7 +189,11 @@ impl Service {
         }
         // at an address of one's own, something in between may add the key
         let keyless = self.api_key_file.is_none() && self.api_key_env.is_none() && self.url.is_none();
-        if keyless && self.kind.address().is_some() {
+        if self.kind == Kind::Edge {
+            if self.api_key_file.is_some() || self.api_key_env.is_some() {
+                wrong.push(("api_key_file", said("the service takes no key", "leave it out")));
+            }
+        } else if keyless && self.kind.address().is_some() {
             let remedy = "name a file with the key, or write api_key_env = \"…\"";
             wrong.push(("api_key_file", said("the service wants a key", remedy)));
         }

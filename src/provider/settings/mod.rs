@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use self::build::{Local, Providers, SetupError};
 use self::check::Capability;
 use super::http::Headers;
-use super::{anthropic, deepgram, elevenlabs, gemini, pool};
+use super::{anthropic, deepgram, edge, elevenlabs, gemini, pool};
 use crate::domain::{Problem, Span};
 
 /// The protocol of a service.
@@ -32,6 +32,8 @@ pub enum Kind {
     Elevenlabs,
     /// Deepgram. Speech to text only.
     Deepgram,
+    /// Microsoft Edge's read-aloud. Text to speech only, without a key and without anybody's promise.
+    Edge,
     /// None.
     Off,
 }
@@ -47,6 +49,7 @@ impl Kind {
             Kind::Gemini => "gemini",
             Kind::Elevenlabs => "elevenlabs",
             Kind::Deepgram => "deepgram",
+            Kind::Edge => "edge",
             Kind::Off => "off",
         }
     }
@@ -58,6 +61,7 @@ impl Kind {
             Kind::Gemini => Some(gemini::URL),
             Kind::Elevenlabs => Some(elevenlabs::URL),
             Kind::Deepgram => Some(deepgram::URL),
+            Kind::Edge => Some(edge::URL),
             Kind::Local | Kind::Wyoming | Kind::Openai | Kind::Off => None,
         }
     }
@@ -68,6 +72,7 @@ impl Kind {
             Kind::Gemini => gemini::headers(key),
             Kind::Elevenlabs => elevenlabs::headers(key),
             Kind::Deepgram => deepgram::headers(key),
+            Kind::Edge => edge::headers(),
             Kind::Local | Kind::Wyoming | Kind::Openai | Kind::Off => {
                 key.map_or_else(Headers::new, |key| Headers::new().bearer(key))
             }
@@ -75,21 +80,32 @@ impl Kind {
     }
 }
 
+/// In which form an utterance is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Upload {
+    /// Samples.
+    #[default]
+    Wav,
+    /// Opus, a tenth of their size.
+    Ogg,
+}
+
 /// One service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Service {
     /// "local", "wyoming", "openai", "off"; for chat "anthropic" and "gemini" too, for stt "deepgram", for tts
-    /// "elevenlabs". Default "local".
+    /// "elevenlabs" and "edge". Default "local".
     #[serde(rename = "type")]
     pub kind: Kind,
     /// Where: "tcp://127.0.0.1:10300" or "unix:///run/piper.sock" for Wyoming, "https://api.openai.com/v1" for
-    /// OpenAI-compatible services. Not for "local". Default: where "anthropic", "gemini", "elevenlabs" and "deepgram" are.
+    /// OpenAI-compatible services. Not for "local". Default: where "anthropic", "gemini", "elevenlabs", "deepgram" and "edge" are.
     pub url: Option<String>,
     /// The model, in the service's words. Default: the service's own; "anthropic" and "gemini" have none.
     pub model: Option<String>,
-    /// The voice, in the service's words (speech only): for "elevenlabs" a voice's id. Default: the service's own;
-    /// "elevenlabs" has none.
+    /// The voice, in the service's words (speech only): for "elevenlabs" a voice's id, for "edge" a name such as
+    /// "en-GB-SoniaNeural". Default: the service's own; "elevenlabs" and "edge" have none.
     pub voice: Option<String>,
     /// A file with the key, without a line break at its end or with one.
     pub api_key_file: Option<PathBuf>,
@@ -97,6 +113,11 @@ pub struct Service {
     pub api_key_env: Option<String>,
     /// Samples a second of an OpenAI-compatible or ElevenLabs voice. Default 24000.
     pub rate: u32,
+    /// How an utterance is sent to an OpenAI-compatible service (stt only): "wav", or "ogg", a tenth of its size. Default "wav".
+    pub upload: Upload,
+    /// The transcript of an OpenAI-compatible service is asked for in pieces (stt only); one that does not know that is asked
+    /// again without. Default false.
+    pub stream: bool,
     /// How long the first byte of an answer may take. Default "10s".
     pub first_byte: Span,
     /// How long the pause between two pieces of an answer may be. Default "10s".
@@ -127,6 +148,8 @@ impl Default for Service {
             api_key_file: None,
             api_key_env: None,
             rate: 24_000,
+            upload: Upload::Wav,
+            stream: false,
             first_byte: Span::secs(10),
             between: Span::secs(10),
             timeout: Span::secs(60),
@@ -344,6 +367,15 @@ mod tests {
         assert_eq!(keys("chat", of(Kind::Anthropic)), ["p.chat.model"]);
         assert_eq!(keys("chat", of(Kind::Gemini)), ["p.chat.model"]);
         assert_eq!(keys("tts", of(Kind::Elevenlabs)), ["p.tts.voice"]);
+        let edge = |voice: &str| Service { kind: Kind::Edge, voice: Some(voice.into()), ..Service::default() };
+        assert!(keys("tts", edge("en-GB-SoniaNeural")).is_empty(), "no key");
+        assert_eq!(keys("tts", edge("Sonia")), ["p.tts.voice"]);
+        assert_eq!(keys("tts", of(Kind::Edge)), ["p.tts.voice", "p.tts.api_key_file"]);
+        let ogg = Service { upload: Upload::Ogg, stream: true, ..of(Kind::Deepgram) };
+        assert_eq!(keys("stt", ogg.clone()), ["p.stt.upload", "p.stt.stream"]);
+        let url = Some("http://h".to_owned());
+        assert!(keys("stt", Service { kind: Kind::Openai, url: url.clone(), ..ogg.clone() }).is_empty());
+        assert_eq!(keys("chat", Service { kind: Kind::Openai, url, ..ogg }), ["p.chat.upload", "p.chat.stream"]);
         assert!(keys("stt", of(Kind::Deepgram)).is_empty());
         let model = Some("gemini-2.5-flash".to_owned());
         assert!(keys("chat", Service { model: model.clone(), ..of(Kind::Gemini) }).is_empty());

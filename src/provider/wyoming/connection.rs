@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -12,6 +13,7 @@ use tokio_util::codec::Framed;
 
 use crate::domain::Span;
 use crate::provider::http::Patience;
+use crate::provider::warm::{Opened, Opens};
 use crate::provider::{ErrorKind, ProviderError};
 use crate::wire::wyoming::{Decoder, Event, WyomingError};
 
@@ -94,7 +96,7 @@ impl Peer {
     /// replaced, once.
     pub async fn ask(&self, request: &[Event]) -> Result<(Exchange, Event), ProviderError> {
         let deadline = Instant::now() + self.patience.whole;
-        if let Some(wire) = self.reuse() {
+        if let Some((wire, _)) = self.reuse() {
             let exchange = Exchange { wire, new: false, first: true, deadline };
             match self.attempt(exchange, request).await {
                 Err(error) if error.kind == ErrorKind::Unavailable => {
@@ -147,16 +149,21 @@ impl Peer {
 
     /// The answer is whole: the connection may serve again.
     pub fn keep(&self, exchange: Exchange) {
+        self.put_back(exchange.wire, Instant::now());
+    }
+
+    /// `since` is when it was used last.
+    fn put_back(&self, wire: Wire, since: Instant) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < KEPT {
-            idle.push((exchange.wire, Instant::now()));
+            idle.push((wire, since));
         }
     }
 
-    fn reuse(&self) -> Option<Wire> {
+    fn reuse(&self) -> Option<(Wire, Instant)> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|(_, since)| since.elapsed() < FRESH);
-        idle.pop().map(|(wire, _)| wire)
+        idle.pop()
     }
 
     async fn connect(&self, deadline: Instant) -> Result<Wire, ProviderError> {
@@ -187,6 +194,23 @@ impl Peer {
             WyomingError::Malformed(_) | WyomingError::TooLong { .. } => ErrorKind::BadAnswer,
         };
         self.error(kind, error.to_string())
+    }
+}
+
+#[async_trait]
+impl Opens for Peer {
+    async fn open(&self) -> Opened {
+        if let Some((wire, since)) = self.reuse() {
+            self.put_back(wire, since);
+            return Opened::Already;
+        }
+        match self.connect(Instant::now() + CONNECT).await {
+            Ok(wire) => {
+                self.put_back(wire, Instant::now());
+                Opened::Now
+            }
+            Err(_) => Opened::Failed,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::connection::{Address, Exchange, Peer};
 use crate::provider::http::Patience;
+use crate::provider::warm::Opens;
 use crate::provider::{ErrorKind, PcmChunk, ProviderError, SpeechRequest, SpeechStream, Synthesizer};
 use crate::wire::wyoming::Event;
 
@@ -35,6 +36,10 @@ impl Synthesizer for WyomingSynthesizer {
             Some((item, speech))
         })
         .boxed()
+    }
+
+    fn ahead(&self) -> Option<Arc<dyn Opens>> {
+        Some(Arc::clone(&self.peer) as _)
     }
 }
 

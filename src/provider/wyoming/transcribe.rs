@@ -1,10 +1,13 @@
 //! Speech to text by Wyoming.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::connection::{Address, Peer};
 use crate::domain::UP_RATE;
 use crate::provider::http::Patience;
+use crate::provider::warm::Opens;
 use crate::provider::{ProviderError, Transcriber, Transcript, Utterance};
 use crate::wire::wyoming::Event;
 
@@ -14,14 +17,14 @@ const CHUNK: usize = 1_600;
 /// A Wyoming speech-to-text service.
 #[derive(Debug)]
 pub struct WyomingTranscriber {
-    peer: Peer,
+    peer: Arc<Peer>,
     model: Option<String>,
 }
 
 impl WyomingTranscriber {
     /// A service; `model` in its words.
     pub fn new(name: impl Into<String>, address: Address, model: Option<String>, patience: Patience) -> Self {
-        Self { peer: Peer::new(name, address, patience), model }
+        Self { peer: Arc::new(Peer::new(name, address, patience)), model }
     }
 
     fn request(&self, utterance: &Utterance) -> Vec<Event> {
@@ -50,5 +53,9 @@ impl Transcriber for WyomingTranscriber {
         self.peer.keep(exchange);
         let text = event.text("text").unwrap_or_default().trim().to_owned();
         Ok(Transcript { text, language: event.text("language").map(str::to_owned) })
+    }
+
+    fn ahead(&self) -> Option<Arc<dyn Opens>> {
+        Some(Arc::clone(&self.peer) as _)
     }
 }

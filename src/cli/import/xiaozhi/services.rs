@@ -1,6 +1,7 @@
-//! Services of that server: those that speak OpenAI's form go on here, the others are named with what to do instead.
+//! Services of that server: those that have a type here go on, the others are named with what to do instead.
 
 use super::old::{Model, Part};
+use crate::provider::edge;
 
 /// What becomes of a service.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,7 +17,10 @@ pub(super) enum Service {
 pub(super) struct Taken {
     /// `providers.chat`, …
     pub table: &'static str,
-    pub url: String,
+    /// `openai`, …
+    pub kind: &'static str,
+    /// None where the service is always at the same place.
+    pub url: Option<String>,
     pub model: Option<String>,
     pub voice: Option<String>,
     pub key: Option<String>,
@@ -39,6 +43,11 @@ pub(super) fn map(model: &Model) -> Service {
         Part::See => ("vision", "/chat/completions"),
         Part::Pause | Part::Remember => return Service::Left("nothing is needed in its place".to_owned()),
     };
+    match (model.part, kind.as_str()) {
+        (Part::Think, "gemini") => return gemini(model, table),
+        (Part::Speak, "edge") => return edges(model, table),
+        _ => {}
+    }
     let versioned = matches!((model.part, kind.as_str()), (Part::Think, "ollama" | "xinference"));
     let Some(url) = url.filter(|_| kind == "openai" || versioned) else {
         return Service::Left(instead(model.part, &kind).to_owned());
@@ -53,11 +62,31 @@ pub(super) fn map(model: &Model) -> Service {
     }
     Service::Taken(Taken {
         table,
-        url,
+        kind: "openai",
+        url: Some(url),
         model: model.text(&["model_name", "model"]),
         voice: model.text(&["voice", "private_voice"]).filter(|_| model.part == Part::Speak),
         key: model.text(&["api_key"]).filter(|key| is_key(key)),
     })
+}
+
+/// Google's own form; the service has no model of its own.
+fn gemini(model: &Model, table: &'static str) -> Service {
+    let Some(name) = model.text(&["model_name", "model"]) else {
+        return Service::Left("it names no model: type = \"gemini\", model = \"…\" in [providers.chat]".to_owned());
+    };
+    let key = model.text(&["api_key"]).filter(|key| is_key(key));
+    Service::Taken(Taken { table, kind: "gemini", url: None, model: Some(name), voice: None, key })
+}
+
+/// The voices of Edge, by their names.
+fn edges(model: &Model, table: &'static str) -> Service {
+    match model.text(&["voice", "private_voice"]).filter(|voice| edge::is_voice(voice)) {
+        Some(voice) => {
+            Service::Taken(Taken { table, kind: "edge", url: None, model: None, voice: Some(voice), key: None })
+        }
+        None => Service::Left("it names no voice: type = \"edge\", voice = \"…\" in [providers.tts]".to_owned()),
+    }
 }
 
 /// An address that may be shown: secrets stand in what comes before an `@` and after a `?`.
@@ -84,10 +113,6 @@ fn is_key(text: &str) -> bool {
 /// What to do instead.
 fn instead(part: Part, kind: &str) -> &'static str {
     match (part, kind) {
-        (Part::Think, "gemini") => {
-            "Google serves it in OpenAI's form too: type = \"openai\", \
-             url = \"https://generativelanguage.googleapis.com/v1beta/openai\""
-        }
         (Part::Think, "dify" | "coze" | "AliBL" | "fastgpt" | "homeassistant") => {
             "a bot on somebody's platform: name the model behind it, or a gateway to it in OpenAI's form, in \
              [providers.chat], and put the bot's instructions into voice.reply.system_prompt"
@@ -95,10 +120,6 @@ fn instead(part: Part, kind: &str) -> &'static str {
         (Part::Hear, "fun_local" | "sherpa_onnx_local" | "vosk") => {
             "a local model: leave [providers.stt] out and use the one here (voxgate models pull), or serve yours in \
              OpenAI's form or as Wyoming"
-        }
-        (Part::Speak, "edge") => {
-            "a service without a contract: leave [providers.tts] out and use the voice here (voxgate models pull), or \
-             name one in OpenAI's form or Wyoming, such as Piper"
         }
         (Part::Speak, "siliconflow") => {
             "it has OpenAI's form too: type = \"openai\", url = \"https://api.siliconflow.cn/v1\", with your model and \
@@ -141,19 +162,27 @@ mod tests {
             json!({"type": "openai", "url": "https://x.test/v4/", "model_name": "m", "api_key": "k"}),
         );
         assert_eq!(
-            (chat.table, chat.url.as_str(), chat.key.as_deref()),
-            ("providers.chat", "https://x.test/v4", Some("k"))
+            (chat.table, chat.kind, chat.url.as_deref(), chat.key.as_deref()),
+            ("providers.chat", "openai", Some("https://x.test/v4"), Some("k"))
         );
         let hear = json!({"type": "openai", "base_url": "https://x.test/v1/audio/transcriptions", "model_name": "w"});
-        assert_eq!(taken(Part::Hear, hear).url, "https://x.test/v1");
+        assert_eq!(taken(Part::Hear, hear).url.as_deref(), Some("https://x.test/v1"));
         let speak = json!({"type": "openai", "api_url": "http://x:8880/v1/audio/speech", "model": "t", "voice": 7});
         let speak = taken(Part::Speak, speak);
-        assert_eq!((speak.url.as_str(), speak.voice.as_deref()), ("http://x:8880/v1", Some("7")));
-        assert_eq!(
-            taken(Part::Think, json!({"type": "ollama", "base_url": "http://h:11434"})).url,
-            "http://h:11434/v1"
-        );
+        assert_eq!((speak.url.as_deref(), speak.voice.as_deref()), (Some("http://x:8880/v1"), Some("7")));
+        let ollama = taken(Part::Think, json!({"type": "ollama", "base_url": "http://h:11434"}));
+        assert_eq!(ollama.url.as_deref(), Some("http://h:11434/v1"));
         assert_eq!(taken(Part::See, json!({"type": "openai", "base_url": "http://h/v1"})).table, "vision");
+    }
+
+    #[test]
+    fn services_with_a_type_of_their_own_go_on_without_an_address() {
+        let chat = taken(Part::Think, json!({"type": "gemini", "model_name": "gemini-2.5-flash", "api_key": "k"}));
+        let is = (chat.kind, chat.url, chat.model.as_deref(), chat.key.as_deref());
+        assert_eq!(is, ("gemini", None, Some("gemini-2.5-flash"), Some("k")));
+        let speak = taken(Part::Speak, json!({"type": "edge", "voice": "zh-CN-XiaoxiaoNeural", "output_dir": "tmp/"}));
+        let is = (speak.table, speak.kind, speak.url, speak.voice.as_deref(), speak.key);
+        assert_eq!(is, ("providers.tts", "edge", None, Some("zh-CN-XiaoxiaoNeural"), None));
     }
 
     #[test]

@@ -123,9 +123,8 @@ impl Settings {
             Service::Left(instead) => self.note(what, instead),
             Service::Taken(taken) => {
                 let table = taken.table;
-                self.set(&format!("{table}.type"), "openai");
-                self.set(&format!("{table}.url"), taken.url);
-                for (key, value) in [("model", taken.model), ("voice", taken.voice)] {
+                self.set(&format!("{table}.type"), taken.kind);
+                for (key, value) in [("url", taken.url), ("model", taken.model), ("voice", taken.voice)] {
                     if let Some(value) = value {
                         self.set(&format!("{table}.{key}"), value);
                     }
@@ -134,6 +133,9 @@ impl Settings {
                     self.speaks = Some(id.clone());
                 }
                 let then = match (taken.key, folder) {
+                    (None, _) if taken.kind == "edge" => {
+                        format!("becomes [{table}]; nobody promises this service: docs/providers.md says more")
+                    }
                     (None, _) => format!("becomes [{table}], without a key"),
                     (Some(_), None) => format!("becomes [{table}]; its key goes to a file with --keys FOLDER"),
                     (Some(secret), Some(folder)) => {

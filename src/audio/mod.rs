@@ -5,17 +5,20 @@
 
 mod dense;
 mod earshot;
+pub mod ending;
 pub mod endpoint;
 pub mod hearing;
 pub mod jitter;
 pub mod level;
 mod loudness;
+pub mod mel;
 mod metrics;
 pub mod opus;
 pub mod pace;
 pub mod packet;
 pub mod resample;
 mod silero;
+pub mod smart_turn;
 pub mod speak;
 #[cfg(test)]
 mod testing;
@@ -26,6 +29,7 @@ pub mod workers;
 
 use serde::{Deserialize, Serialize};
 
+pub use ending::{TurnModel, Verdict};
 pub use hearing::{Heard, Hearing};
 pub use loudness::loudness;
 pub use metrics::{Metrics, names};

@@ -167,6 +167,7 @@ impl Rig {
             ears: EarParts {
                 settings: config.voice.audio(),
                 vad,
+                turn_model: audio::TurnModel::off(),
                 workers: Workers::new(cores, audio::workers::Metrics::register(&mut registry)).unwrap(),
                 metrics: audio::Metrics::register(&mut registry),
             },

@@ -244,6 +244,7 @@ fn providers(stt: Service, chat: Service, tts: Service, settings: &Settings) -> 
     let parts = pool::Parts {
         settings: pool::Settings::default(),
         clock: Arc::new(SystemClock),
+        random: Arc::new(|| 0),
         metrics: pool::Metrics::default(),
     };
     let workers = Workers::new(1, voxgate::audio::workers::Metrics::default()).unwrap();
@@ -297,7 +298,7 @@ async fn a_websocket_is_asked_for_on_the_connection_that_was_opened_ahead_and_ta
     for turn in 1..=2 {
         made.warm.open(&warm::Metrics::default()).await;
         assert_eq!(server.had.recv().await.unwrap().method, Method::HEAD);
-        let heard = stt.transcribe(Utterance { pcm: vec![1; 4_000].into(), language: None }).await.unwrap();
+        let heard = stt.transcribe(Utterance { pcm: vec![1; 4_000].into(), ..Utterance::default() }).await.unwrap();
         assert_eq!(heard.text, "Hello.");
         let had = server.had.recv().await.unwrap();
         assert_eq!((had.version, had.path.as_str()), (Version::HTTP_11, "/v1/listen"));
@@ -332,7 +333,8 @@ async fn a_wyoming_service_has_one_connection_ready() {
         made.warm.open(&metrics).await;
     }
     assert!(counted(&registry, "stt", "opened") && counted(&registry, "stt", "already"));
-    let heard = made.stt.unwrap().transcribe(Utterance { pcm: vec![1; 4_000].into(), language: None }).await.unwrap();
+    let heard =
+        made.stt.unwrap().transcribe(Utterance { pcm: vec![1; 4_000].into(), ..Utterance::default() }).await.unwrap();
     assert_eq!(heard.text, "Hello.");
     assert_eq!(accepted.load(Ordering::SeqCst), 1);
 }

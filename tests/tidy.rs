@@ -18,7 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("provider", &["audio", "wire", "store"]),
     ("engine", &["audio", "wire"]),
-    ("models", &["provider"]),
+    ("models", &["audio", "provider"]),
     ("lifelog", &["store"]),
     ("door", &["admin", "topics", "wire", "store"]),
     ("bridge", &["topics", "door"]),

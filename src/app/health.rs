@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::audio::VadModel;
+use crate::audio::{TurnModel, VadModel};
 use crate::bridge::Bridges;
 use crate::config::Config;
 use crate::domain::Current;
@@ -19,6 +19,7 @@ pub(super) struct Parts {
     pub(super) store: Arc<SledStore>,
     pub(super) bus: Arc<Bus>,
     pub(super) vad: VadModel,
+    pub(super) turn_model: TurnModel,
     /// None: nothing is to come from the local engines.
     pub(super) engine: Option<View>,
     pub(super) phrases: Current<Phrases>,
@@ -27,7 +28,7 @@ pub(super) struct Parts {
 
 impl Health for Parts {
     fn report(&self) -> Vec<Component> {
-        let mut parts = vec![self.store(), self.bus(), self.vad(), self.engine(), self.apology()];
+        let mut parts = vec![self.store(), self.bus(), self.vad(), self.turn_model(), self.engine(), self.apology()];
         parts.extend(self.bridges.components());
         parts
     }
@@ -66,6 +67,16 @@ impl Parts {
         match self.vad.fallback() {
             Some(why) => Component::degraded("vad", format!("{}: {why}", self.vad.name()), PULL).optional(),
             None => Component::ready("vad", self.vad.name()).optional(),
+        }
+    }
+
+    fn turn_model(&self) -> Component {
+        match self.turn_model.missing() {
+            None => Component::ready("turn_model", "smart-turn-v3.2").optional(),
+            Some(why) if !self.config.voice.endpoint.model => Component::ready("turn_model", why).optional(),
+            Some(why) => {
+                Component::degraded("turn_model", format!("silence alone ends a turn: {why}"), PULL).optional()
+            }
         }
     }
 

@@ -29,6 +29,7 @@ pub(super) struct Metrics {
     pub bridge: bridge::Metrics,
     pub workers: audio::workers::Metrics,
     pub audio: audio::Metrics,
+    pub turn_model: audio::ending::Metrics,
     pub providers: provider::pool::Metrics,
     pub answers: answers::Metrics,
     pub warm: provider::warm::Metrics,
@@ -61,6 +62,7 @@ impl Metrics {
             bridge: bridge::Metrics::register(registry),
             workers: audio::workers::Metrics::register(registry),
             audio: audio::Metrics::register(registry),
+            turn_model: audio::ending::Metrics::register(registry),
             providers: provider::pool::Metrics::register(registry),
             answers: answers::Metrics::register(registry),
             warm: provider::warm::Metrics::register(registry),
@@ -83,6 +85,7 @@ pub fn reference() -> Result<String, fmt::Error> {
     let metrics = Metrics::register(&mut registry);
     let engine = supervisor::Metrics::register(&mut registry);
     metrics.store.show_labels();
+    metrics.turn_model.show_labels();
     metrics.mqtt.show_labels();
     metrics.credentials.show_labels();
     metrics.enrolment.show_labels();

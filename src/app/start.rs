@@ -16,7 +16,7 @@ use super::operators::{Operators, runtime};
 use super::watchdog::Watchdog;
 use super::{Addrs, Gateway, Outside, StartError, housekeeping};
 use crate::admin::ControlServer;
-use crate::audio::{VadModel, Workers};
+use crate::audio::{self, TurnModel, VadModel, Workers};
 use crate::bridge::Bridges;
 use crate::config::Config;
 use crate::delivery::Delivery;
@@ -48,6 +48,7 @@ use crate::{lifelog, observe};
 /// An engine that chooses its own ports says which within this.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(20);
 /// Where the voice activity model is, below the models' folder.
+const SMART_TURN: &str = "smart-turn-v3.2/smart-turn-v3.2-cpu.onnx";
 const SILERO: &str = "silero-vad/silero_vad_16k_sequence.onnx";
 
 pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, StartError> {
@@ -91,6 +92,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
 
     let workers = Workers::new(cores(), metrics.workers)?;
     let vad = load_vad(&config).await?;
+    let turn_model = load_turn_model(&config, metrics.turn_model).await?;
     let engine = if given.is_none() && config.providers.wants_engine() {
         Some(housekeeping::engine(&config, &mut registry, &tasks, &stop)?)
     } else {
@@ -165,6 +167,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         ears: EarParts {
             settings: config.voice.audio(),
             vad: vad.clone(),
+            turn_model: turn_model.clone(),
             workers: workers.clone(),
             metrics: metrics.audio,
         },
@@ -216,6 +219,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         store: Arc::clone(&store),
         bus: bus.clone(),
         vad,
+        turn_model,
         engine,
         phrases: answers.phrases(),
         bridges,
@@ -430,6 +434,18 @@ async fn load_vad(config: &Arc<Config>) -> Result<VadModel, StartError> {
         tracing::warn!(model = vad.name(), why, "the better voice activity model is missing: run voxgate models pull");
     }
     Ok(vad)
+}
+
+async fn load_turn_model(config: &Arc<Config>, metrics: audio::ending::Metrics) -> Result<TurnModel, StartError> {
+    let path = config.models_dir().join(SMART_TURN);
+    let settings = config.voice.endpoint.clone();
+    let load = move || TurnModel::load(&path, &settings, metrics);
+    let model =
+        tokio::task::spawn_blocking(load).await.map_err(|error| StartError::Interrupted(error.to_string()))??;
+    if let Some(why) = model.missing().filter(|_| config.voice.endpoint.model) {
+        tracing::warn!(why, "without the end-of-turn model silence alone ends a turn: run voxgate models pull");
+    }
+    Ok(model)
 }
 
 pub(super) async fn configured_providers(

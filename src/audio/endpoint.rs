@@ -22,6 +22,21 @@ pub struct Settings {
     /// After so much silence the turn is likely over: what takes long is begun ahead (`voice.reply.speculate`). At most
     /// `silence`; with less than `post_roll` more is heard in the end than was at first. Default 200ms.
     pub likely_end: Span,
+    /// Ask the end-of-turn model (`smart-turn-v3.2`, see `voxgate models`) at each likely end, not in manual mode. Without its
+    /// file silence decides alone.
+    pub model: bool,
+    /// Threads of the model; a run takes about 45 ms of one. 1 to 16; default 1.
+    pub model_threads: u32,
+    /// A run that cannot begin within this is left out. Default 40ms.
+    pub model_wait: Span,
+    /// The model's probability from which what was said is complete. 0 to 1; default 0.95.
+    pub complete: f32,
+    /// The probability below which more is to follow. 0 to 1, at most `complete`; default 0.5.
+    pub incomplete: f32,
+    /// Silence that ends the turn where the model says that it is complete. At most `silence`; default 320ms.
+    pub complete_silence: Span,
+    /// Silence that ends the turn where the model says that more follows. At least `silence`, at most 3s; default 1200ms.
+    pub max_silence: Span,
     /// Audio kept from before the first speech, so that no first consonant is cut off. Default 300ms.
     pub pre_roll: Span,
     /// Audio kept after the last speech. Default 200ms.
@@ -44,6 +59,13 @@ impl Default for Settings {
             min_speech: Span::ms(96),
             silence: Span::ms(480),
             likely_end: Span::ms(200),
+            model: true,
+            model_threads: 1,
+            model_wait: Span::ms(40),
+            complete: 0.95,
+            incomplete: 0.5,
+            complete_silence: Span::ms(320),
+            max_silence: Span::ms(1_200),
             pre_roll: Span::ms(300),
             post_roll: Span::ms(200),
             max_utterance: Span::secs(60),
@@ -71,6 +93,17 @@ impl Settings {
         expect(within(self.silence, 100, 5_000), "silence", "outside 100ms to 5s", "use 300ms to 800ms");
         let likely = self.likely_end.0.as_millis() >= 64 && self.likely_end <= self.silence;
         expect(likely, "likely_end", "less than 64ms, or more than silence", "use 200ms");
+        expect((1..=16).contains(&self.model_threads), "model_threads", "outside 1 to 16", "use 1");
+        expect(within(self.model_wait, 1, 1_000), "model_wait", "outside 1ms to 1s", "use 40ms");
+        let complete = self.complete;
+        expect(complete > 0.0 && complete <= 1.0, "complete", "not between 0 and 1", "use 0.95");
+        let incomplete = self.incomplete;
+        let sound = (0.0..=complete).contains(&incomplete);
+        expect(sound, "incomplete", "not between 0 and complete", "use 0.5, or 0 never to wait longer");
+        let sound = self.complete_silence >= self.likely_end && self.complete_silence <= self.silence;
+        expect(sound, "complete_silence", "not between likely_end and silence", "use 320ms");
+        let sound = self.max_silence >= self.silence && self.max_silence.0.as_millis() <= 3_000;
+        expect(sound, "max_silence", "less than silence, or more than 3s", "use 1200ms");
         expect(within(self.pre_roll, 0, 2_000), "pre_roll", "more than 2s", "use 300ms");
         expect(self.post_roll <= self.silence, "post_roll", "more than silence", "use less than silence");
         expect(within(self.max_utterance, 1_000, 600_000), "max_utterance", "outside 1s to 10m", "use 60s");
@@ -135,6 +168,8 @@ pub struct Endpointer {
     max_utterance: u64,
     no_speech: u64,
     barge_in: u64,
+    /// Of the pause that goes on: the silence that ends the turn, in place of `silence`.
+    pause: Option<u64>,
     at: u64,
     state: State,
 }
@@ -150,6 +185,7 @@ impl Endpointer {
             max_utterance: samples(settings.max_utterance),
             no_speech: samples(settings.no_speech),
             barge_in: samples(settings.barge_in),
+            pause: None,
             at: 0,
             state: State::Idle { since: 0 },
         }
@@ -158,6 +194,7 @@ impl Endpointer {
     /// Back to position 0 and silence.
     pub fn reset(&mut self) {
         self.at = 0;
+        self.pause = None;
         self.state = State::Idle { since: 0 };
     }
 
@@ -187,6 +224,13 @@ impl Endpointer {
         matches!(self.state, State::Speech { .. })
     }
 
+    /// Of the pause that goes on: so much silence ends the turn. It may be over with that.
+    pub fn end_after(&mut self, silence: u64) -> Option<Endpoint> {
+        let State::Speech { from, last, voiced, barged } = self.state else { return None };
+        self.pause = Some(silence);
+        self.speech(from, last, voiced, barged)
+    }
+
     /// Takes the next `length` samples, which are speech with `probability`.
     pub fn push(&mut self, length: u32, probability: f32) -> Option<Endpoint> {
         let length = u64::from(length);
@@ -212,6 +256,7 @@ impl Endpointer {
             }
             State::Speech { from, last, voiced, barged } => {
                 let (last, voiced) = if held { (self.at, voiced + length) } else { (last, voiced) };
+                self.pause = self.pause.filter(|_| !held);
                 self.speech(from, last, voiced, barged)
             }
         }
@@ -236,7 +281,8 @@ impl Endpointer {
     }
 
     fn speech(&mut self, from: u64, last: u64, voiced: u64, barged: bool) -> Option<Endpoint> {
-        if self.at - last >= self.silence {
+        if self.at - last >= self.pause.unwrap_or(self.silence) {
+            self.pause = None;
             self.state = State::Idle { since: self.at };
             return Some(Endpoint::Ended { from, to: last });
         }

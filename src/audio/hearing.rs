@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::ending::Verdict;
 use super::endpoint::{Endpoint, Endpointer, samples};
 use super::jitter::{Jitter, Path, Slot};
 use super::level::Level;
@@ -120,6 +121,8 @@ struct Limits {
     perhaps: f32,
     likely_end: u64,
     min_speech: u64,
+    complete_silence: u64,
+    max_silence: u64,
     pre_roll: u64,
     post_roll: u64,
     max_utterance: u64,
@@ -136,6 +139,8 @@ impl Hearing {
             perhaps: settings.endpoint.stop_threshold * PERHAPS,
             likely_end: samples(settings.endpoint.likely_end),
             min_speech: samples(settings.endpoint.min_speech),
+            complete_silence: samples(settings.endpoint.complete_silence),
+            max_silence: samples(settings.endpoint.max_silence),
             pre_roll: samples(settings.endpoint.pre_roll),
             post_roll: samples(settings.endpoint.post_roll),
             max_utterance: samples(settings.endpoint.max_utterance),
@@ -233,6 +238,23 @@ impl Hearing {
         for _ in 0..packets.min(MOST_QUIET) {
             self.hear_packet(0, &nothing(toc), &mut heard);
         }
+        heard
+    }
+
+    /// What the end-of-turn model says of a likely end. It counts as long as that pause goes on.
+    pub fn judge(&mut self, said: &Utterance, verdict: Verdict) -> Option<Heard> {
+        let here = Arc::ptr_eq(&said.mark.listening, &self.listening) && self.told == Some(said.mark.to);
+        if !here || self.mode == ListenMode::Manual {
+            return None;
+        }
+        let silence = match verdict {
+            Verdict::Complete => self.limits.complete_silence,
+            Verdict::Incomplete => self.limits.max_silence,
+            Verdict::Unknown => return None,
+        };
+        let event = self.endpointer.end_after(silence)?;
+        let heard = self.decide(event);
+        self.told = None;
         heard
     }
 

@@ -5,11 +5,13 @@
 
 mod dense;
 mod earshot;
+pub mod ending;
 pub mod endpoint;
 pub mod hearing;
 pub mod jitter;
 pub mod level;
 mod loudness;
+pub mod mel;
 mod metrics;
 pub mod mp3;
 pub mod opus;
@@ -17,6 +19,7 @@ pub mod pace;
 pub mod packet;
 pub mod resample;
 mod silero;
+pub mod smart_turn;
 pub mod speak;
 #[cfg(test)]
 mod testing;
@@ -27,6 +30,7 @@ pub mod workers;
 
 use serde::{Deserialize, Serialize};
 
+pub use ending::{TurnModel, Verdict};
 pub use hearing::{Heard, Hearing};
 pub use loudness::loudness;
 pub use metrics::{Metrics, names};

@@ -43,6 +43,18 @@ pub fn silero_file() -> Option<PathBuf> {
     None
 }
 
+/// Smart Turn's file: where `VOXGATE_SMART_TURN` says, else under `target/models`. None, with a printed reason, without it.
+pub fn smart_turn_file() -> Option<PathBuf> {
+    let named = std::env::var_os("VOXGATE_SMART_TURN").map(PathBuf::from);
+    let usual = concat!(env!("CARGO_MANIFEST_DIR"), "/target/models/smart-turn-v3.2/smart-turn-v3.2-cpu.onnx");
+    let file = named.unwrap_or_else(|| usual.into());
+    if file.exists() {
+        return Some(file);
+    }
+    println!("skipped: no end-of-turn model (set VOXGATE_SMART_TURN to smart-turn-v3.2-cpu.onnx)");
+    None
+}
+
 /// A generator that is the same everywhere.
 pub struct Dice(pub u64);
 

@@ -105,14 +105,19 @@ fn count(number: &AtomicUsize, gauge: &Gauge, up: bool) {
 }
 
 impl Workers {
-    /// Starts `threads` threads (at least one).
+    /// Starts `threads` threads (at least one) for codec work.
     pub fn new(threads: usize, metrics: Metrics) -> Result<Self, WorkersError> {
+        Self::named("codec", threads, metrics)
+    }
+
+    /// The same for other work; the threads are called by this name and a number.
+    pub fn named(name: &str, threads: usize, metrics: Metrics) -> Result<Self, WorkersError> {
         let threads = threads.max(1);
         let (jobs, inbox) = bounded::<Job>(threads * QUEUE_PER_THREAD);
         let state = Arc::new(State { metrics, ..State::default() });
         let spawn = |n| {
             let inbox = inbox.clone();
-            let thread = std::thread::Builder::new().name(format!("codec-{n}")).spawn(move || serve(&inbox));
+            let thread = std::thread::Builder::new().name(format!("{name}-{n}")).spawn(move || serve(&inbox));
             thread.map_err(|error| WorkersError::Spawn(error.to_string()))
         };
         let handles: Vec<_> = (0..threads).map(spawn).collect::<Result<_, _>>()?;

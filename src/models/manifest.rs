@@ -20,6 +20,8 @@ pub const BUILT_IN: &str = include_str!("../../config/models.toml");
 pub enum Purpose {
     /// Voice activity.
     Vad,
+    /// The end of a turn.
+    Turn,
     /// Speech to text.
     Stt,
     /// Text to speech.
@@ -35,6 +37,7 @@ impl Purpose {
     pub fn name(self) -> &'static str {
         match self {
             Purpose::Vad => "vad",
+            Purpose::Turn => "turn",
             Purpose::Stt => "stt",
             Purpose::Tts => "tts",
             Purpose::Chat => "chat",

@@ -138,6 +138,7 @@ impl Rig {
             settings: session::Settings { rest_after, ..session::Settings::default() },
             ears: EarParts {
                 vad: VadModel::load(None, &voice.vad),
+                turn_model: crate::audio::TurnModel::off(),
                 settings: voice,
                 workers: Workers::new(1, crate::audio::workers::Metrics::default()).unwrap(),
                 metrics: crate::audio::Metrics::default(),

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Judging};
 use super::book::{Book, Live};
 use super::ears::{EarParts, Ears};
 use super::info::SharedInfo;
@@ -144,6 +144,8 @@ pub(super) struct Actor {
     pub(super) turn: Option<Running>,
     /// What is done ahead of the turn that may come next.
     pub(super) ahead: Option<Ahead>,
+    /// What the end-of-turn model is asked about the pause that goes on.
+    pub(super) judging: Judging,
     pub(super) commits: Commits,
     /// Receipts of repeats of a number whose first is on its way to the disk.
     pub(super) joined: HashMap<(Stream, u32), Vec<Receipt>>,
@@ -221,6 +223,7 @@ enum Step {
     /// Speech has begun or ended.
     Moved,
     Heard(super::ears::Report),
+    Judged,
     Committed(super::settle::Committed),
     Effect(super::take::Effect),
     Notice(Option<Notice>),
@@ -245,6 +248,7 @@ pub(super) async fn run(mut actor: Box<Actor>, mut notices: mpsc::Receiver<Notic
             // its state is told below
             Step::Moved => {}
             Step::Heard(report) => actor.heard(report),
+            Step::Judged => actor.judged(),
             Step::Committed(committed) => actor.committed(committed),
             Step::Effect(effect) => actor.effect(effect),
             // boxed, as what else is rare: a session that waits must not hold room for it
@@ -305,6 +309,8 @@ impl Actor {
             never = Ahead::go_on(&mut self.ahead) => match never {},
             () = self.out.moved() => Step::Moved,
             report = self.ears.back() => Step::Heard(report),
+            // what is said of a pause waits for those who listened on meanwhile
+            () = self.judging.done(), if !ears_busy => Step::Judged,
             Some(committed) = self.commits.next() => Step::Committed(committed),
             Some(effect) = self.effects.next() => Step::Effect(effect),
             notice = notices.recv() => Step::Notice(notice),

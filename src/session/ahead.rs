@@ -5,12 +5,14 @@
 
 use std::convert::Infallible;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::actor::Actor;
 use super::turn::{Input, Prepared};
-use crate::audio::Utterance;
-use crate::domain::TurnId;
+use crate::audio::{Utterance, Verdict};
+use crate::domain::{ListenMode, TurnId};
 
 /// Work for a turn that may come.
 pub(super) struct Ahead {
@@ -35,9 +37,54 @@ impl Ahead {
     }
 }
 
+/// What the end-of-turn model is asked about a pause, and says of it.
+#[derive(Default)]
+pub(super) enum Judging {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// It is asked.
+    Asked(Utterance, BoxFuture<'static, Verdict>),
+    /// It has answered.
+    Answered(Utterance, Verdict),
+}
+
+impl Judging {
+    /// Waits until it has answered; for ever where nothing was asked.
+    pub(super) async fn done(&mut self) {
+        match self {
+            Judging::Idle => std::future::pending().await,
+            Judging::Answered(..) => {}
+            Judging::Asked(said, answer) => {
+                let verdict = answer.await;
+                *self = Judging::Answered(said.clone(), verdict);
+            }
+        }
+    }
+}
+
 impl Actor {
+    /// The end-of-turn model has answered, and the ears are at home.
+    pub(super) fn judged(&mut self) {
+        if let Judging::Answered(said, verdict) = std::mem::take(&mut self.judging) {
+            let heard = self.ears.judge(&said, verdict);
+            self.heard_all(heard);
+        }
+    }
+
+    /// Asks the end-of-turn model about a pause, where there is one and the gateway decides when a turn is over.
+    fn ask_about(&mut self, said: &Utterance) {
+        let model = &self.parts.ears.turn_model;
+        if self.live.mode == ListenMode::Manual || model.missing().is_some() {
+            return;
+        }
+        let (model, asked) = (model.clone(), said.clone());
+        self.judging = Judging::Asked(said.clone(), async move { model.ask(asked).await }.boxed());
+    }
+
     /// A pause has begun: the turn may be over.
     pub(super) fn likely_over(&mut self, said: Utterance) {
+        self.ask_about(&said);
         // one at a time: what was begun for the pause before is cancelled first
         self.ahead = None;
         if !self.online || self.partials.any() {
@@ -53,6 +100,9 @@ impl Actor {
     /// Drops what nothing can come of any more.
     pub(super) fn forget_ahead(&mut self) {
         let now = self.ears.listening_number();
+        if !self.online {
+            self.judging = Judging::Idle;
+        }
         self.ahead.take_if(|ahead| ahead.listening != now || !self.online);
     }
 }

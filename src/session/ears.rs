@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use crate::audio::jitter::Path;
 use crate::audio::opus::OpusError;
-use crate::audio::{self, Heard, Hearing, Utterance, VadModel, Workers, WorkersError};
+use crate::audio::{self, Heard, Hearing, TurnModel, Utterance, VadModel, Verdict, Workers, WorkersError};
 use crate::domain::{AudioPacket, ListenMode};
 
 /// Why the ears heard nothing.
@@ -32,6 +32,8 @@ pub struct EarParts {
     pub settings: audio::Settings,
     /// The voice activity model.
     pub vad: VadModel,
+    /// The end-of-turn model.
+    pub turn_model: TurnModel,
     /// The codec threads.
     pub workers: Workers,
     /// What is counted.
@@ -162,6 +164,11 @@ impl Ears {
         let utterance = self.home.as_mut().and_then(|hearing| hearing.finish());
         self.open = self.mode != ListenMode::Manual;
         utterance
+    }
+
+    /// Tells the ears what the end-of-turn model makes of a pause. They must be at home.
+    pub(super) fn judge(&mut self, said: &Utterance, verdict: Verdict) -> Option<Heard> {
+        self.home.as_mut().and_then(|hearing| hearing.judge(said, verdict))
     }
 
     /// Waits for the ears to come back; for ever when they are at home.

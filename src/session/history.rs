@@ -26,7 +26,8 @@ pub struct Line {
     pub text: String,
 }
 
-/// A conversation that forgets its oldest lines when it grows over its budget.
+/// A conversation that forgets its oldest lines when it grows over its budget: a quarter of it at once, so that what the model
+/// is told begins in the same way for several turns, and its prompt cache holds.
 #[derive(Debug, Clone)]
 pub struct History {
     lines: VecDeque<Line>,
@@ -48,7 +49,11 @@ impl History {
         }
         self.tokens += tokens(text);
         self.lines.push_back(Line { speaker, text: text.to_owned() });
-        while self.tokens > self.budget && self.lines.len() > 1 {
+        if self.tokens <= self.budget {
+            return;
+        }
+        let keep = self.budget - self.budget / 4;
+        while self.tokens > keep && self.lines.len() > 1 {
             if let Some(old) = self.lines.pop_front() {
                 self.tokens -= tokens(&old.text);
             }
@@ -101,6 +106,21 @@ mod tests {
         history.push(Speaker::Person, "more");
         assert_eq!(history.lines().len(), 2);
         assert_eq!(history.lines()[0].speaker, Speaker::Gateway);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_forgotten_in_large_steps() {
+        let mut history = History::new(400);
+        let (mut cuts, mut before) = (0, Vec::new());
+        for turn in 0..100 {
+            history.push(Speaker::Person, &format!("{turn:08}"));
+            history.push(Speaker::Gateway, &format!("{turn:032}"));
+            let lines = history.lines();
+            cuts += usize::from(!lines.starts_with(&before));
+            assert!(history.tokens <= 400 && (turn < 40 || history.tokens > 280), "{}", history.tokens);
+            before = lines;
+        }
+        assert!((4..=7).contains(&cuts), "{cuts} new beginnings in 60 turns over the budget");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{Actor, Notice, Parts, Resend, caught};
+use super::ahead::Judging;
 use super::book::{Book, Live};
 use super::ears::Ears;
 use super::info::{Info, SharedInfo};
@@ -117,6 +118,7 @@ impl Starting {
             ears,
             turn: None,
             ahead: None,
+            judging: Judging::default(),
             commits: FuturesUnordered::new(),
             joined: HashMap::new(),
             unacknowledged: BTreeMap::new(),

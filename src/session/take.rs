@@ -5,6 +5,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::actor::{Actor, Notice};
+use super::ahead::Judging;
 use super::due::{Due, too_long_away};
 use super::lanes::Next;
 use super::manners::Manners;
@@ -108,7 +109,14 @@ impl Actor {
         if let Some(error) = report.failed {
             tracing::error!(device = %self.device, %error, "the codec threads lost what was heard");
         }
-        for heard in report.heard {
+        self.heard_all(report.heard);
+        if std::mem::take(&mut self.live.last_flag) && self.live.mode == ListenMode::Manual {
+            self.utterance_over(Instant::now());
+        }
+    }
+
+    pub(super) fn heard_all(&mut self, all: impl IntoIterator<Item = Heard>) {
+        for heard in all {
             if self.turn.is_some() && self.live.mode != ListenMode::Realtime {
                 // the microphone does not count while there is a turn, nor does the rest of what came at once
                 break;
@@ -119,15 +127,12 @@ impl Actor {
                     self.parts.runner.expect();
                 }
                 Heard::LikelyEnd(said) => self.likely_over(said),
-                Heard::GoesOn => self.ahead = None,
+                Heard::GoesOn => (self.ahead, self.judging) = (None, Judging::default()),
                 Heard::NoSpeech => self.nobody_spoke(),
                 Heard::BargeIn => self.barge_in(),
                 Heard::EndOfTurn(utterance) => self.start_turn(Input::Speech(utterance), Instant::now(), None),
                 Heard::TooLong(utterance) => self.too_long(utterance),
             }
-        }
-        if std::mem::take(&mut self.live.last_flag) && self.live.mode == ListenMode::Manual {
-            self.utterance_over(Instant::now());
         }
     }
 

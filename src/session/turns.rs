@@ -4,6 +4,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::actor::{Actor, Running};
+use super::ahead::Judging;
 use super::history::Speaker;
 use super::settle::Owed;
 use super::turn::{Input, Outcome, SharedReport, Turn, TurnVoice};
@@ -21,6 +22,7 @@ impl Actor {
         self.live.turns = self.live.turns.wrapping_add(1);
         let id = TurnId(self.live.turns);
         let report = SharedReport::new(input.name());
+        self.judging = Judging::default();
         let ahead = self.ahead.take().filter(|ahead| ahead.is_of(&input));
         let errand = std::mem::take(&mut self.live.errand) && matches!(input, Input::Speech(_) | Input::Text(_));
         self.out.begin(id);

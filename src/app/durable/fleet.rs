@@ -195,6 +195,7 @@ impl Fleet {
             settings,
             ears: EarParts {
                 vad: VadModel::load(None, &voice.vad),
+                turn_model: crate::audio::TurnModel::off(),
                 settings: voice,
                 workers,
                 metrics: audio::Metrics::default(),

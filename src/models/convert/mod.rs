@@ -7,7 +7,6 @@ mod ct2;
 mod ggml;
 #[cfg(feature = "engine")]
 mod gguf;
-mod mel;
 mod vocabulary;
 mod whisper;
 

@@ -10,7 +10,8 @@ use std::path::Path;
 
 use super::ct2::Ct2;
 use super::ggml::{BLOCK, Ggml, Hyper, Store};
-use super::{ConvertError, Watch, mel, vocabulary};
+use super::{ConvertError, Watch, vocabulary};
+use crate::audio::mel;
 
 /// Numbers held in memory at a time: 1 MB of f32. A multiple of the block.
 const PIECE: usize = 1 << 18;

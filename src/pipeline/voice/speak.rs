@@ -1,14 +1,17 @@
 //! The pieces of a reply → clauses → speech → Opus frames, paced to the device.
 //!
 //! Three steps run side by side in the turn's own task, with bounded queues between them: the model
-//! writes on while the clause before is synthesised, and the next sentence is synthesised while this one
-//! is played.
+//! writes on while the clauses before are synthesised, two at once and in order, and the next sentences are
+//! synthesised while this one is played.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::clauses::Clauses;
@@ -23,6 +26,10 @@ use crate::session::{Outcome, SharedReport, TtsMode, Turn, stage};
 
 /// Clauses that wait for the synthesizer.
 const CLAUSES_AHEAD: usize = 2;
+/// Clauses whose speech is asked for at once: that which is spoken, and the next.
+const REQUESTS: usize = 2;
+/// Pieces of speech of a clause that are held.
+const CHUNKS_AHEAD: usize = 32;
 /// Frames that wait for their slot: about four seconds of speech.
 const FRAMES_AHEAD: usize = 64;
 /// Frames encoded in one go: about a second of speech, 5 ms of work.
@@ -32,6 +39,21 @@ const MOST_AT_ONCE: usize = 16;
 struct Clause {
     text: String,
     emotion: Option<&'static str>,
+}
+
+/// A clause whose speech was asked for.
+struct Order {
+    clause: Clause,
+    asked: Instant,
+    chunks: Receiver<Result<PcmChunk, Failed>>,
+    /// Its place among those that are asked for at once.
+    slot: OwnedSemaphorePermit,
+}
+
+/// The next clause, when its speech may be asked for.
+async fn next_clause(slots: &Arc<Semaphore>, clauses: &mut Receiver<Clause>) -> Option<(OwnedSemaphorePermit, Clause)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    Some((slot, clauses.recv().await?))
 }
 
 /// Longest time for all calls of tools between two pieces of a reply.
@@ -188,24 +210,76 @@ impl Inner {
             }
             return Ok(());
         }
+        let (ordered, orders) = mpsc::channel(REQUESTS);
+        let mut voiced = std::pin::pin!(self.encode_all(turn, orders, frames, report));
+        tokio::select! {
+            // the one who takes is done: what else was asked for is dropped
+            result = &mut voiced => return result,
+            () = self.order(turn, clauses, ordered) => {}
+        }
+        voiced.await
+    }
+
+    /// Asks for the speech of each clause in turn, of the next one while the one before still comes.
+    async fn order(&self, turn: &Turn, mut clauses: Receiver<Clause>, orders: Sender<Order>) {
+        let slots = Arc::new(Semaphore::new(REQUESTS));
+        let mut coming = FuturesUnordered::new();
+        let mut more = true;
+        while more || !coming.is_empty() {
+            tokio::select! {
+                clause = next_clause(&slots, &mut clauses), if more => {
+                    let Some((slot, clause)) = clause else {
+                        more = false;
+                        continue;
+                    };
+                    let request = SpeechRequest {
+                        text: clause.text.clone(),
+                        voice: turn.persona.voice.clone(),
+                        language: self.language(turn),
+                        ..SpeechRequest::default()
+                    };
+                    let (hold, chunks) = mpsc::channel(CHUNKS_AHEAD);
+                    coming.push(self.take_in(turn, self.providers.synthesizer.speak(request), hold));
+                    // there is a place for each slot; who no longer takes has an error to tell
+                    if orders.send(Order { clause, asked: Instant::now(), chunks, slot }).await.is_err() {
+                        return;
+                    }
+                }
+                Some(()) = coming.next() => {}
+            }
+        }
+    }
+
+    /// Takes in the speech of one clause as it comes.
+    async fn take_in(&self, turn: &Turn, mut speech: SpeechStream, hold: Sender<Result<PcmChunk, Failed>>) {
+        while let Some(chunk) = self.next_chunk(turn, &mut speech).await.transpose() {
+            let failed = chunk.is_err();
+            if hold.send(chunk).await.is_err() || failed {
+                return;
+            }
+        }
+    }
+
+    /// Speech → frames, clause by clause.
+    async fn encode_all(
+        &self,
+        turn: &Turn,
+        mut orders: Receiver<Order>,
+        frames: Sender<Spoken>,
+        report: &SharedReport,
+    ) -> Result<(), Failed> {
         let internal = |error: String| {
             let error = ProviderError::new(ErrorKind::Internal, "codec", error);
             Failed::at("encode", &turn.device, &error)
         };
         let mut encoder: Option<SpeechEncoder> = None;
         let (mut first, mut frames_made) = (true, 0);
-        while let Some(clause) = clauses.recv().await {
-            let asked = Instant::now();
-            let mut speech = self.providers.synthesizer.speak(SpeechRequest {
-                text: clause.text.clone(),
-                voice: turn.persona.voice.clone(),
-                language: self.language(turn),
-                ..SpeechRequest::default()
-            });
+        while let Some(Order { clause, asked, mut chunks, slot }) = orders.recv().await {
             if frames.send(Spoken::Clause(clause)).await.is_err() {
                 return Ok(());
             }
-            while let Some(chunk) = self.next_chunk(turn, &mut speech).await? {
+            while let Some(chunk) = chunks.recv().await {
+                let chunk = chunk?;
                 if std::mem::take(&mut first) {
                     let waited = since(asked);
                     report.write(|report| *report.stages_ms.entry(stage::PROVIDERS.to_owned()).or_default() += waited);
@@ -220,6 +294,8 @@ impl Inner {
                     }
                 }
             }
+            // all of it is there: another clause may be asked for
+            drop(slot);
         }
         if let Some(mut encoder) = encoder {
             let rest = self.workers.run(move || encoder.flush().map_err(|error| error.to_string())).await;

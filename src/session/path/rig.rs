@@ -150,6 +150,7 @@ impl Run {
             settings: session::Settings::default(),
             ears: EarParts {
                 vad: VadModel::load(None, &voice.vad),
+                turn_model: crate::audio::TurnModel::off(),
                 settings: voice,
                 workers: world.workers.clone(),
                 metrics: crate::audio::Metrics::default(),

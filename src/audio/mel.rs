@@ -1,4 +1,4 @@
-//! The mel filterbank that Whisper was trained with, computed instead of shipped.
+//! The mel filterbank of Whisper and of what hears as it does, computed instead of shipped.
 //!
 //! Triangles on Slaney's scale, each of area 1 (as librosa's `filters.mel(sr=16000, n_fft=400)`).
 
@@ -7,10 +7,10 @@ const RATE: f64 = 16_000.0;
 /// Length of the transform in samples.
 const WINDOW: usize = 400;
 /// Bins of the transform: half of it and the constant.
-pub(super) const BINS: usize = WINDOW / 2 + 1;
+pub const BINS: usize = WINDOW / 2 + 1;
 
 /// `mels` rows of [`BINS`] weights.
-pub(super) fn filterbank(mels: usize) -> Vec<f32> {
+pub fn filterbank(mels: usize) -> Vec<f32> {
     let top = to_mel(RATE / 2.0);
     let edges: Vec<f64> = (0..mels + 2).map(|i| to_hertz(top * i as f64 / (mels + 1) as f64)).collect();
     let mut rows = Vec::with_capacity(mels * BINS);

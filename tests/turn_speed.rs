@@ -1,4 +1,5 @@
-//! What is done at a pause before a turn is over: whole gateways whose providers count and can be held.
+//! What makes turns quick: what is done before they are over, speech ahead of what is played, prompts that begin alike. Whole
+//! gateways whose providers count and can be held.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation is a failed test")]
 
 mod gateway;
@@ -12,7 +13,8 @@ use tokio::sync::{Semaphore, watch};
 use voxgate::domain::{ControlKind, Downlink, ListenMode, Message};
 use voxgate::pipeline::voice::{Providers, Speculate};
 use voxgate::provider::{
-    ChatModel, ChatRequest, ChatStream, ErrorKind, ProviderError, Transcriber, Transcript, Utterance,
+    ChatMessage, ChatModel, ChatRequest, ChatStream, ErrorKind, PcmChunk, ProviderError, SpeechRequest, SpeechStream,
+    Synthesizer, Transcriber, Transcript, Utterance,
 };
 use voxgate::sim::bench::voice;
 use voxgate::sim::device::Device;
@@ -278,10 +280,17 @@ async fn who_interrupts_an_answer_is_answered_with_the_conversation_as_it_is_the
     let mut device = gateway.device("cane-1").await;
     let (script, middle) = with_a_pause();
     let silence = script.frames.len();
+    // nobody speaks faster than this, and the door knows it
+    let mut pace = tokio::time::interval(Duration::from_millis(60));
     listen(&mut device, ListenMode::Realtime).await;
-    for _ in 0..2 {
-        send(&mut device, &script, 0..middle).await;
-        send(&mut device, &script, silence..silence + 10).await;
+    for turn in 1..=2 {
+        for n in (0..middle).chain(silence..silence + 10) {
+            pace.tick().await;
+            send(&mut device, &script, n..n + 1).await;
+            if n == silence {
+                providers.until(|count| count.answers_over == turn).await;
+            }
+        }
         assert_eq!(reply(&mut device).await, "It is blue.");
     }
     let count = providers.now();
@@ -371,5 +380,120 @@ async fn no_more_is_done_ahead_than_is_allowed_and_live_turns_do_not_wait_for_it
     providers.until(|count| count.running == 2).await;
     providers.transcripts.add_permits(OPEN);
     assert_eq!(reply(&mut second).await, "It is blue.");
+    gateway.stop().await;
+}
+
+/// Speaks each clause in pieces, each of which needs a pass; writes down what begins and ends.
+struct Slow {
+    heard: watch::Sender<Vec<String>>,
+    passes: Arc<Semaphore>,
+}
+
+impl Slow {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { heard: watch::Sender::default(), passes: Arc::new(Semaphore::new(0)) })
+    }
+
+    async fn until(&self, count: usize) -> Vec<String> {
+        let mut seen = self.heard.subscribe();
+        let waited = tokio::time::timeout(PATIENCE, seen.wait_for(|heard| heard.len() >= count)).await;
+        assert!(waited.is_ok(), "{:?}", self.heard.borrow());
+        self.heard.borrow().clone()
+    }
+}
+
+/// Writes down that somebody is done with a clause, however that came.
+struct Over(watch::Sender<Vec<String>>, String);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.send_modify(|heard| heard.push(format!("over {}", self.1)));
+    }
+}
+
+impl Synthesizer for Slow {
+    fn speak(&self, request: SpeechRequest) -> SpeechStream {
+        let word = request.text.split_whitespace().next().unwrap_or_default().to_owned();
+        self.heard.send_modify(|heard| heard.push(format!("ask {word}")));
+        let over = Over(self.heard.clone(), word);
+        let passes = Arc::clone(&self.passes);
+        stream::unfold((0, over), move |(piece, over)| {
+            let passes = Arc::clone(&passes);
+            async move {
+                passes.acquire().await.unwrap().forget();
+                (piece < 2).then(|| (Ok(PcmChunk { rate: 24_000, samples: vec![500; 2_880] }), (piece + 1, over)))
+            }
+        })
+        .boxed()
+    }
+}
+
+fn four_sentences(slow: &Arc<Slow>) -> Providers {
+    Providers {
+        synthesizer: Arc::clone(slow) as _,
+        ..gateway::chat(&["One is said. ", "Two is said. ", "Three is said. ", "Four is said."])
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_sentence_is_asked_for_while_this_one_still_comes_and_no_third() {
+    let slow = Slow::new();
+    let gateway = Running::start(four_sentences(&slow)).await;
+    let mut device = gateway.device("cane-1").await;
+    device.control(None, ControlKind::Text("count".into())).await.unwrap();
+    assert_eq!(slow.until(2).await, ["ask One", "ask Two"], "neither has said a word yet");
+    slow.passes.add_permits(OPEN);
+    let heard = slow.until(8).await;
+    let at = |what: &str| heard.iter().position(|heard| heard == what).unwrap();
+    assert!(at("over One") < at("ask Three") && at("over Two") < at("ask Four"), "{heard:?}");
+    let told =
+        until(&mut device, |downlink| matches!(downlink, Downlink::Control { message: Message::TtsStop { .. }, .. }));
+    told.await;
+    assert_eq!(gateway.last_turn("cane-1").await["frames"], 8, "in all 960 ms of speech, in order");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_drops_what_is_asked_for_ahead() {
+    let slow = Slow::new();
+    let gateway = Running::start(four_sentences(&slow)).await;
+    let mut device = gateway.device("cane-1").await;
+    device.control(None, ControlKind::Text("count".into())).await.unwrap();
+    slow.until(2).await;
+    device.control(None, ControlKind::Abort { reason: None }).await.unwrap();
+    let mut heard = slow.until(4).await.split_off(2);
+    heard.sort();
+    assert_eq!(heard, ["over One", "over Two"]);
+    gateway.stop().await;
+}
+
+/// Keeps every conversation that it is told.
+struct Told(watch::Sender<Vec<Vec<ChatMessage>>>);
+
+impl ChatModel for Told {
+    fn chat(&self, request: ChatRequest) -> ChatStream {
+        self.0.send_modify(|told| told.push(request.messages));
+        stream::iter([Ok("That is how it is, as everybody knows.".into())]).boxed()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_prompt_begins_with_the_whole_of_the_one_before() {
+    let told = Arc::new(Told(watch::Sender::default()));
+    let gateway = Running::start_with(gateway::with_chat(Arc::clone(&told) as _), |config| {
+        config.session.history_tokens = 160;
+    })
+    .await;
+    let mut device = gateway.device("cane-1").await;
+    for turn in 0..24 {
+        device.control(None, ControlKind::Text(format!("tell me of thing number {turn}"))).await.unwrap();
+        reply(&mut device).await;
+        until(&mut device, |d| matches!(d, Downlink::Control { message: Message::TtsStop { .. }, .. })).await;
+    }
+    let told = told.0.borrow().clone();
+    assert_eq!(told.len(), 24);
+    let anew = told.windows(2).filter(|pair| !pair[1].starts_with(&pair[0])).count();
+    assert!((1..=6).contains(&anew), "{anew} of 23 prompts begin anew");
+    assert!(told[1..6].iter().zip(&told).all(|(next, one)| next.starts_with(one)), "within the budget none does");
     gateway.stop().await;
 }

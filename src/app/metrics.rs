@@ -9,7 +9,7 @@ use crate::door::{credentials, enrolment, mqtt, udp};
 use crate::engine::supervisor;
 use crate::pipeline::{sos, vision, voice};
 use crate::{
-    audio, bridge, delivery, lifelog, observe, operations, policy, provider, session, store, tasks, telemetry,
+    audio, bridge, cache, delivery, lifelog, observe, operations, policy, provider, session, store, tasks, telemetry,
 };
 
 /// Each room's metrics, registered. The engine supervisor's are apart: it runs only where local engines are wanted.
@@ -29,6 +29,7 @@ pub(super) struct Metrics {
     pub workers: audio::workers::Metrics,
     pub audio: audio::Metrics,
     pub providers: provider::pool::Metrics,
+    pub cache: cache::Metrics,
     pub voice: voice::Metrics,
     pub vision: vision::Metrics,
     pub sos: sos::Metrics,
@@ -59,6 +60,7 @@ impl Metrics {
             workers: audio::workers::Metrics::register(registry),
             audio: audio::Metrics::register(registry),
             providers: provider::pool::Metrics::register(registry),
+            cache: cache::Metrics::register(registry),
             voice: voice::Metrics::register(registry),
             vision: vision::Metrics::register(registry),
             sos: sos::Metrics::register(registry),
@@ -89,6 +91,7 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.udp.show_labels();
     metrics.bridge.show_labels();
     metrics.providers.show_labels();
+    metrics.cache.show_labels();
     metrics.voice.show_labels();
     metrics.vision.show_labels();
     metrics.sos.show_labels();

@@ -1,6 +1,7 @@
 //! The gateway: starts its parts, knows their addresses, stops them. The only room that knows every part.
 
 mod boards;
+mod caches;
 mod commands;
 pub mod durable;
 mod errands;

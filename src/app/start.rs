@@ -42,7 +42,7 @@ use crate::store::records::Numbers;
 use crate::store::{self, Opened, Store};
 use crate::tasks::{Tasks, Words};
 use crate::topics::Table;
-use crate::{lifelog, observe};
+use crate::{cache, lifelog, observe};
 
 /// An engine that chooses its own ports says which within this.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(20);
@@ -95,10 +95,12 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     } else {
         None
     };
+    let caches = super::caches::open(&config, &workers, &clock, metrics.cache);
     let providers = match providers {
         Some(providers) => providers,
-        None => configured_providers(&config, engine.clone(), &clock, metrics.providers).await?,
+        None => configured_providers(&config, engine.clone(), &clock, (metrics.providers, &caches)).await?,
     };
+    let providers = super::caches::before(providers, &caches, &workers);
     let policies = open_policies(&config, metrics.policy).await?;
     let calls = open_calls(&config, (&shared, &lifelog), &clock, metrics.sos)?;
     let polite = &config.session.xiaozhi;
@@ -130,9 +132,11 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         sight: Arc::clone(&sight),
         policies: policies.clone(),
         tasks: Some(Arc::clone(&errands)),
+        caches: Arc::clone(&caches),
         clock: Arc::clone(&clock),
         metrics: metrics.voice,
     });
+    let ahead = super::caches::Ahead::new(&config, &runner, &shared);
 
     let task_random = Arc::clone(&random);
     let arrivals = Arrivals::default();
@@ -273,6 +277,8 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         conversations: conversations.clone(),
         talk: Arc::clone(&talk),
         health: Arc::clone(&health) as Arc<dyn observe::Health>,
+        caches: Arc::clone(&caches),
+        ahead: ahead.clone(),
         clock: Arc::clone(&clock),
         arrivals,
         boot: report.boot,
@@ -318,6 +324,8 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     }
     tasks.spawn(Arc::clone(&lifelog).run(stop.clone()));
     tasks.spawn(calls.run(stop.clone()));
+    tasks.spawn(Arc::clone(&caches).run(stop.clone()));
+    tasks.spawn(ahead.keep(stop.clone()));
     tasks.spawn(housekeeping::phrases(
         phrases,
         Arc::clone(&providers.synthesizer),
@@ -442,7 +450,7 @@ async fn configured_providers(
     config: &Config,
     engine: Option<View>,
     clock: &Arc<dyn Clock>,
-    metrics: provider::pool::Metrics,
+    (metrics, caches): (provider::pool::Metrics, &cache::Caches),
 ) -> Result<voice::Providers, StartError> {
     let client = provider::http::Client::with_keys(&config.http_client)?;
     let mut local = provider::Local { wyoming: config.engine.listen_wyoming, http: config.engine.listen_http };
@@ -454,6 +462,8 @@ async fn configured_providers(
     }
     let pool = provider::pool::Parts { settings: config.providers.pool.clone(), clock: Arc::clone(clock), metrics };
     let made = provider::Providers::new(&config.providers, local, &client, &pool)?;
+    let made = super::caches::known(config, made);
+    super::caches::embed_with(config, caches, made.embed.clone());
     Ok(voice::Providers {
         transcriber: made.stt.unwrap_or_else(|| Arc::new(Absent)),
         chat: made.chat.unwrap_or_else(|| Arc::new(Absent)),

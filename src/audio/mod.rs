@@ -13,6 +13,7 @@ mod loudness;
 mod metrics;
 pub mod opus;
 pub mod pace;
+pub mod packed;
 pub mod packet;
 pub mod resample;
 mod silero;

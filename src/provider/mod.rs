@@ -9,6 +9,7 @@ pub mod elevenlabs;
 pub mod gemini;
 pub mod guarded;
 pub mod http;
+mod known;
 pub mod openai;
 pub mod pool;
 mod reply;
@@ -27,7 +28,8 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
-pub use settings::{Backup, Kind, Local, Providers, Service, Settings, SetupError};
+pub use known::Known;
+pub use settings::{Ability, Backup, Kind, Local, Providers, Service, Settings, SetupError};
 pub use target::Target;
 
 /// Why a call failed, whoever the vendor is.
@@ -143,6 +145,12 @@ pub struct Transcript {
 pub trait Transcriber: Send + Sync {
     /// The whole utterance in one call.
     async fn transcribe(&self, utterance: Utterance) -> Result<Transcript, ProviderError>;
+
+    /// Everything that decides what it answers (type, address, model, …), without a secret: caches keep its answers under this.
+    /// None: nobody knows, and nothing is kept.
+    fn identity(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Who said a chat message.
@@ -270,6 +278,11 @@ pub type ChatStream = BoxStream<'static, Result<ChatPiece, ProviderError>>;
 pub trait ChatModel: Send + Sync {
     /// Streams the answer.
     fn chat(&self, request: ChatRequest) -> ChatStream;
+
+    /// See [`Transcriber::identity`].
+    fn identity(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A piece of speech.
@@ -299,6 +312,11 @@ pub type SpeechStream = BoxStream<'static, Result<PcmChunk, ProviderError>>;
 pub trait Synthesizer: Send + Sync {
     /// Streams the speech.
     fn speak(&self, request: SpeechRequest) -> SpeechStream;
+
+    /// See [`Transcriber::identity`].
+    fn identity(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Text to vectors.
@@ -306,4 +324,9 @@ pub trait Synthesizer: Send + Sync {
 pub trait Embedder: Send + Sync {
     /// One vector a text, all of one length.
     async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, ProviderError>;
+
+    /// See [`Transcriber::identity`].
+    fn identity(&self) -> Option<&str> {
+        None
+    }
 }

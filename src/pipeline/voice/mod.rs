@@ -9,6 +9,8 @@ mod emotion;
 mod intents;
 mod metrics;
 mod phrases;
+mod remember;
+mod said;
 mod settings;
 mod speak;
 mod think;
@@ -25,9 +27,11 @@ use tokio::time::Instant;
 pub use absent::Absent;
 pub use metrics::Metrics;
 pub use phrases::{Phrase, Phrases};
+pub use said::{Ahead, Speaker};
 pub use settings::Settings;
 
 use crate::audio::Workers;
+use crate::cache::Caches;
 use crate::domain::{Clock, Photo, Sight, StopReason, Unseen};
 use crate::policy::{Policies, Priority, Source};
 use crate::provider::{ChatModel, ErrorKind, ProviderError, Synthesizer, Transcriber};
@@ -61,6 +65,7 @@ struct Inner {
     sight: Arc<dyn Sight>,
     policies: Policies,
     tasks: Option<Arc<Tasks>>,
+    caches: Arc<Caches>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
 }
@@ -97,6 +102,8 @@ pub struct Parts {
     pub policies: Policies,
     /// Who takes what is to be done in the background; none where nobody does.
     pub tasks: Option<Arc<Tasks>>,
+    /// What need not be asked twice.
+    pub caches: Arc<Caches>,
     /// For spoken times.
     pub clock: Arc<dyn Clock>,
     /// Its metrics.
@@ -107,8 +114,10 @@ impl Voice {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
         let zone = parts.settings.zone();
-        let Parts { providers, workers, settings, opus, phrases, sight, policies, tasks, clock, metrics } = parts;
-        let inner = Inner { providers, workers, settings, opus, zone, phrases, sight, policies, tasks, clock, metrics };
+        let Parts { providers, workers, settings, opus, phrases, sight, policies, tasks, caches, clock, metrics } =
+            parts;
+        let inner =
+            Inner { providers, workers, settings, opus, zone, phrases, sight, policies, tasks, caches, clock, metrics };
         Self { inner: Arc::new(inner) }
     }
 }

@@ -195,6 +195,13 @@ impl Inner {
         let mut encoder: Option<SpeechEncoder> = None;
         let (mut first, mut frames_made) = (true, 0);
         while let Some(clause) = clauses.recv().await {
+            let mut draft = self.draft(turn, &clause.text);
+            if let Some(kept) = self.said_before(&draft).await {
+                if !send_all(&frames, clause, &kept).await {
+                    return Ok(());
+                }
+                continue;
+            }
             let asked = Instant::now();
             let mut speech = self.providers.synthesizer.speak(SpeechRequest {
                 text: clause.text.clone(),
@@ -211,6 +218,7 @@ impl Inner {
                 }
                 for piece in pieces(chunk, &mut frames_made) {
                     let (back, packets) = self.encode(encoder.take(), piece).await.map_err(internal)?;
+                    draft.note(&packets, back.complexity() < self.opus.complexity);
                     encoder = Some(back);
                     for frame in packets {
                         if frames.send(Spoken::Frame(frame.packet)).await.is_err() {
@@ -219,21 +227,35 @@ impl Inner {
                     }
                 }
             }
-        }
-        if let Some(mut encoder) = encoder {
-            let rest = self.workers.run(move || encoder.flush().map_err(|error| error.to_string())).await;
-            let rest = rest.map_err(|error| internal(error.to_string()))?.map_err(internal)?;
-            for frame in rest {
-                if frames.send(Spoken::Frame(frame.packet)).await.is_err() {
-                    return Ok(());
+            if draft.stands_alone() {
+                // what is kept begins and ends with packets of its own: docs/decisions/06-caches.md
+                let rest = self.rest_of(encoder.take()).await.map_err(internal)?;
+                draft.note(&rest, false);
+                self.keep(draft);
+                for frame in rest {
+                    if frames.send(Spoken::Frame(frame.packet)).await.is_err() {
+                        return Ok(());
+                    }
                 }
+            }
+        }
+        for frame in self.rest_of(encoder).await.map_err(internal)? {
+            if frames.send(Spoken::Frame(frame.packet)).await.is_err() {
+                return Ok(());
             }
         }
         Ok(())
     }
 
+    /// What the encoder still holds of what it was given.
+    pub(super) async fn rest_of(&self, encoder: Option<SpeechEncoder>) -> Result<Vec<OpusFrame>, String> {
+        let Some(mut encoder) = encoder else { return Ok(Vec::new()) };
+        let rest = self.workers.run(move || encoder.flush().map_err(|error| error.to_string())).await;
+        rest.map_err(|error| error.to_string())?
+    }
+
     /// Encodes a piece of speech on the codec threads; the encoder goes with it and comes back.
-    async fn encode(
+    pub(super) async fn encode(
         &self,
         own: Option<SpeechEncoder>,
         piece: PcmChunk,
@@ -338,8 +360,21 @@ impl Inner {
     }
 }
 
+/// Sends a clause that is all there; `false` when nobody takes it any more.
+async fn send_all(frames: &Sender<Spoken>, clause: Clause, packets: &[Bytes]) -> bool {
+    if frames.send(Spoken::Clause(clause)).await.is_err() {
+        return false;
+    }
+    for packet in packets {
+        if frames.send(Spoken::Frame(packet.clone())).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
 /// Cuts a chunk so that the first frame need not wait for the others: one frame, then ever more up to a second.
-fn pieces(chunk: PcmChunk, frames_made: &mut usize) -> Vec<PcmChunk> {
+pub(super) fn pieces(chunk: PcmChunk, frames_made: &mut usize) -> Vec<PcmChunk> {
     let PcmChunk { rate, samples } = chunk;
     let frame = (rate * DOWN_FRAME_MS / 1_000).max(1) as usize;
     let mut pieces = Vec::new();

@@ -69,13 +69,12 @@ impl Inner {
             temperature: Some(self.settings.temperature),
             tools: Vec::new(),
         };
-        match &turn.tools {
-            Some(tools) if tools.offered().next().is_some() => {
-                let patience = self.settings.first_token_timeout.0;
-                tools::reply(Arc::clone(&self.providers.chat), request, tools.clone(), patience)
-            }
-            _ => self.providers.chat.chat(request),
-        }
+        let tools = turn.tools.clone().filter(|tools| tools.offered().next().is_some());
+        let patience = self.settings.first_token_timeout.0;
+        self.remembered(turn, words, &request.clone(), report, move |chat| match tools {
+            Some(tools) => tools::reply(chat, request, tools, patience),
+            None => chat.chat(request),
+        })
     }
 
     /// What is asked for is worked on in the background: that is said at once, or that it was not taken.

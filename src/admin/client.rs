@@ -30,6 +30,7 @@ use super::{
     BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
 };
 use super::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, Secret, TelemetryQuery, TelemetryRow};
+use super::{CacheCleared, CacheName, CacheRow, CacheWarmed};
 use super::{InboxName, InboxQuery, InboxRow};
 use super::{NewTask, ProviderRow, Reloaded, TaskQuery, TaskRow, TaskStats};
 
@@ -324,6 +325,18 @@ impl Admin for Client {
             }
         });
         Ok(rows.boxed())
+    }
+
+    async fn cache_stats(&self) -> Result<Vec<CacheRow>, AdminError> {
+        self.many(Request::CacheStats {}).await
+    }
+
+    async fn cache_clear(&self, which: CacheName) -> Result<Vec<CacheCleared>, AdminError> {
+        self.many(Request::CacheClear { which }).await
+    }
+
+    async fn cache_warm(&self) -> Result<CacheWarmed, AdminError> {
+        self.one(Request::CacheWarm {}).await
     }
 
     async fn inbox_list(&self, query: InboxQuery) -> Result<Vec<InboxRow>, AdminError> {

@@ -6,6 +6,7 @@
 
 mod binding;
 mod boards;
+mod cache;
 mod change;
 mod client;
 mod inbox;
@@ -34,6 +35,7 @@ pub use boards::{
     Alert, Claim, FirmwareName, FirmwarePart, FirmwareRow, ImportBoard, Level, NewFirmware, NewTalk, PendingRow,
     TalkLink, ToolCall, ToolRow, Transport,
 };
+pub use cache::{CacheCleared, CacheName, CacheRow, CacheWarmed};
 pub use change::DeviceChange;
 pub use client::Client;
 pub use inbox::{InboxName, InboxQuery, InboxRow};
@@ -157,6 +159,15 @@ pub trait Admin: Send + Sync {
 
     /// Drops a message that was put aside.
     async fn inbox_drop(&self, message: InboxName) -> Result<(), AdminError>;
+
+    /// What caches hold, and how they did since the start.
+    async fn cache_stats(&self) -> Result<Vec<CacheRow>, AdminError>;
+
+    /// Has caches forget what they hold.
+    async fn cache_clear(&self, which: CacheName) -> Result<Vec<CacheCleared>, AdminError>;
+
+    /// Makes the phrases ahead that are not there.
+    async fn cache_warm(&self) -> Result<CacheWarmed, AdminError>;
 
     /// How the gateway is, with its devices and what it counted.
     async fn runtime(&self) -> Result<Runtime, AdminError>;

@@ -10,10 +10,10 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWr
 
 use crate::domain::DeviceId;
 
-use super::TelemetryQuery;
 use super::{AdminError, ImportUser, LifelogQuery, NewDevice, NewOperator, NewPassword, NewRule};
 use super::{Alert, Claim, DeviceChange, FirmwareName, FirmwarePart, ImportBoard, NewFirmware, NewTalk, ToolCall};
 use super::{BindingQuery, BindingStep, NewBinding, NewOperation, OperationEnd, OperationQuery, Order, Selection};
+use super::{CacheName, TelemetryQuery};
 use super::{InboxName, InboxQuery};
 use super::{NewTask, TaskQuery};
 
@@ -258,6 +258,15 @@ pub enum Request {
         /// Which.
         message: InboxName,
     },
+    /// Answered by caches.
+    CacheStats {},
+    /// Answered by what was forgotten.
+    CacheClear {
+        /// Of which cache.
+        which: CacheName,
+    },
+    /// Answered by what came of it.
+    CacheWarm {},
     /// Answered by nothing.
     InboxDrop {
         /// Which.
@@ -316,6 +325,9 @@ impl Request {
             Request::InboxList { .. } => "inbox_list",
             Request::InboxRetry { .. } => "inbox_retry",
             Request::InboxDrop { .. } => "inbox_drop",
+            Request::CacheStats {} => "cache_stats",
+            Request::CacheClear { .. } => "cache_clear",
+            Request::CacheWarm {} => "cache_warm",
             Request::Runtime {} => "runtime",
             Request::Sample {} => "sample",
             Request::Samples { .. } => "samples",
@@ -398,6 +410,9 @@ impl Request {
             | Request::DevicePending {}
             | Request::OperationBatch { .. }
             | Request::TaskStats { .. }
+            | Request::CacheStats {}
+            | Request::CacheClear { .. }
+            | Request::CacheWarm {}
             | Request::Runtime {}
             | Request::Sample {}
             | Request::Samples { .. }

@@ -25,6 +25,7 @@ use super::{
     BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
 };
 use super::{BindingQuery, BindingRow, BindingStatus, BindingStep, NewBinding, Registered};
+use super::{CacheCleared, CacheName, CacheRow, CacheWarmed};
 use super::{InboxName, InboxQuery, InboxRow};
 use super::{NewTask, Reloaded, TaskQuery, TaskRow, TaskStats};
 use super::{ProviderRow, ProviderState, WeightTerms};
@@ -332,6 +333,30 @@ impl Admin for InMemory {
         let tail = self.tail.lock().unwrap().take();
         tail.map(|rows| ReceiverStream::new(rows).boxed())
             .ok_or_else(|| AdminError::new(AdminErrorKind::Internal, "one tail only"))
+    }
+
+    async fn cache_stats(&self) -> Result<Vec<CacheRow>, AdminError> {
+        let row = |cache: &str, entries, hits, misses| CacheRow {
+            cache: cache.into(),
+            on: true,
+            entries,
+            bytes: entries * 1_500,
+            hits,
+            misses,
+            note: String::new(),
+        };
+        Ok(vec![row("chat", 2, 0, 0), row("speech", 10, 3, 1)])
+    }
+
+    async fn cache_clear(&self, which: CacheName) -> Result<Vec<CacheCleared>, AdminError> {
+        match which {
+            CacheName::Speech => Ok(vec![CacheCleared { cache: "speech".into(), entries: 10 }]),
+            _ => not_here(),
+        }
+    }
+
+    async fn cache_warm(&self) -> Result<CacheWarmed, AdminError> {
+        Ok(CacheWarmed { made: 1, there: 2, failed: 0 })
     }
 
     async fn inbox_list(&self, _: InboxQuery) -> Result<Vec<InboxRow>, AdminError> {

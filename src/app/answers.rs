@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::start::configured_providers;
-use super::{StartError, housekeeping, photos};
+use super::{StartError, caches, housekeeping, photos};
 use crate::admin::{AdminError, AdminErrorKind, Reloaded};
 use crate::audio::Workers;
+use crate::cache::Caches;
 use crate::config::{self, Config};
 use crate::domain::{Bulletins, Clock, Current, Sight};
 use crate::engine::supervisor::View;
@@ -38,6 +39,7 @@ pub(super) struct Parts {
     pub engine: Option<View>,
     pub workers: Workers,
     pub policies: Policies,
+    pub caches: Arc<Caches>,
     pub lifelog: Arc<Lifelog>,
     pub store: Arc<dyn Store>,
     pub watchers: Arc<dyn Bulletins>,
@@ -133,6 +135,7 @@ impl Answers {
             sight: Arc::new(sight.clone()),
             policies: parts.policies.clone(),
             tasks: Some(Arc::clone(&parts.errands)),
+            caches: Arc::clone(&parts.caches),
             clock: Arc::clone(&parts.clock),
             random: Arc::clone(&parts.random),
             bell: warm.bell(),
@@ -279,8 +282,12 @@ impl Parts {
         let mut kept = Vec::new();
         let (providers, warm) = match &self.given {
             Some(providers) => (providers.clone(), Warm::default()),
-            None => configured_providers(config, self.engine.clone(), &self.workers, &pool, &mut kept).await?,
+            None => {
+                configured_providers(config, self.engine.clone(), (&self.workers, &self.caches), &pool, &mut kept)
+                    .await?
+            }
         };
+        let providers = caches::before(providers, &self.caches, &self.workers);
         let speech = config.gateway.data_dir.join("speech");
         let settings = Arc::clone(config);
         let phrases = tokio::task::spawn_blocking(move || phrases(&settings, &speech)).await;

@@ -10,7 +10,7 @@ use crate::door::{credentials, enrolment, mqtt, udp};
 use crate::engine::supervisor;
 use crate::pipeline::{sos, vision, voice};
 use crate::{
-    audio, bridge, delivery, lifelog, observe, operations, policy, provider, session, store, tasks, telemetry,
+    audio, bridge, cache, delivery, lifelog, observe, operations, policy, provider, session, store, tasks, telemetry,
 };
 
 /// Each room's metrics, registered. The engine supervisor's are apart: it runs only where local engines are wanted.
@@ -33,6 +33,7 @@ pub(super) struct Metrics {
     pub providers: provider::pool::Metrics,
     pub answers: answers::Metrics,
     pub warm: provider::warm::Metrics,
+    pub cache: cache::Metrics,
     pub voice: voice::Metrics,
     pub vision: vision::Metrics,
     pub sos: sos::Metrics,
@@ -66,6 +67,7 @@ impl Metrics {
             providers: provider::pool::Metrics::register(registry),
             answers: answers::Metrics::register(registry),
             warm: provider::warm::Metrics::register(registry),
+            cache: cache::Metrics::register(registry),
             voice: voice::Metrics::register(registry),
             vision: vision::Metrics::register(registry),
             sos: sos::Metrics::register(registry),
@@ -99,6 +101,7 @@ pub fn reference() -> Result<String, fmt::Error> {
     metrics.providers.show_labels();
     metrics.answers.show_labels();
     metrics.warm.show_labels();
+    metrics.cache.show_labels();
     metrics.voice.show_labels();
     metrics.vision.show_labels();
     metrics.sos.show_labels();

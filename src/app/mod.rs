@@ -2,6 +2,7 @@
 
 mod answers;
 mod boards;
+mod caches;
 mod commands;
 pub mod durable;
 mod errands;

@@ -21,6 +21,7 @@ use crate::admin::{
     BatchRow, DeviceState, NewOperation, OperationEnd, OperationQuery, OperationRow, Order, Runtime, Sample, Selection,
 };
 use crate::admin::{BindingQuery, BindingRow, BindingStep, NewBinding, Registered, TelemetryQuery, TelemetryRow};
+use crate::admin::{CacheCleared, CacheName, CacheRow, CacheWarmed};
 use crate::admin::{InboxName, InboxQuery, InboxRow};
 use crate::admin::{NewTask, ProviderRow, Reloaded, TaskQuery, TaskRow, TaskStats};
 use crate::config::Config;
@@ -42,6 +43,7 @@ mod access;
 mod bindings;
 mod boards;
 mod browsers;
+mod caches;
 mod change;
 mod inbox;
 mod injected;
@@ -76,6 +78,8 @@ pub struct Operators {
     pub(super) conversations: Conversations,
     pub(super) talk: Arc<Talk>,
     pub(super) health: Arc<dyn Health>,
+    pub(super) caches: Arc<crate::cache::Caches>,
+    pub(super) ahead: super::caches::Ahead,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) arrivals: Arrivals,
     pub(super) boot: u64,
@@ -377,6 +381,18 @@ impl Admin for Operators {
 
     async fn lifelog_tail(&self, query: LifelogQuery) -> Result<LifelogTail, AdminError> {
         Ok(records::tail(Arc::clone(&self.lifelog), query))
+    }
+
+    async fn cache_stats(&self) -> Result<Vec<CacheRow>, AdminError> {
+        Ok(caches::stats(&self.caches))
+    }
+
+    async fn cache_clear(&self, which: CacheName) -> Result<Vec<CacheCleared>, AdminError> {
+        caches::clear(&self.caches, which).await
+    }
+
+    async fn cache_warm(&self) -> Result<CacheWarmed, AdminError> {
+        caches::warm(&self.ahead).await
     }
 
     async fn inbox_list(&self, query: InboxQuery) -> Result<Vec<InboxRow>, AdminError> {

@@ -43,7 +43,7 @@ use crate::store::records::Numbers;
 use crate::store::{self, Opened, Store};
 use crate::tasks::{Tasks, Words};
 use crate::topics::Table;
-use crate::{lifelog, observe};
+use crate::{cache, lifelog, observe};
 
 /// An engine that chooses its own ports says which within this.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(20);
@@ -98,6 +98,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     } else {
         None
     };
+    let caches = super::caches::open(&config, &workers, &clock, metrics.cache);
     let policies = open_policies(&config, metrics.policy).await?;
     let calls = open_calls(&config, (&shared, &lifelog), &clock, metrics.sos)?;
     let pools = provider::pool::Pools::default();
@@ -117,6 +118,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         engine: engine.clone(),
         workers: workers.clone(),
         policies: policies.clone(),
+        caches: Arc::clone(&caches),
         lifelog: Arc::clone(&lifelog),
         store: Arc::clone(&shared),
         watchers: bus.clone() as Arc<dyn Bulletins>,
@@ -133,6 +135,7 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         stop: stop.clone(),
     };
     let answers = Answers::open(&config, answers_parts).await?;
+    let ahead = super::caches::Ahead::new(&config, &answers.voice(), &shared);
 
     let task_random = Arc::clone(&random);
     let arrivals = Arrivals::default();
@@ -277,6 +280,8 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
         conversations: conversations.clone(),
         talk: Arc::clone(&talk),
         health: Arc::clone(&health) as Arc<dyn observe::Health>,
+        caches: Arc::clone(&caches),
+        ahead: ahead.clone(),
         clock: Arc::clone(&clock),
         arrivals,
         boot: report.boot,
@@ -324,6 +329,8 @@ pub(super) async fn start(config: Config, outside: Outside) -> Result<Gateway, S
     tasks.spawn(calls.run(stop.clone()));
     tasks.spawn(pools.run(stop.clone()));
     answers.make_phrases().await;
+    tasks.spawn(Arc::clone(&caches).run(stop.clone()));
+    tasks.spawn(ahead.keep(stop.clone()));
     tasks.spawn(housekeeping::status(Arc::clone(&operators), table, Arc::clone(&bus), stop.clone()));
     let watchdog =
         Watchdog { door: operators.door.clone(), router: router.clone(), workers, store: Arc::clone(&store) };
@@ -451,7 +458,7 @@ async fn load_turn_model(config: &Arc<Config>, metrics: audio::ending::Metrics) 
 pub(super) async fn configured_providers(
     config: &Config,
     engine: Option<View>,
-    workers: &Workers,
+    (workers, caches): (&Workers, &cache::Caches),
     pool: &provider::pool::Parts,
     kept: &mut Vec<Arc<dyn provider::pool::Kept>>,
 ) -> Result<(voice::Providers, provider::warm::Warm), StartError> {
@@ -464,13 +471,16 @@ pub(super) async fn configured_providers(
         local = provider::Local { wyoming: addrs.wyoming, http: addrs.http };
     }
     let made = provider::Providers::new(&config.providers, local, &client, pool, workers)?;
-    kept.extend(made.pools);
+    let (kept_pools, warm) = (made.pools.clone(), made.warm.clone());
+    kept.extend(kept_pools);
+    let made = super::caches::known(config, made);
+    super::caches::embed_with(config, caches, made.embed.clone());
     let providers = voice::Providers {
         transcriber: made.stt.unwrap_or_else(|| Arc::new(Absent)),
         chat: made.chat.unwrap_or_else(|| Arc::new(Absent)),
         synthesizer: made.tts.unwrap_or_else(|| Arc::new(Absent)),
     };
-    Ok((providers, made.warm))
+    Ok((providers, warm))
 }
 
 fn cores() -> usize {

@@ -16,6 +16,7 @@ mod metrics;
 pub mod mp3;
 pub mod opus;
 pub mod pace;
+pub mod packed;
 pub mod packet;
 pub mod resample;
 mod silero;

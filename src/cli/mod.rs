@@ -6,6 +6,7 @@
 mod abort;
 mod bench;
 mod binding;
+mod cache;
 mod config;
 mod context;
 mod demo;
@@ -92,6 +93,8 @@ enum Command {
     #[command(subcommand)]
     Inbox(inbox::Command),
     #[command(subcommand)]
+    Cache(cache::Command),
+    #[command(subcommand)]
     Lifelog(lifelog::Command),
     Telemetry(telemetry::Args),
     Say(say::Args),
@@ -139,6 +142,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
         Command::Session(command) => session::run(&command, context),
         Command::Task(command) => task::run(command, context),
         Command::Inbox(command) => inbox::run(command, context),
+        Command::Cache(command) => cache::run(&command, context),
         Command::Lifelog(command) => lifelog::run(command, context),
         Command::Telemetry(args) => telemetry::run(args, context),
         Command::Say(args) => say::run(args, context),

@@ -45,6 +45,9 @@ fn every_command_that_reads_prints_json_too() {
         "operator list",
         "rule list",
         "session list",
+        "cache stats",
+        "cache clear speech",
+        "cache warm",
         "lifelog list",
         "lifelog tail",
         "models list",
@@ -166,6 +169,17 @@ fn firmware_is_sent_in_parts_offered_to_a_share_and_held() {
     assert_eq!(prints(&admin, "voxgate firmware hold bread 2.4.2"), "bread 2.4.2 is held: no board is offered it\n");
     assert!(prints(&admin, "voxgate firmware list").contains("held"));
     assert!(parses("voxgate firmware rollout bread 2.4.2 101").is_err());
+}
+
+#[test]
+fn caches_tell_what_they_hold_and_how_much_of_what_was_asked_they_had() {
+    let admin = Arc::new(InMemory::default());
+    let stats = prints(&admin, "cache stats");
+    let speech = stats.lines().find(|line| line.starts_with("speech")).unwrap();
+    assert_eq!(speech.split_whitespace().collect::<Vec<_>>(), ["speech", "on", "10", "15KB", "3", "1", "75", "%"]);
+    assert!(prints(&admin, "cache stats --json").contains("\"misses\": 1"));
+    assert!(prints(&admin, "cache clear speech --json").contains("\"entries\": 10"));
+    assert!(prints(&admin, "cache warm --json").contains("\"there\": 2"));
 }
 
 #[test]

@@ -74,6 +74,8 @@ parts! {
         vision: crate::pipeline::vision::Settings,
         /// Calls to services over HTTP.
         http_client: crate::provider::http::Settings,
+        /// What is kept so that no service need be asked twice.
+        cache: crate::cache::Settings,
         /// The local engines.
         engine: crate::engine::Settings,
         /// The weights of the local engines.

@@ -10,6 +10,7 @@ pub mod elevenlabs;
 pub mod gemini;
 pub mod guarded;
 pub mod http;
+mod known;
 pub mod openai;
 pub mod pool;
 mod reply;
@@ -32,7 +33,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::Current;
 
-pub use settings::{Backup, Kind, Local, Providers, Service, Settings, SetupError};
+pub use known::Known;
+pub use settings::{Ability, Backup, Kind, Local, Providers, Service, Settings, SetupError};
 pub use target::Target;
 
 /// Why a call failed, whoever the vendor is.
@@ -175,6 +177,12 @@ pub trait Transcriber: Send + Sync {
     /// The whole utterance in one call.
     async fn transcribe(&self, utterance: Utterance) -> Result<Transcript, ProviderError>;
 
+    /// Everything that decides what it answers (type, address, model, …), without a secret: caches keep its answers under this.
+    /// None: nobody knows, and nothing is kept.
+    fn identity(&self) -> Option<&str> {
+        None
+    }
+
     /// What opens a connection to it ahead of need; none where there is nothing to open.
     fn ahead(&self) -> Option<Arc<dyn warm::Opens>> {
         None
@@ -309,6 +317,11 @@ pub trait ChatModel: Send + Sync {
     /// Streams the answer.
     fn chat(&self, request: ChatRequest) -> ChatStream;
 
+    /// See [`Transcriber::identity`].
+    fn identity(&self) -> Option<&str> {
+        None
+    }
+
     /// What opens a connection to it ahead of need; none where there is nothing to open.
     fn ahead(&self) -> Option<Arc<dyn warm::Opens>> {
         None
@@ -351,6 +364,11 @@ pub trait Synthesizer: Send + Sync {
     /// Streams the speech.
     fn speak(&self, request: SpeechRequest) -> SpeechStream;
 
+    /// See [`Transcriber::identity`].
+    fn identity(&self) -> Option<&str> {
+        None
+    }
+
     /// What opens a connection to it ahead of need; none where there is nothing to open.
     fn ahead(&self) -> Option<Arc<dyn warm::Opens>> {
         None
@@ -362,4 +380,9 @@ pub trait Synthesizer: Send + Sync {
 pub trait Embedder: Send + Sync {
     /// One vector a text, all of one length.
     async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, ProviderError>;
+
+    /// See [`Transcriber::identity`].
+    fn identity(&self) -> Option<&str> {
+        None
+    }
 }

@@ -245,6 +245,9 @@ pub struct TurnReport {
     pub worst_late_ms: f64,
     /// Local intents answered it: no model was asked.
     pub local: bool,
+    /// The answer was known: `exact` (the same words were asked) or `semantic` (the same was asked in other words). No model was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached: Option<String>,
     /// How grave it was and by which rules, where that is worth a word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safety: Option<serde_json::Value>,
@@ -282,6 +285,7 @@ impl TurnReport {
             frames: 0,
             worst_late_ms: 0.0,
             local: false,
+            cached: None,
             safety: None,
             audits: Vec::new(),
         }

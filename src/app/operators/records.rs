@@ -28,6 +28,7 @@ use crate::admin::{
 use crate::admin::{
     BindingQuery, BindingRow, BindingStep, NewBinding, Registered, Secret, TelemetryQuery, TelemetryRow,
 };
+use crate::admin::{CacheCleared, CacheName, CacheRow, CacheWarmed};
 use crate::admin::{InboxName, InboxQuery, InboxRow};
 use crate::admin::{NewTask, ProviderRow, Reloaded, TaskQuery, TaskRow, TaskStats};
 use crate::config::Config;
@@ -511,6 +512,18 @@ impl Admin for Offline {
     }
 
     async fn lifelog_tail(&self, _: LifelogQuery) -> Result<LifelogTail, AdminError> {
+        Err(not_running())
+    }
+
+    async fn cache_stats(&self) -> Result<Vec<CacheRow>, AdminError> {
+        Err(not_running())
+    }
+
+    async fn cache_clear(&self, _: CacheName) -> Result<Vec<CacheCleared>, AdminError> {
+        Err(not_running())
+    }
+
+    async fn cache_warm(&self) -> Result<CacheWarmed, AdminError> {
         Err(not_running())
     }
 

@@ -10,6 +10,8 @@ mod emotion;
 mod intents;
 mod metrics;
 mod phrases;
+mod remember;
+mod said;
 mod settings;
 mod speak;
 mod speakable;
@@ -29,11 +31,13 @@ pub use absent::Absent;
 pub use clauses::Clauses;
 pub use metrics::Metrics;
 pub use phrases::{Phrase, Phrases, Texts, Words};
+pub use said::{Speaker, Warmed};
 pub use settings::{Settings, Speculate};
 
 use ahead::Ahead;
 
 use crate::audio::Workers;
+use crate::cache::Caches;
 use crate::domain::{Clock, Current, Photo, Sight, StopReason, Unseen};
 use crate::policy::{Policies, Priority, Source};
 use crate::provider::warm::Bell;
@@ -69,6 +73,7 @@ struct Inner {
     sight: Arc<dyn Sight>,
     policies: Policies,
     tasks: Option<Arc<Tasks>>,
+    caches: Arc<Caches>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Fn() -> u128 + Send + Sync>,
     bell: Bell,
@@ -109,6 +114,8 @@ pub struct Parts {
     pub policies: Policies,
     /// Who takes what is to be done in the background; none where nobody does.
     pub tasks: Option<Arc<Tasks>>,
+    /// What need not be asked twice.
+    pub caches: Arc<Caches>,
     /// For spoken times.
     pub clock: Arc<dyn Clock>,
     /// For coins and dice.
@@ -135,8 +142,21 @@ impl Voice {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
         let zone = parts.settings.zone();
-        let Parts { providers, workers, settings, opus, phrases, sight, policies, tasks, clock, random, bell, metrics } =
-            parts;
+        let Parts {
+            providers,
+            workers,
+            settings,
+            opus,
+            phrases,
+            sight,
+            policies,
+            tasks,
+            caches,
+            clock,
+            random,
+            bell,
+            metrics,
+        } = parts;
         let ahead = Arc::new(Semaphore::new(settings.speculate_at_once as usize));
         let inner = Inner {
             providers,
@@ -148,6 +168,7 @@ impl Voice {
             sight,
             policies,
             tasks,
+            caches,
             clock,
             random,
             bell,

@@ -15,10 +15,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::clauses::Clauses;
+use super::said::Draft;
 use super::think::Pieces;
 use super::{Failed, Inner, emotion, since, watch};
 use crate::audio::opus::Encoding;
 use crate::audio::{Pacer, SpeechEncoder};
+use crate::cache::speech::Frames;
 use crate::domain::{DOWN_FRAME_MS, OpusFrame, StopReason};
 use crate::policy::{Guard, Scene};
 use crate::provider::{ChatPiece, ErrorKind, PcmChunk, ProviderError, SpeechRequest, SpeechStream};
@@ -44,10 +46,19 @@ struct Clause {
 /// A clause whose speech was asked for.
 struct Order {
     clause: Clause,
+    draft: Draft,
     asked: Instant,
-    chunks: Receiver<Result<PcmChunk, Failed>>,
+    speech: Speech,
     /// Its place among those that are asked for at once.
     slot: OwnedSemaphorePermit,
+}
+
+/// Where the speech of a clause comes from.
+enum Speech {
+    /// It was said before.
+    Kept(Frames),
+    /// The synthesizer makes it.
+    Coming(Receiver<Result<PcmChunk, Failed>>),
 }
 
 /// The next clause, when its speech may be asked for.
@@ -232,22 +243,32 @@ impl Inner {
                         more = false;
                         continue;
                     };
-                    let request = SpeechRequest {
-                        text: clause.text.clone(),
-                        voice: turn.persona.voice.clone(),
-                        language: self.language(turn),
-                        ..SpeechRequest::default()
+                    let draft = self.draft(turn, &clause.text);
+                    let speech = if let Some(kept) = self.said_before(&draft).await {
+                        Speech::Kept(kept)
+                    } else {
+                        let (hold, chunks) = mpsc::channel(CHUNKS_AHEAD);
+                        coming.push(self.take_in(turn, self.speech_of(turn, &clause), hold));
+                        Speech::Coming(chunks)
                     };
-                    let (hold, chunks) = mpsc::channel(CHUNKS_AHEAD);
-                    coming.push(self.take_in(turn, self.providers.synthesizer.speak(request), hold));
                     // there is a place for each slot; who no longer takes has an error to tell
-                    if orders.send(Order { clause, asked: Instant::now(), chunks, slot }).await.is_err() {
+                    if orders.send(Order { clause, draft, asked: Instant::now(), speech, slot }).await.is_err() {
                         return;
                     }
                 }
                 Some(()) = coming.next() => {}
             }
         }
+    }
+
+    /// Asks for the speech of a clause.
+    fn speech_of(&self, turn: &Turn, clause: &Clause) -> SpeechStream {
+        self.providers.synthesizer.speak(SpeechRequest {
+            text: clause.text.clone(),
+            voice: turn.persona.voice.clone(),
+            language: self.language(turn),
+            ..SpeechRequest::default()
+        })
     }
 
     /// Takes in the speech of one clause as it comes.
@@ -274,7 +295,16 @@ impl Inner {
         };
         let mut encoder: Option<SpeechEncoder> = None;
         let (mut first, mut frames_made) = (true, 0);
-        while let Some(Order { clause, asked, mut chunks, slot }) = orders.recv().await {
+        while let Some(Order { clause, mut draft, asked, speech, slot }) = orders.recv().await {
+            let mut chunks = match speech {
+                Speech::Kept(kept) => {
+                    if !send_all(&frames, clause, &kept).await {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Speech::Coming(chunks) => chunks,
+            };
             if frames.send(Spoken::Clause(clause)).await.is_err() {
                 return Ok(());
             }
@@ -286,6 +316,7 @@ impl Inner {
                 }
                 for piece in pieces(chunk, &mut frames_made) {
                     let (back, packets) = self.encode(encoder.take(), piece).await.map_err(internal)?;
+                    draft.note(&packets, back.complexity() < self.opus.complexity);
                     encoder = Some(back);
                     for frame in packets {
                         if frames.send(Spoken::Frame(frame.packet)).await.is_err() {
@@ -296,21 +327,35 @@ impl Inner {
             }
             // all of it is there: another clause may be asked for
             drop(slot);
-        }
-        if let Some(mut encoder) = encoder {
-            let rest = self.workers.run(move || encoder.flush().map_err(|error| error.to_string())).await;
-            let rest = rest.map_err(|error| internal(error.to_string()))?.map_err(internal)?;
-            for frame in rest {
-                if frames.send(Spoken::Frame(frame.packet)).await.is_err() {
-                    return Ok(());
+            if draft.stands_alone() {
+                // what is kept begins and ends with packets of its own: docs/decisions/06-caches.md
+                let rest = self.rest_of(encoder.take()).await.map_err(internal)?;
+                draft.note(&rest, false);
+                self.keep(draft);
+                for frame in rest {
+                    if frames.send(Spoken::Frame(frame.packet)).await.is_err() {
+                        return Ok(());
+                    }
                 }
+            }
+        }
+        for frame in self.rest_of(encoder).await.map_err(internal)? {
+            if frames.send(Spoken::Frame(frame.packet)).await.is_err() {
+                return Ok(());
             }
         }
         Ok(())
     }
 
+    /// What the encoder still holds of what it was given.
+    pub(super) async fn rest_of(&self, encoder: Option<SpeechEncoder>) -> Result<Vec<OpusFrame>, String> {
+        let Some(mut encoder) = encoder else { return Ok(Vec::new()) };
+        let rest = self.workers.run(move || encoder.flush().map_err(|error| error.to_string())).await;
+        rest.map_err(|error| error.to_string())?
+    }
+
     /// Encodes a piece of speech on the codec threads; the encoder goes with it and comes back.
-    async fn encode(
+    pub(super) async fn encode(
         &self,
         own: Option<SpeechEncoder>,
         piece: PcmChunk,
@@ -415,8 +460,21 @@ impl Inner {
     }
 }
 
+/// Sends a clause that is all there; `false` when nobody takes it any more.
+async fn send_all(frames: &Sender<Spoken>, clause: Clause, packets: &[Bytes]) -> bool {
+    if frames.send(Spoken::Clause(clause)).await.is_err() {
+        return false;
+    }
+    for packet in packets {
+        if frames.send(Spoken::Frame(packet.clone())).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
 /// Cuts a chunk so that the first frame need not wait for the others: one frame, then ever more up to a second.
-fn pieces(chunk: PcmChunk, frames_made: &mut usize) -> Vec<PcmChunk> {
+pub(super) fn pieces(chunk: PcmChunk, frames_made: &mut usize) -> Vec<PcmChunk> {
     let PcmChunk { rate, samples } = chunk;
     let frame = (rate * DOWN_FRAME_MS / 1_000).max(1) as usize;
     let mut pieces = Vec::new();

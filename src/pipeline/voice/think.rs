@@ -57,15 +57,17 @@ impl Inner {
             return pieces;
         }
         let request = self.request(turn, words);
-        // asked in another way, it is another answer
-        let answer = ahead.filter(|ahead| ahead.request == request).and_then(Asked::answer);
-        match &turn.tools {
-            Some(tools) if !request.tools.is_empty() => {
-                let patience = self.settings.first_token_timeout.0;
-                tools::reply(Arc::clone(&self.providers.chat), request, tools.clone(), patience, answer)
+        let tools = turn.tools.clone().filter(|_| !request.tools.is_empty());
+        let patience = self.settings.first_token_timeout.0;
+        self.remembered(turn, words, &request.clone(), report, move |chat, watch| {
+            // asked in another way, it is another answer
+            let answer = ahead.filter(|ahead| ahead.request == request).and_then(Asked::answer);
+            let answer = answer.map(|answer| watch.over(answer));
+            match tools {
+                Some(tools) => tools::reply(chat, request, tools, patience, answer),
+                None => answer.unwrap_or_else(|| chat.chat(request)),
             }
-            _ => answer.unwrap_or_else(|| self.providers.chat.chat(request)),
-        }
+        })
     }
 
     /// What is answered, or done, without the chat model. Nothing is done before the pieces are asked for.

@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod identity;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::build::{Local, Providers, SetupError};
 use self::check::Capability;
+pub use self::identity::Ability;
 use super::http::Headers;
 use super::{anthropic, deepgram, edge, elevenlabs, gemini, pool};
 use crate::domain::{Problem, Span};

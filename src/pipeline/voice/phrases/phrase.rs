@@ -8,6 +8,7 @@ use futures::StreamExt;
 use sha2::{Digest, Sha256};
 
 use crate::audio::opus::Encoding;
+use crate::audio::packed::{pack, unpack};
 use crate::audio::{SpeechEncoder, Workers};
 use crate::provider::{SpeechRequest, Synthesizer, Urgency};
 
@@ -108,40 +109,9 @@ fn keep(file: &Path, packed: &[u8]) -> std::io::Result<()> {
     std::fs::rename(&partial, file)
 }
 
-/// Packets, each behind its length as a big-endian u16.
-pub fn pack(frames: &[Bytes]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for frame in frames {
-        out.extend_from_slice(&u16::try_from(frame.len()).unwrap_or(0).to_be_bytes());
-        out.extend_from_slice(frame);
-    }
-    out
-}
-
-fn unpack(bytes: &[u8]) -> Option<Vec<Bytes>> {
-    let mut frames = Vec::new();
-    let mut rest = bytes;
-    while let [high, low, more @ ..] = rest {
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        let packet = more.get(..length)?;
-        frames.push(Bytes::copy_from_slice(packet));
-        rest = &more[length..];
-    }
-    (rest.is_empty() && !frames.is_empty()).then_some(frames)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_kept_phrase_reads_back_and_a_torn_one_does_not() {
-        let frames = vec![Bytes::from_static(b"abc"), Bytes::from_static(b"de")];
-        let packed = pack(&frames);
-        assert_eq!(unpack(&packed), Some(frames));
-        assert_eq!(unpack(&packed[..packed.len() - 1]), None);
-        assert_eq!(unpack(&[]), None);
-    }
 
     #[test]
     fn what_is_built_in_is_whole() {

@@ -1,0 +1,286 @@
+//! What was asked, said or heard before needs no service: in a whole gateway, whose services count how often they are asked.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation is a failed test")]
+
+mod gateway;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use voxgate::admin::{Admin, DeviceChange};
+use voxgate::config::Config;
+use voxgate::domain::{ControlKind, DeviceId, Downlink, ListenMode, Message};
+use voxgate::pipeline::voice::Providers;
+use voxgate::provider::{
+    ChatModel, ChatPiece, ChatRequest, ChatStream, ErrorKind, Known, PcmChunk, ProviderError, SpeechRequest,
+    SpeechStream, Synthesizer, Transcriber, Transcript, Utterance,
+};
+use voxgate::sim::device::Device;
+use voxgate::sim::providers::{FixedTranscriber, ToneSynthesizer};
+
+use gateway::answer::{answer, ask, speak};
+use gateway::{PATIENCE, Running, speech};
+
+/// Services that count. The model says what the question wants, and how often it was asked.
+#[derive(Default)]
+struct Counting {
+    heard: AtomicUsize,
+    thought: AtomicUsize,
+    spoken: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Transcriber for Counting {
+    async fn transcribe(&self, utterance: Utterance) -> Result<Transcript, ProviderError> {
+        self.heard.fetch_add(1, Ordering::SeqCst);
+        FixedTranscriber { words: "why is the sky blue".into(), delay: Duration::ZERO }.transcribe(utterance).await
+    }
+}
+
+impl ChatModel for Counting {
+    fn chat(&self, request: ChatRequest) -> ChatStream {
+        let n = self.thought.fetch_add(1, Ordering::SeqCst) + 1;
+        let words = request.messages.last().unwrap().content.clone();
+        let mut pieces: Vec<Result<ChatPiece, ProviderError>> = vec![Ok(format!("Answer {n}. ").into())];
+        match &words {
+            words if words.contains("long") => pieces.extend([Ok("And so on and".into()), Ok(ChatPiece::Cut)]),
+            words if words.contains("broken") => {
+                pieces.push(Err(ProviderError::new(ErrorKind::Internal, "chat", "broke off")));
+            }
+            words if words.contains("grave") => pieces.push(Ok("Stop! There is a car in front of you.".into())),
+            words if words.contains("hoarse") => pieces.push(Ok("It will hiss.".into())),
+            _ => pieces.push(Ok("That is all.".into())),
+        }
+        stream::iter(pieces).boxed()
+    }
+}
+
+impl Synthesizer for Counting {
+    fn speak(&self, request: SpeechRequest) -> SpeechStream {
+        self.spoken.lock().unwrap().push(request.text.clone());
+        let broken = request.text.contains("hiss");
+        let tone = ToneSynthesizer { delay: Duration::ZERO, word_ms: 90 }.speak(request);
+        if !broken {
+            return tone;
+        }
+        let error = ProviderError::new(ErrorKind::Internal, "tts", "broke off");
+        tone.chain(stream::iter([Err::<PcmChunk, _>(error)])).boxed()
+    }
+}
+
+impl Counting {
+    fn thought(&self) -> usize {
+        self.thought.load(Ordering::SeqCst)
+    }
+
+    /// How often the answers were spoken; the phrases of the gateway are made at some time, by the same synthesizer.
+    fn spoken(&self, part: &str) -> usize {
+        self.spoken.lock().unwrap().iter().filter(|text| text.contains(part)).count()
+    }
+}
+
+/// The services under a name, as configured ones have it.
+fn known(counting: &Arc<Counting>, name: &str) -> Providers {
+    Providers {
+        transcriber: Arc::new(Known::new(counting.clone(), name.into())),
+        chat: Arc::new(Known::new(counting.clone(), name.into())),
+        synthesizer: Arc::new(Known::new(counting.clone(), name.into())),
+    }
+}
+
+async fn start() -> (Arc<Counting>, Running) {
+    start_with(|_| {}).await
+}
+
+async fn start_with(change: impl FnOnce(&mut Config)) -> (Arc<Counting>, Running) {
+    let counting = Arc::new(Counting::default());
+    let gateway = Running::start_with(known(&counting, "one"), change).await;
+    (counting, gateway)
+}
+
+/// The reply to the first question of a conversation, once the turn is written down.
+async fn first_reply(gateway: &Running, device: &str, words: &str) -> String {
+    let mut connected = gateway.device(device).await;
+    let reply = ask(&mut connected, words).await.reply;
+    gateway.last_turn(device).await;
+    reply
+}
+
+/// The packets of the answer.
+async fn packets(device: &mut Device, words: &str) -> Vec<Bytes> {
+    device.control(None, ControlKind::Text(words.to_owned())).await.unwrap();
+    let mut packets = Vec::new();
+    loop {
+        match device.next(PATIENCE, "answer").await.unwrap().downlink {
+            Downlink::Audio(frame) => packets.push(frame.packet),
+            Downlink::Control { message: Message::TtsStop { .. }, .. } => return packets,
+            Downlink::Control { .. } => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_first_question_asks_no_model_and_the_record_says_so() {
+    let (counting, gateway) = start().await;
+    assert_eq!(first_reply(&gateway, "a", "Why is the sky blue?").await, "Answer 1. That is all.");
+    assert_eq!(first_reply(&gateway, "b", "why is  the sky BLUE").await, "Answer 1. That is all.");
+    assert_eq!(counting.thought(), 1);
+    let (first, second) = (gateway.last_turn("a").await, gateway.last_turn("b").await);
+    assert_eq!((first["cached"].as_str(), second["cached"].as_str()), (None, Some("exact")));
+    assert_eq!((second["outcome"].as_str(), second["reply"].as_str()), (Some("answered"), first["reply"].as_str()));
+    assert!(second["stages_ms"]["first_token"].is_number() && second["stages_ms"]["first_audio"].is_number());
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_midst_of_a_conversation_the_model_is_asked() {
+    let (_, gateway) = start().await;
+    let mut device = gateway.device("a").await;
+    for n in 1..=3 {
+        ask(&mut device, "why is the sky blue").await.must_be(&format!("Answer {n}. That is all."));
+    }
+    assert_eq!(first_reply(&gateway, "b", "why is the sky blue").await, "Answer 1. That is all.");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_personal_cut_broken_or_grave_is_thought_about_each_time() {
+    let (counting, gateway) = start().await;
+    let asked = [
+        "where do I live",
+        "why is the sky blue now",
+        "why is pi long",
+        "why is glass broken",
+        "why is it grave to jump",
+    ];
+    for (n, words) in asked.iter().enumerate() {
+        for device in ["a", "b"] {
+            first_reply(&gateway, &format!("{device}{n}"), words).await;
+        }
+        assert_eq!(counting.thought(), 2 * (n + 1), "{words}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_instructions_or_another_language_are_another_question() {
+    let (counting, gateway) = start().await;
+    first_reply(&gateway, "a", "why is the sky blue").await;
+    let id = |name: &str| DeviceId::parse(name).unwrap();
+    let pirate = DeviceChange { prompt: Some("You are a pirate.".into()), ..DeviceChange::of(id("b")) };
+    let american = DeviceChange { language: Some("en-US".into()), ..DeviceChange::of(id("c")) };
+    for (change, asked) in [(pirate, 2), (american, 3)] {
+        let name = change.device.to_string();
+        gateway.add(&name, false).await;
+        gateway.operators().device_set(change).await.unwrap();
+        let mut device = gateway.connect(&name).await;
+        ask(&mut device, "why is the sky blue").await;
+        assert_eq!(counting.thought(), asked, "{name}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_needs_no_synthesizer_and_sounds_the_same_also_after_a_restart() {
+    let (counting, gateway) = start().await;
+    let mut device = gateway.device("a").await;
+    let first = packets(&mut device, "why is the sky blue").await;
+    assert!(first.len() > 4, "{}", first.len());
+    let mut device = gateway.device("b").await;
+    assert_eq!(packets(&mut device, "why is the sky blue").await, first);
+    assert_eq!(counting.spoken("That is all"), 1);
+    let gateway = gateway.restart().await;
+    let mut device = gateway.connect("b").await;
+    // the answer is thought again, with another number: what is left of it is known
+    packets(&mut device, "why is the grass green").await;
+    assert_eq!((counting.thought(), counting.spoken("That is all")), (2, 1));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_voice_or_another_service_says_it_itself() {
+    let (counting, gateway) = start().await;
+    first_reply(&gateway, "a", "why is the sky blue").await;
+    gateway.add("b", false).await;
+    let onyx = DeviceChange { voice: Some("onyx".into()), ..DeviceChange::of(DeviceId::parse("b").unwrap()) };
+    gateway.operators().device_set(onyx).await.unwrap();
+    ask(&mut gateway.connect("b").await, "why is the sky blue").await;
+    assert_eq!((counting.thought(), counting.spoken("That is all")), (1, 2));
+    // the same folder, another service
+    let (dir, config) = gateway.put_away().await;
+    let gateway = Running::start_in(dir, Box::new(config), known(&counting, "two")).await;
+    ask(&mut gateway.connect("a").await, "why is the grass green").await;
+    assert_eq!(counting.spoken("That is all"), 3);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clause_whose_synthesis_broke_off_is_made_again() {
+    let (counting, gateway) = start().await;
+    for device in ["a", "b"] {
+        first_reply(&gateway, device, "why are ravens hoarse").await;
+    }
+    assert_eq!((counting.spoken("It will hiss"), counting.spoken("Answer 1")), (2, 1));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_samples_are_transcribed_once() {
+    let (counting, gateway) = start().await;
+    for name in ["a", "b"] {
+        let mut device = gateway.device(name).await;
+        speak(&mut device, &speech(), ListenMode::Manual).await;
+        let said = answer(&mut device).await;
+        assert_eq!(said.heard.as_deref(), Some("why is the sky blue"));
+        said.must_be("Answer 1. That is all.");
+    }
+    assert_eq!((counting.heard.load(Ordering::SeqCst), counting.thought()), (1, 1));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_that_nobody_knows_are_asked_each_time() {
+    let counting = Arc::new(Counting::default());
+    let unknown = Providers { transcriber: counting.clone(), chat: counting.clone(), synthesizer: counting.clone() };
+    let gateway = Running::start(unknown).await;
+    for device in ["a", "b"] {
+        first_reply(&gateway, device, "why is the sky blue").await;
+    }
+    assert_eq!((counting.thought(), counting.spoken("That is all")), (2, 2));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn switched_off_nothing_is_kept() {
+    let (counting, gateway) = start_with(|config| {
+        config.cache.chat.exact = false;
+        config.cache.speech.enabled = false;
+        config.cache.transcripts.enabled = false;
+    })
+    .await;
+    for name in ["a", "b"] {
+        let mut device = gateway.device(name).await;
+        speak(&mut device, &speech(), ListenMode::Manual).await;
+        answer(&mut device).await;
+    }
+    assert_eq!((counting.heard.load(Ordering::SeqCst), counting.thought(), counting.spoken("That is all")), (2, 2, 2));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn phrases_are_made_ahead_in_the_voice_of_the_gateway_and_in_those_of_devices() {
+    let phrase = "Let me think. That is a good question.";
+    let (counting, gateway) = start_with(|config| config.cache.speech.phrases = vec![phrase.into()]).await;
+    gateway.add("b", false).await;
+    let onyx = DeviceChange { voice: Some("onyx".into()), ..DeviceChange::of(DeviceId::parse("b").unwrap()) };
+    gateway.operators().device_set(onyx).await.unwrap();
+    let warmed = gateway.operators().cache_warm().await.unwrap();
+    assert_eq!(warmed.failed, 0);
+    assert_eq!((counting.spoken("Let me think."), counting.spoken("That is a good question.")), (2, 2));
+    let again = gateway.operators().cache_warm().await.unwrap();
+    assert_eq!((again.made, again.there), (0, 4));
+    gateway.stop().await;
+}

@@ -544,3 +544,21 @@ async fn where_photos_are_switched_off_boards_are_told_of_no_place_for_them() {
     assert_eq!(post(&gateway, "x", MAC, &usual()).await.0, 404);
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_first_service_is_down_another_looks_in_the_same_answer() {
+    let (down, _asked) = service(Service::Refuses("503 Service Unavailable")).await;
+    let (url, mut asked) = service(Service::Says("A cat.")).await;
+    let stands_in =
+        voxgate::provider::Service { kind: Kind::Openai, url: Some(url), ..voxgate::provider::Service::default() };
+    let (gateway, login) = start(Some(&down), |config| config.vision.backup.push(stands_in)).await;
+    let (_board, token) = mqtt_board(&gateway, &login).await;
+    let (status, body) = post(&gateway, &token, MAC, &usual()).await;
+    assert_eq!((status, &body["response"]), (200, &json!("A cat.")));
+    assert!(!asked.recv().await.unwrap().0.contains(KEY), "the key is for the first");
+    for (route, outcome) in [("0", "unavailable"), ("1", "answered")] {
+        let labels = [("capability", "vision"), ("route", route), ("outcome", outcome)];
+        gateway.counted("voxgate_provider_requests_total", &labels, 1).await;
+    }
+    gateway.stop().await;
+}

@@ -54,6 +54,12 @@ pub(super) struct Patience {
 impl Patience {
     /// None at all.
     const NONE: Self = Self { predicted: None, wait: Duration::ZERO };
+
+    /// What is left of it.
+    pub(super) fn less(self, waited: Duration) -> Self {
+        let left = |time: Duration| time.saturating_sub(waited);
+        Self { predicted: self.predicted.map(left), wait: left(self.wait) }
+    }
 }
 
 /// It was not let in.

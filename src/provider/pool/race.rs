@@ -51,6 +51,8 @@ struct Course {
     last: Option<ProviderError>,
     any: bool,
     busy: bool,
+    /// How long it has waited for services that were at their limits.
+    waited: Duration,
     retries: u32,
 }
 
@@ -148,7 +150,7 @@ impl<P: ?Sized + Send + Sync + 'static> Inner<P> {
         let choices: Vec<Choice> = self.routes.iter().map(choice).collect();
         let rest = order(&choices, want.complexity, || self.chance());
         let retries = self.settings.retries;
-        Course { rest, failed: Vec::new(), last: None, any: false, busy: false, retries }
+        Course { rest, failed: Vec::new(), last: None, any: false, busy: false, waited: Duration::ZERO, retries }
     }
 
     /// A number of [0, 1).
@@ -191,7 +193,10 @@ impl<P: ?Sized + Send + Sync + 'static> Inner<P> {
             self.metrics.asked(self.capability, number(n), "left_alone");
             return None;
         }
-        let Ok(slot) = route.gate.enter(want.urgency, patience).await else {
+        let begun = Instant::now();
+        let entered = route.gate.enter(want.urgency, patience.less(course.waited)).await;
+        course.waited += begun.elapsed();
+        let Ok(slot) = entered else {
             self.metrics.asked(self.capability, number(n), ErrorKind::Busy.name());
             course.busy = true;
             return None;

@@ -374,6 +374,23 @@ async fn where_everybody_is_at_the_limit_it_is_said_at_once_that_nobody_is_free(
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_waits_for_one_after_the_other_for_longer_than_for_one() {
+    let rig = Rig::new();
+    let (first, second) = (Service::new(&[Does::Hangs]), Service::new(&[Does::Hangs]));
+    let limited = Terms { at_once: Some(1), ..Terms::default() };
+    let pool = rig.chat_on(&[(&first, limited), (&second, limited)]);
+    let mut held = [pool.chat(ChatRequest::default()), pool.chat(ChatRequest::default())];
+    for pieces in &mut held {
+        assert!(futures::FutureExt::now_or_never(pieces.next()).is_none());
+    }
+    let begun = tokio::time::Instant::now();
+    assert_eq!(said(&pool).await.1, Some(ErrorKind::Busy));
+    assert_eq!(begun.elapsed(), Duration::from_secs(2));
+    drop(held);
+    assert_eq!(pool.kept().views().iter().map(|view| view.in_flight + view.queued).sum::<usize>(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn speech_that_somebody_listens_to_already_waits_rather_than_breaks_off() {
     let rig = Rig::new();
     let only = Service::new(&[Does::Late(1_500, "x")]);

@@ -109,7 +109,7 @@ impl Server {
 }
 
 fn certified(folder: &Path, versions: &[&[u8]]) -> rustls::ServerConfig {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "service.test".to_owned()]).unwrap();
     std::fs::write(folder.join("ca.pem"), made.cert.pem()).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

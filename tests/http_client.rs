@@ -21,11 +21,11 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::codec::Framed;
 use voxgate::audio::Workers;
 use voxgate::domain::SystemClock;
-use voxgate::provider::http::{Client, Headers, Settings};
+use voxgate::provider::http::{Client, Headers, Patience, Settings};
 use voxgate::provider::{Kind, Local, Providers, Service, Utterance, pool, warm};
 use voxgate::wire::wyoming::{Decoder, Event};
 
-use scripted::{KEY, patience};
+use scripted::KEY;
 
 /// An answer with a body of one piece.
 struct Whole(Option<Bytes>);
@@ -157,7 +157,7 @@ async fn answer(request: Request<Incoming>, note: Sender<Had>) -> Result<Respons
 async fn chat(client: &Client, url: &str) -> serde_json::Value {
     let headers = Headers::new().bearer(KEY);
     let url = format!("{url}/chat/completions");
-    client.post_json(&url, &headers, &json!({}), patience()).await.unwrap()
+    client.post_json(&url, &headers, &json!({}), Patience::default()).await.unwrap()
 }
 
 #[tokio::test]

@@ -21,11 +21,11 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::codec::Framed;
 use voxgate::audio::Workers;
 use voxgate::domain::SystemClock;
-use voxgate::provider::http::{Client, Headers, Settings};
+use voxgate::provider::http::{Client, Headers, Patience, Settings};
 use voxgate::provider::{Kind, Local, Providers, Service, Utterance, pool, warm};
 use voxgate::wire::wyoming::{Decoder, Event};
 
-use scripted::{KEY, patience};
+use scripted::KEY;
 
 /// An answer with a body of one piece.
 struct Whole(Option<Bytes>);
@@ -109,7 +109,7 @@ impl Server {
 }
 
 fn certified(folder: &Path, versions: &[&[u8]]) -> rustls::ServerConfig {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "service.test".to_owned()]).unwrap();
     std::fs::write(folder.join("ca.pem"), made.cert.pem()).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -157,7 +157,7 @@ async fn answer(request: Request<Incoming>, note: Sender<Had>) -> Result<Respons
 async fn chat(client: &Client, url: &str) -> serde_json::Value {
     let headers = Headers::new().bearer(KEY);
     let url = format!("{url}/chat/completions");
-    client.post_json(&url, &headers, &json!({}), patience()).await.unwrap()
+    client.post_json(&url, &headers, &json!({}), Patience::default()).await.unwrap()
 }
 
 #[tokio::test]

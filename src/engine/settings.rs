@@ -42,7 +42,8 @@ pub struct Settings {
     pub queue: usize,
     /// Speech to text: folder of a GGML Whisper model, or "off". Default "whisper-tiny.en-q8_0".
     pub stt: String,
-    /// Chat: folder of a GGUF Llama model, or "off". Default "smollm2-135m-instruct-q8_0".
+    /// Chat: folder of a GGUF model of the Llama or Qwen 2 architecture with byte-level BPE and the chat template of Qwen, SmolLM2
+    /// or Llama 3, or "off". Default "smollm2-135m-instruct-q8_0".
     pub chat: String,
     /// Shows the small chat model two worked examples before each conversation; without them it rambles.
     /// Default true.

@@ -76,6 +76,9 @@ pub struct Model {
     /// Pulled when nothing is named.
     #[serde(default)]
     pub default: bool,
+    /// The languages for which it is pulled instead of all others of its purpose.
+    #[serde(default)]
+    pub best_for: Vec<String>,
     /// Where it is to be had, best first. Each gives all of it.
     #[serde(rename = "source")]
     pub sources: Vec<Source>,
@@ -293,6 +296,9 @@ impl Manifest {
             if !names.insert(name) {
                 problems.push(format!("{name} is there twice"));
             }
+            if let Some(alien) = model.best_for.iter().find(|language| !model.language.contains(language)) {
+                problems.push(format!("{name} is best for {alien}, and not good at it: name it in language too"));
+            }
             if model.sources.is_empty() {
                 problems.push(format!("{name} has no source"));
             }
@@ -418,6 +424,7 @@ mod tests {
             ("[\"f.bin\"]", "[]"),
             ("type = \"url\", url = \"http://h/f.bin\"", "type = \"pypi\", package = \"--index-url\", version = \"1\""),
             ("SHA", "00ff"),
+            ("purpose = \"vad\"", "purpose = \"vad\"\nbest_for = [\"zh\"]"),
             ("purpose = \"vad\"", "purpose = \"vad\"\ncolour = \"red\""),
         ] {
             assert!(with(from, to).is_err(), "{to}");

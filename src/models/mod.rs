@@ -70,7 +70,8 @@ pub enum Selection {
     All,
     /// These.
     Names(Vec<String>),
-    /// Those for a language (BCP 47; `zh-CN` finds `zh`), and those that need none.
+    /// Those for a language (BCP 47; `zh-CN` finds `zh`), of each purpose the best one where the manifest names it, and those that
+    /// need none.
     Language(String),
 }
 
@@ -124,7 +125,11 @@ impl Models {
                 if !self.manifest.models.iter().any(|model| speaks(&model)) {
                     return Err(ModelsError::NoLanguage(tag.clone()));
                 }
-                Ok(all.filter(|m| speaks(m) || (m.default && m.language.is_empty())).collect())
+                let best = |model: &Model| model.best_for.contains(&language);
+                let beaten = |model: &Model| {
+                    !best(model) && self.manifest.models.iter().any(|m| m.purpose == model.purpose && best(m))
+                };
+                Ok(all.filter(|m| (speaks(m) && !beaten(m)) || (m.default && m.language.is_empty())).collect())
             }
         }
     }

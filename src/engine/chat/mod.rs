@@ -1,18 +1,20 @@
-//! Chat with a small local language model (SmolLM2, GGUF, by candle).
+//! Chat with a small local language model (GGUF, by candle): SmolLM2, Qwen 2.5, Llama 3 and what is built like them.
 //!
 //! Conversations in, words out as they come. It knows the model's template and where to stop; it must not
 //! know HTTP. What a person says is never read as a control token.
 
 mod memory;
 mod model;
+mod qwen2;
 mod template;
+mod tokens;
 mod words;
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-pub use model::Llama;
+pub use model::Gguf;
 pub use template::{Manner, Role, Turn};
 
 use self::memory::Memory;
@@ -79,7 +81,7 @@ pub enum Piece {
 
 /// The shared part: weights, words, what is remembered of past prompts.
 pub struct Chat {
-    llama: Llama,
+    gguf: Gguf,
     memory: Memory,
     manner: Manner,
 }
@@ -87,11 +89,11 @@ pub struct Chat {
 impl Chat {
     /// Loads a GGUF file, and reads instructions and examples once so that the first question need not.
     pub fn load(file: &std::path::Path, manner: Manner, cache: usize) -> Result<Self, EngineError> {
-        let llama = Llama::load(file)?;
-        let chat = Self { llama, memory: Memory::new(cache), manner };
+        let gguf = Gguf::load(file)?;
+        let chat = Self { gguf, memory: Memory::new(cache), manner };
         let turns = [Turn { role: Role::User, content: "hi".into() }];
-        let prompt = template::prompt(&chat.llama, &turns, &chat.manner)?;
-        let mut state = chat.llama.fresh();
+        let prompt = template::prompt(&chat.gguf, &turns, &chat.manner)?;
+        let mut state = chat.gguf.fresh();
         state.read(&prompt.tokens[..prompt.stable])?;
         chat.memory.keep(&prompt.tokens[..prompt.stable], &state, true);
         Ok(chat)
@@ -123,7 +125,7 @@ impl Chat {
         out: &mpsc::Sender<Piece>,
         desk: &Desk,
     ) -> Result<Option<Piece>, EngineError> {
-        let prompt = template::prompt(&self.llama, &request.turns, &self.manner)?;
+        let prompt = template::prompt(&self.gguf, &request.turns, &self.manner)?;
         if prompt.tokens.len() >= CONTEXT {
             let text = format!("the conversation has {} tokens, and {CONTEXT} are the most", prompt.tokens.len());
             return Err(EngineError::Request(text));
@@ -131,7 +133,7 @@ impl Chat {
         let mut core = desk.core();
         let (mut state, remembered) = match self.memory.longest(&prompt.tokens) {
             Some((state, known)) => (state, known),
-            None => (self.llama.fresh(), 0),
+            None => (self.gguf.fresh(), 0),
         };
         let mut logits = None;
         let mut at = remembered;
@@ -170,13 +172,13 @@ impl Chat {
         let room = CONTEXT - prompt.len();
         let most = request.max_tokens.min(MOST_TOKENS).min(room);
         let mut sampler = model::Sampler::new(request.seed, request.temperature, request.top_p);
-        let mut words = Words::new(&self.llama, &request.stop);
+        let mut words = Words::new(&self.gguf, &request.stop);
         let mut answer: Vec<u32> = Vec::with_capacity(most);
         let mut finish = Finish::Length;
         while answer.len() < most {
             let late = &answer[answer.len().saturating_sub(REPEAT_WINDOW)..];
             let token = sampler.next(&logits, late, REPEAT_PENALTY)?;
-            if self.llama.ends(token) {
+            if self.gguf.ends(token) {
                 finish = Finish::Stop;
                 break;
             }

@@ -4,36 +4,64 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use candle_core::quantized::gguf_file::{Content, Value};
+use candle_core::quantized::gguf_file::Content;
 use candle_core::{Device, Tensor};
 use candle_transformers::generation::LogitsProcessor;
-use candle_transformers::models::quantized_llama::ModelWeights;
+use candle_transformers::models::quantized_llama;
 use candle_transformers::utils::apply_repeat_penalty;
-use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::digits::Digits;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::{AddedToken, PreTokenizerWrapper, Tokenizer};
+use tokenizers::Tokenizer;
 
+use super::qwen2::Qwen2;
+use super::template::Form;
+use super::tokens;
 use crate::engine::EngineError;
 
-/// A control token in the file's list of token kinds.
-const CONTROL: i64 = 3;
-
-/// Weights and words of a Llama model with the SmolLM2 template.
-pub struct Llama {
+/// Weights and words of a chat model, as a GGUF file has them.
+pub struct Gguf {
     /// Never read with: its clones share the weights, and each has its own memory of the conversation.
-    weights: ModelWeights,
+    weights: Weights,
     tokenizer: Tokenizer,
-    begin: u32,
-    end: u32,
+    form: Form,
     eos: Vec<u32>,
+}
+
+/// The architectures that run here. Clones share the weights.
+#[derive(Clone)]
+enum Weights {
+    /// Llama 2 and 3, SmolLM2, Mistral, Yi.
+    Llama(Box<quantized_llama::ModelWeights>),
+    /// Qwen 2 and 2.5.
+    Qwen2(Qwen2),
+}
+
+impl Weights {
+    fn load(content: Content, reader: &mut BufReader<File>) -> Result<Self, EngineError> {
+        let architecture = tokens::text(&content, "general.architecture")?;
+        match architecture.as_str() {
+            "llama" => quantized_llama::ModelWeights::from_gguf(content, reader, &Device::Cpu)
+                .map(|weights| Self::Llama(Box::new(weights))),
+            "qwen2" => Qwen2::load(&content, reader, super::CONTEXT).map(Self::Qwen2),
+            other => {
+                return Err(load_error(format!(
+                    "its architecture is {other:?}, and llama and qwen2 are what runs here"
+                )));
+            }
+        }
+        .map_err(load_error)
+    }
+
+    fn forward(&mut self, input: &Tensor, at: usize) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Llama(weights) => weights.forward(input, at),
+            Self::Qwen2(weights) => weights.forward(input, at),
+        }
+    }
 }
 
 /// One conversation in the model's memory.
 #[derive(Clone)]
 pub struct State {
-    weights: ModelWeights,
+    weights: Weights,
     length: usize,
 }
 
@@ -44,26 +72,32 @@ fn load_error(error: impl std::fmt::Display) -> EngineError {
     EngineError::Load(error.to_string())
 }
 
+/// What a file is refused for, without the words that come before each refusal.
+fn reason(error: EngineError) -> String {
+    match error {
+        EngineError::Load(reason) => reason,
+        other => other.to_string(),
+    }
+}
+
 fn failed(error: impl std::fmt::Display) -> EngineError {
     EngineError::Failed(error.to_string())
 }
 
-impl Llama {
+impl Gguf {
     /// Loads a GGUF file.
     pub fn load(file: &Path) -> Result<Self, EngineError> {
-        let wrong = |e: &dyn std::fmt::Display| EngineError::Load(format!("{}: {e}", file.display()));
-        let mut reader = BufReader::new(File::open(file).map_err(|e| wrong(&e))?);
-        let content = Content::read(&mut reader).map_err(|e| wrong(&e))?;
-        let tokenizer = tokenizer(&content)?;
-        let id = |name: &str| {
-            tokenizer.token_to_id(name).ok_or_else(|| load_error(format!("the model has no token {name}")))
-        };
-        let (begin, end) = (id("<|im_start|>")?, id("<|im_end|>")?);
-        let mut eos = vec![end, begin];
-        eos.extend(tokenizer.token_to_id("<|endoftext|>"));
-        eos.extend(content.metadata.get("tokenizer.ggml.eos_token_id").and_then(|v| v.to_u32().ok()));
-        let weights = ModelWeights::from_gguf(content, &mut reader, &Device::Cpu).map_err(|e| wrong(&e))?;
-        Ok(Self { weights, tokenizer, begin, end, eos })
+        Self::open(file).map_err(|error| EngineError::Load(format!("{}: {}", file.display(), reason(error))))
+    }
+
+    fn open(file: &Path) -> Result<Self, EngineError> {
+        let mut reader = BufReader::new(File::open(file).map_err(load_error)?);
+        let content = Content::read(&mut reader).map_err(load_error)?;
+        let tokenizer = tokens::tokenizer(&content)?;
+        let (form, mut eos) = Form::of(&content, &tokenizer)?;
+        eos.extend(content.metadata.get("tokenizer.ggml.eos_token_id").and_then(|value| value.to_u32().ok()));
+        let weights = Weights::load(content, &mut reader)?;
+        Ok(Self { weights, tokenizer, form, eos })
     }
 
     /// An empty conversation.
@@ -81,14 +115,9 @@ impl Llama {
         self.tokenizer.decode(tokens, true).map_err(failed)
     }
 
-    /// The token before a message.
-    pub fn begin(&self) -> u32 {
-        self.begin
-    }
-
-    /// The token after a message.
-    pub fn end(&self) -> u32 {
-        self.end
+    /// How conversations are written for it.
+    pub fn form(&self) -> &Form {
+        &self.form
     }
 
     /// This token ends an answer.
@@ -122,40 +151,4 @@ impl Sampler {
         let logits = apply_repeat_penalty(&logits.0, penalty, late).map_err(failed)?;
         self.0.sample(&logits).map_err(failed)
     }
-}
-
-/// The tokenizer that the file describes: byte-level BPE with single digits.
-fn tokenizer(content: &Content) -> Result<Tokenizer, EngineError> {
-    let list = |key: &str| -> Result<&Vec<Value>, EngineError> {
-        let value = content.metadata.get(key).ok_or_else(|| load_error(format!("the model has no {key}")))?;
-        value.to_vec().map_err(load_error)
-    };
-    let text = |value: &Value| value.to_string().cloned().map_err(load_error);
-    let tokens: Vec<String> = list("tokenizer.ggml.tokens")?.iter().map(text).collect::<Result<_, _>>()?;
-    let merges = list("tokenizer.ggml.merges")?.iter().map(|value| {
-        let pair = text(value)?;
-        let (left, right) = pair.split_once(' ').ok_or_else(|| load_error("a merge is no pair"))?;
-        Ok((left.to_owned(), right.to_owned()))
-    });
-    let merges = merges.collect::<Result<Vec<_>, EngineError>>()?;
-    let vocabulary: Vocab = tokens.iter().cloned().zip(0_u32..).collect();
-    let bpe = BPE::builder().vocab_and_merges(vocabulary, merges).build().map_err(load_error)?;
-    let mut tokenizer = Tokenizer::new(bpe);
-    let steps = vec![
-        PreTokenizerWrapper::Digits(Digits::new(true)),
-        PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, true)),
-    ];
-    tokenizer.with_pre_tokenizer(Some(Sequence::new(steps)));
-    tokenizer.with_decoder(Some(ByteLevel::new(false, true, true)));
-    let kinds = list("tokenizer.ggml.token_type")?;
-    let control = tokens.iter().zip(kinds).filter(|(_, kind)| number(kind) == Some(CONTROL));
-    let special: Vec<_> = control.map(|(token, _)| AddedToken::from(token.clone(), true)).collect();
-    tokenizer.add_special_tokens(&special);
-    // What a person types is text, even when it looks like a control token.
-    tokenizer.set_encode_special_tokens(true);
-    Ok(tokenizer)
-}
-
-fn number(value: &Value) -> Option<i64> {
-    value.to_i32().map(i64::from).or_else(|_| value.to_u32().map(i64::from)).ok()
 }

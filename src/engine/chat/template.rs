@@ -1,6 +1,10 @@
-//! From a conversation to the tokens that SmolLM2 was taught with.
+//! From a conversation to the tokens that a model was taught with.
 
-use super::model::Llama;
+use candle_core::quantized::gguf_file::Content;
+use tokenizers::Tokenizer;
+
+use super::model::Gguf;
+use super::tokens;
 use crate::engine::EngineError;
 
 /// Who speaks.
@@ -58,31 +62,97 @@ pub struct Prompt {
 }
 
 /// The tokens of a conversation.
-pub fn prompt(llama: &Llama, turns: &[Turn], manner: &Manner) -> Result<Prompt, EngineError> {
+pub fn prompt(gguf: &Gguf, turns: &[Turn], manner: &Manner) -> Result<Prompt, EngineError> {
     let instructed = turns.first().filter(|turn| turn.role == Role::System);
     let rest = if instructed.is_some() { &turns[1..] } else { turns };
-    let mut tokens = Vec::new();
+    let mut tokens = gguf.form().first();
     let own = if manner.instructions.is_empty() { SYSTEM } else { &manner.instructions };
-    message(llama, &mut tokens, Role::System, instructed.map_or(own, |turn| &turn.content))?;
+    gguf.form().message(gguf, &mut tokens, Role::System, instructed.map_or(own, |turn| &turn.content))?;
     if manner.examples {
         for (question, answer) in EXAMPLES {
-            message(llama, &mut tokens, Role::User, question)?;
-            message(llama, &mut tokens, Role::Assistant, answer)?;
+            gguf.form().message(gguf, &mut tokens, Role::User, question)?;
+            gguf.form().message(gguf, &mut tokens, Role::Assistant, answer)?;
         }
     }
     let stable = tokens.len();
     for turn in rest {
-        message(llama, &mut tokens, turn.role, &turn.content)?;
+        gguf.form().message(gguf, &mut tokens, turn.role, &turn.content)?;
     }
-    tokens.push(llama.begin());
-    tokens.extend(llama.encode("assistant\n")?);
+    gguf.form().open(gguf, &mut tokens)?;
     Ok(Prompt { tokens, stable })
 }
 
-fn message(llama: &Llama, tokens: &mut Vec<u32>, role: Role, content: &str) -> Result<(), EngineError> {
-    tokens.push(llama.begin());
-    tokens.extend(llama.encode(&format!("{}\n{}", role.name(), content.trim()))?);
-    tokens.push(llama.end());
-    tokens.extend(llama.encode("\n")?);
-    Ok(())
+/// How messages are told apart: one of the forms that chat models use, by the tokens of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// `<|im_start|>role`, a line break, the text, `<|im_end|>`: Qwen, SmolLM2, Yi.
+    ChatMl { begin: u32, end: u32 },
+    /// `<|start_header_id|>role<|end_header_id|>`, an empty line, the text, `<|eot_id|>`: Llama 3.
+    Headers { first: u32, start: u32, end: u32, close: u32 },
+}
+
+impl Form {
+    /// The form of a file, by the template that it brings (or the tokens, if it brings none), and the tokens that end an answer.
+    pub fn of(content: &Content, tokenizer: &Tokenizer) -> Result<(Self, Vec<u32>), EngineError> {
+        let template = tokens::text(content, "tokenizer.chat_template").ok();
+        let uses = |mark: &str| template.as_ref().is_none_or(|template| template.contains(mark));
+        let id = |name: &str| tokenizer.token_to_id(name);
+        if let (true, Some(begin), Some(end)) = (uses("<|im_start|>"), id("<|im_start|>"), id("<|im_end|>")) {
+            let ends = [Some(end), Some(begin), id("<|endoftext|>")];
+            return Ok((Self::ChatMl { begin, end }, ends.into_iter().flatten().collect()));
+        }
+        let header = [id("<|begin_of_text|>"), id("<|start_header_id|>"), id("<|end_header_id|>"), id("<|eot_id|>")];
+        if let (true, [Some(first), Some(start), Some(end), Some(close)]) = (uses("<|start_header_id|>"), header) {
+            let ends = [Some(close), id("<|end_of_text|>"), id("<|eom_id|>")];
+            return Ok((Self::Headers { first, start, end, close }, ends.into_iter().flatten().collect()));
+        }
+        Err(EngineError::Load(
+            "its chat template is neither that of Qwen and SmolLM2 (<|im_start|>) nor that of Llama 3 (<|start_header_id|>)"
+                .into(),
+        ))
+    }
+
+    /// What a conversation begins with.
+    fn first(&self) -> Vec<u32> {
+        match self {
+            Self::ChatMl { .. } => Vec::new(),
+            Self::Headers { first, .. } => vec![*first],
+        }
+    }
+
+    fn message(&self, gguf: &Gguf, tokens: &mut Vec<u32>, role: Role, content: &str) -> Result<(), EngineError> {
+        match self {
+            Self::ChatMl { begin, end } => {
+                tokens.push(*begin);
+                tokens.extend(gguf.encode(&format!("{}\n{}", role.name(), content.trim()))?);
+                tokens.push(*end);
+                tokens.extend(gguf.encode("\n")?);
+            }
+            Self::Headers { start, end, close, .. } => {
+                tokens.push(*start);
+                tokens.extend(gguf.encode(role.name())?);
+                tokens.push(*end);
+                tokens.extend(gguf.encode(&format!("\n\n{}", content.trim()))?);
+                tokens.push(*close);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the answer begins.
+    fn open(&self, gguf: &Gguf, tokens: &mut Vec<u32>) -> Result<(), EngineError> {
+        match self {
+            Self::ChatMl { begin, .. } => {
+                tokens.push(*begin);
+                tokens.extend(gguf.encode("assistant\n")?);
+            }
+            Self::Headers { start, end, .. } => {
+                tokens.push(*start);
+                tokens.extend(gguf.encode(Role::Assistant.name())?);
+                tokens.push(*end);
+                tokens.extend(gguf.encode("\n\n")?);
+            }
+        }
+        Ok(())
+    }
 }

@@ -1,25 +1,25 @@
 //! From tokens to text as it comes: no half characters, nothing of a stop text.
 
-use super::model::Llama;
+use super::model::Gguf;
 use crate::engine::EngineError;
 
 /// The text of an answer so far.
 pub struct Words<'a> {
-    llama: &'a Llama,
+    gguf: &'a Gguf,
     tokens: Vec<u32>,
     tail: Tail<'a>,
 }
 
 impl<'a> Words<'a> {
     /// An empty answer.
-    pub fn new(llama: &'a Llama, stop: &'a [String]) -> Self {
-        Self { llama, tokens: Vec::new(), tail: Tail { stop, said: 0, text: String::new() } }
+    pub fn new(gguf: &'a Gguf, stop: &'a [String]) -> Self {
+        Self { gguf, tokens: Vec::new(), tail: Tail { stop, said: 0, text: String::new() } }
     }
 
     /// One token more: what can be said now, and whether a stop text came.
     pub fn push(&mut self, token: u32) -> Result<(String, bool), EngineError> {
         self.tokens.push(token);
-        Ok(self.tail.set(self.llama.decode(&self.tokens)?))
+        Ok(self.tail.set(self.gguf.decode(&self.tokens)?))
     }
 
     /// What was held back.

@@ -73,7 +73,9 @@ impl Parts {
         match self.turn_model.missing() {
             None => Component::ready("turn_model", "smart-turn-v3.2").optional(),
             Some(why) if !self.config.voice.endpoint.model => Component::ready("turn_model", why).optional(),
-            Some(why) => Component::degraded("turn_model", format!("silence alone ends a turn: {why}"), PULL).optional(),
+            Some(why) => {
+                Component::degraded("turn_model", format!("silence alone ends a turn: {why}"), PULL).optional()
+            }
         }
     }
 

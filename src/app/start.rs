@@ -446,7 +446,8 @@ async fn load_turn_model(config: &Arc<Config>, metrics: audio::ending::Metrics) 
     let path = config.models_dir().join(SMART_TURN);
     let settings = config.voice.endpoint.clone();
     let load = move || TurnModel::load(&path, &settings, metrics);
-    let model = tokio::task::spawn_blocking(load).await.map_err(|error| StartError::Interrupted(error.to_string()))??;
+    let model =
+        tokio::task::spawn_blocking(load).await.map_err(|error| StartError::Interrupted(error.to_string()))??;
     if let Some(why) = model.missing().filter(|_| config.voice.endpoint.model) {
         tracing::warn!(why, "without the end-of-turn model silence alone ends a turn: run voxgate models pull");
     }

@@ -71,7 +71,11 @@ impl Metrics {
         registry.register("voxgate_turn_model_verdicts", what, metrics.verdicts.clone());
         let what = "Pauses about which the end-of-turn model was not asked because its threads were busy";
         registry.register("voxgate_turn_model_late", what, metrics.late.clone());
-        registry.register("voxgate_turn_model_failed", "Runs of the end-of-turn model that failed", metrics.failed.clone());
+        registry.register(
+            "voxgate_turn_model_failed",
+            "Runs of the end-of-turn model that failed",
+            metrics.failed.clone(),
+        );
         let what = "Time of the end-of-turn model, decoding and features included";
         registry.register("voxgate_turn_model_seconds", what, metrics.seconds.clone());
         metrics

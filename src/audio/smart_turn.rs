@@ -111,7 +111,8 @@ impl Front {
                 continue;
             }
             for (mel, (first, weights)) in self.filters.iter().enumerate() {
-                let energy: f64 = weights.iter().zip(&bins[*first..]).map(|(weight, bin)| weight * bin.norm_sqr()).sum();
+                let energy: f64 =
+                    weights.iter().zip(&bins[*first..]).map(|(weight, bin)| weight * bin.norm_sqr()).sum();
                 out[mel * STEPS + step] = energy.max(FLOOR).log10();
             }
         }

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::ahead::Judging;
 use super::actor::{Actor, Notice, Parts, Resend, caught};
+use super::ahead::Judging;
 use super::book::{Book, Live};
 use super::ears::Ears;
 use super::info::{Info, SharedInfo};
@@ -118,6 +118,7 @@ impl Starting {
             ears,
             turn: None,
             ahead: None,
+            aside: None,
             judging: Judging::default(),
             commits: FuturesUnordered::new(),
             joined: HashMap::new(),

@@ -122,12 +122,15 @@ impl Actor {
                 break;
             }
             match heard {
-                Heard::SpeechStarted => self.stirred(),
+                Heard::SpeechStarted => {
+                    self.stirred();
+                    self.speaks_on();
+                }
                 Heard::LikelyEnd(said) => self.likely_over(said),
                 Heard::GoesOn => (self.ahead, self.judging) = (None, Judging::default()),
                 Heard::NoSpeech => self.nobody_spoke(),
                 Heard::BargeIn => self.barge_in(),
-                Heard::EndOfTurn(utterance) => self.start_turn(Input::Speech(utterance), Instant::now(), None),
+                Heard::EndOfTurn(utterance) => self.turn_said(utterance),
                 Heard::TooLong(utterance) => self.too_long(utterance),
             }
         }

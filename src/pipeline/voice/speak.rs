@@ -51,10 +51,7 @@ struct Order {
 }
 
 /// The next clause, when its speech may be asked for.
-async fn next_clause(
-    slots: &Arc<Semaphore>,
-    clauses: &mut Receiver<Clause>,
-) -> Option<(OwnedSemaphorePermit, Clause)> {
+async fn next_clause(slots: &Arc<Semaphore>, clauses: &mut Receiver<Clause>) -> Option<(OwnedSemaphorePermit, Clause)> {
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     Some((slot, clauses.recv().await?))
 }

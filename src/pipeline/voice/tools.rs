@@ -33,17 +33,8 @@ pub(super) fn reply(
     answer: Option<ChatStream>,
 ) -> Pieces {
     let names = named(&tools).into_iter().map(|(spec, tool)| (spec.name, tool)).collect();
-    let dialogue = Dialogue {
-        chat,
-        request,
-        tools,
-        names,
-        patience,
-        answer,
-        calls: Vec::new(),
-        said: String::new(),
-        rounds: 0,
-    };
+    let dialogue =
+        Dialogue { chat, request, tools, names, patience, answer, calls: Vec::new(), said: String::new(), rounds: 0 };
     stream::unfold(dialogue, |mut dialogue| async move {
         let piece = dialogue.next().await?;
         Some((piece, dialogue))

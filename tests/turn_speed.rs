@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use tokio::sync::{Semaphore, watch};
-use voxgate::domain::{ControlKind, Downlink, ListenMode, Message};
+use voxgate::domain::{ControlKind, Downlink, ListenMode, Message, StopReason};
 use voxgate::pipeline::voice::{Providers, Speculate};
 use voxgate::provider::{
     ChatMessage, ChatModel, ChatRequest, ChatStream, ErrorKind, PcmChunk, ProviderError, SpeechRequest, SpeechStream,
@@ -496,4 +496,41 @@ async fn each_prompt_begins_with_the_whole_of_the_one_before() {
     assert!((1..=6).contains(&anew), "{anew} of 23 prompts begin anew");
     assert!(told[1..6].iter().zip(&told).all(|(next, one)| next.starts_with(one)), "within the budget none does");
     gateway.stop().await;
+}
+
+/// Somebody says something short into an answer of some seconds; why the answer stopped.
+async fn said_into_an_answer(
+    words: &'static str,
+    change: impl FnOnce(&mut voxgate::config::Config),
+) -> (StopReason, u64) {
+    let providers = Counting::with(words, OPEN, OPEN);
+    let answer: Vec<&str> = std::iter::repeat_n("many words follow each other here. ", 12).collect();
+    let providers = Providers { transcriber: providers as _, ..gateway::chat(&answer) };
+    let gateway = Running::start_with(providers, change).await;
+    let mut device = gateway.device("cane-1").await;
+    let (script, middle) = with_a_pause();
+    let silence = script.frames.len();
+    listen(&mut device, ListenMode::Realtime).await;
+    device.control(None, ControlKind::Text("talk".into())).await.unwrap();
+    until(&mut device, |downlink| matches!(downlink, Downlink::Audio(_))).await;
+    let mut pace = tokio::time::interval(Duration::from_millis(60));
+    for n in (0..middle).chain(silence..silence + 10) {
+        pace.tick().await;
+        send(&mut device, &script, n..n + 1).await;
+    }
+    let stop = until(&mut device, |d| matches!(d, Downlink::Control { message: Message::TtsStop { .. }, .. })).await;
+    let Downlink::Control { message: Message::TtsStop { reason, .. }, .. } = stop else { unreachable!() };
+    let asides = gateway.metric("voxgate_said_aside_total", &[]).await;
+    gateway.stop().await;
+    (reason, asides)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_mhm_leaves_the_answer_alone_and_a_short_stop_does_not() {
+    let as_it_is = |_: &mut voxgate::config::Config| {};
+    assert_eq!(said_into_an_answer("Mhm.", as_it_is).await, (StopReason::Done, 1));
+    assert_eq!(said_into_an_answer("\u{55ef}\u{55ef}\u{3002}", as_it_is).await, (StopReason::Done, 1));
+    assert_eq!(said_into_an_answer("Stop it.", as_it_is).await, (StopReason::Abort, 0));
+    let none = |config: &mut voxgate::config::Config| config.voice.reply.backchannels.clear();
+    assert_eq!(said_into_an_answer("Mhm.", none).await, (StopReason::Abort, 0));
 }

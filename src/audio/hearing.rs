@@ -536,5 +536,8 @@ impl Hearing {
 }
 
 #[cfg(test)]
+#[path = "pause_tests.rs"]
+mod pauses;
+#[cfg(test)]
 #[path = "hearing_tests.rs"]
 mod tests;

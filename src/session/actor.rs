@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::ahead::{Ahead, Judging};
+use super::ahead::{Ahead, Aside, Judging};
 use super::book::{Book, Live};
 use super::ears::{EarParts, Ears};
 use super::info::SharedInfo;
@@ -144,6 +144,8 @@ pub(super) struct Actor {
     pub(super) turn: Option<Running>,
     /// What is done ahead of the turn that may come next.
     pub(super) ahead: Option<Ahead>,
+    /// Something short that was said into the answer.
+    pub(super) aside: Option<Aside>,
     /// What the end-of-turn model is asked about the pause that goes on.
     pub(super) judging: Judging,
     pub(super) commits: Commits,
@@ -224,6 +226,8 @@ enum Step {
     Moved,
     Heard(super::ears::Report),
     Judged,
+    /// What is done ahead knows the words.
+    Understood,
     Committed(super::settle::Committed),
     Effect(super::take::Effect),
     Notice(Option<Notice>),
@@ -249,6 +253,7 @@ pub(super) async fn run(mut actor: Box<Actor>, mut notices: mpsc::Receiver<Notic
             Step::Moved => {}
             Step::Heard(report) => actor.heard(report),
             Step::Judged => actor.judged(),
+            Step::Understood => actor.understood(),
             Step::Committed(committed) => actor.committed(committed),
             Step::Effect(effect) => actor.effect(effect),
             // boxed, as what else is rare: a session that waits must not hold room for it
@@ -306,7 +311,7 @@ impl Actor {
             biased;
             () = stop.cancelled() => Step::Stop,
             () = over(&mut self.turn) => Step::TurnOver,
-            never = Ahead::go_on(&mut self.ahead) => match never {},
+            () = Ahead::go_on(&mut self.ahead) => Step::Understood,
             () = self.out.moved() => Step::Moved,
             report = self.ears.back() => Step::Heard(report),
             // what is said of a pause waits for those who listened on meanwhile

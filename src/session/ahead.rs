@@ -3,8 +3,6 @@
 //! It is dropped when speech goes on, when the device begins anew or leaves, and when another turn begins; the turn that ends
 //! with the very same speech takes it over.
 
-use std::convert::Infallible;
-
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
@@ -28,8 +26,8 @@ impl Ahead {
         matches!(input, Input::Speech(said) if said.same_speech(&self.said))
     }
 
-    /// Goes on with the work; for ever where there is none.
-    pub(super) async fn go_on(ahead: &mut Option<Ahead>) -> Infallible {
+    /// Goes on with the work; returns when it is known what was said, and never where there is none.
+    pub(super) async fn go_on(ahead: &mut Option<Ahead>) {
         match ahead {
             Some(ahead) => ahead.work.go_on().await,
             None => std::future::pending().await,
@@ -63,7 +61,50 @@ impl Judging {
     }
 }
 
+/// Something short that was said while an answer is spoken, and of which it is not known yet whether it is a turn.
+pub(super) struct Aside {
+    said: Utterance,
+    decided: Instant,
+}
+
 impl Actor {
+    /// Somebody has said something. What is only said aside leaves the answer alone that is being spoken.
+    pub(super) fn turn_said(&mut self, said: Utterance) {
+        let decided = Instant::now();
+        if self.turn.is_none() {
+            return self.start_turn(Input::Speech(said), decided, None);
+        }
+        let words = self.ahead.as_ref().filter(|ahead| ahead.said.same_speech(&said)).map(|ahead| ahead.work.words());
+        if words.is_none() && !self.parts.runner.is_aside(&said, None) {
+            return self.start_turn(Input::Speech(said), decided, None);
+        }
+        self.aside = Some(Aside { said, decided });
+        if words != Some(None) {
+            self.understood();
+        }
+    }
+
+    /// It is known what was said: what was said aside is a turn, or is not.
+    pub(super) fn understood(&mut self) {
+        let Some(Aside { said, decided }) = self.aside.take() else { return };
+        let ahead = self.ahead.as_ref().filter(|ahead| ahead.said.same_speech(&said));
+        let words = ahead.and_then(|ahead| ahead.work.words()).flatten();
+        if self.turn.is_some() && self.parts.runner.is_aside(&said, words) {
+            tracing::debug!(device = %self.device, "said aside: the answer goes on");
+            self.parts.metrics.said_aside();
+            self.ahead = None;
+            return;
+        }
+        self.start_turn(Input::Speech(said), decided, None);
+    }
+
+    /// Somebody speaks again: what was said before was no aside.
+    pub(super) fn speaks_on(&mut self) {
+        if let Some(Aside { said, decided }) = self.aside.take() {
+            self.start_turn(Input::Speech(said), decided, None);
+        }
+    }
+
     /// The end-of-turn model has answered, and the ears are at home.
     pub(super) fn judged(&mut self) {
         if let Judging::Answered(said, verdict) = std::mem::take(&mut self.judging) {
@@ -101,7 +142,7 @@ impl Actor {
     pub(super) fn forget_ahead(&mut self) {
         let now = self.ears.listening_number();
         if !self.online {
-            self.judging = Judging::Idle;
+            (self.judging, self.aside) = (Judging::Idle, None);
         }
         self.ahead.take_if(|ahead| ahead.listening != now || !self.online);
     }

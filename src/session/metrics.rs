@@ -75,6 +75,7 @@ pub struct Metrics {
     refused_images: Family<Why, Counter>,
     unknown_sessions: Counter,
     outdone: Counter,
+    asides: Counter,
     inbox: Family<Why, Counter>,
     resent: Counter,
     tools: Family<Why, Counter>,
@@ -174,6 +175,11 @@ impl Metrics {
             metrics.outdone.clone(),
         );
         registry.register(
+            "voxgate_said_aside",
+            "Times that somebody said mm, or too little, into an answer, and the answer went on",
+            metrics.asides.clone(),
+        );
+        registry.register(
             "voxgate_inbox",
             "Messages of an earlier run that were found unanswered: tried again, told as interrupted, or put aside since they ended the gateway twice",
             metrics.inbox.clone(),
@@ -269,6 +275,10 @@ impl Metrics {
 
     pub(super) fn resent(&self, messages: usize) {
         self.resent.inc_by(messages as u64);
+    }
+
+    pub(super) fn said_aside(&self) {
+        self.asides.inc();
     }
 
     pub(super) fn outdone(&self) {

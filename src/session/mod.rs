@@ -52,5 +52,6 @@ pub use state::State;
 pub use telemetry::TelemetryMemory;
 pub use tools::{Asking, Call, CallError, Tool, Tools};
 pub use turn::{
-    Heard, Input, Margins, Outcome, Prepared, SharedReport, TtsMode, Turn, TurnReport, TurnRunner, TurnVoice, stage,
+    FirstWords, Heard, Input, Margins, Outcome, Prepared, SharedReport, TtsMode, Turn, TurnReport, TurnRunner,
+    TurnVoice, stage,
 };

@@ -118,6 +118,7 @@ impl Starting {
             ears,
             turn: None,
             ahead: None,
+            aside: None,
             judging: Judging::default(),
             commits: FuturesUnordered::new(),
             joined: HashMap::new(),

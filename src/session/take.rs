@@ -125,12 +125,13 @@ impl Actor {
                 Heard::SpeechStarted => {
                     self.stirred();
                     self.parts.runner.expect();
+                    self.speaks_on();
                 }
                 Heard::LikelyEnd(said) => self.likely_over(said),
                 Heard::GoesOn => (self.ahead, self.judging) = (None, Judging::default()),
                 Heard::NoSpeech => self.nobody_spoke(),
                 Heard::BargeIn => self.barge_in(),
-                Heard::EndOfTurn(utterance) => self.start_turn(Input::Speech(utterance), Instant::now(), None),
+                Heard::EndOfTurn(utterance) => self.turn_said(utterance),
                 Heard::TooLong(utterance) => self.too_long(utterance),
             }
         }

@@ -4,8 +4,8 @@
 //! future is the cancellation: providers, queues and streams go with it.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Fuse};
@@ -296,22 +296,40 @@ impl TurnReport {
 /// Dropping it is the cancellation.
 pub struct Prepared {
     work: Fuse<BoxFuture<'static, ()>>,
+    words: FirstWords,
+    told: bool,
     take_over: TakeOver,
 }
+
+/// What work that is done ahead has understood: written once, nothing where it failed.
+pub type FirstWords = Arc<OnceLock<Option<String>>>;
 
 /// The rest of a turn: it gets the work that is still under way.
 pub type TakeOver = Box<dyn FnOnce(Fuse<BoxFuture<'static, ()>>, Turn, SharedReport) -> BoxFuture<'static, ()> + Send>;
 
 impl Prepared {
     /// `work` goes on by itself; `take_over` makes a turn of it, at any time.
-    pub fn new(work: BoxFuture<'static, ()>, take_over: TakeOver) -> Self {
-        Self { work: work.fuse(), take_over }
+    pub fn new(work: BoxFuture<'static, ()>, words: FirstWords, take_over: TakeOver) -> Self {
+        Self { work: work.fuse(), words, told: false, take_over }
     }
 
-    /// Goes on with it, for ever.
-    pub async fn go_on(&mut self) -> Infallible {
-        (&mut self.work).await;
-        std::future::pending().await
+    /// Goes on with it; returns once, when it is known what was said, or that it will not be.
+    pub async fn go_on(&mut self) {
+        std::future::poll_fn(|cx| {
+            // it goes on when this has returned, too
+            let _ = self.work.poll_unpin(cx);
+            if self.told || self.words.get().is_none() {
+                return Poll::Pending;
+            }
+            self.told = true;
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// What was said; none as long as it is not known, and nothing where it will not be.
+    pub fn words(&self) -> Option<Option<&str>> {
+        self.words.get().map(|words| words.as_deref())
     }
 
     /// Runs the turn that it was done for, in place of [`TurnRunner::run`].
@@ -325,6 +343,11 @@ impl Prepared {
 pub trait TurnRunner: Send + Sync {
     /// Runs a turn to its end.
     fn run(&self, turn: Turn, report: SharedReport) -> BoxFuture<'static, ()>;
+
+    /// What was said while an answer is spoken is no turn: too little, or a word that says no more than "go on".
+    fn is_aside(&self, _said: &Utterance, _words: Option<&str>) -> bool {
+        false
+    }
 
     /// Begins what can be done ahead of a turn that is likely to come, without any effect. None where nothing is.
     fn prepare(&self, _turn: Turn) -> Option<Prepared> {

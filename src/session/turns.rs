@@ -22,7 +22,7 @@ impl Actor {
         self.live.turns = self.live.turns.wrapping_add(1);
         let id = TurnId(self.live.turns);
         let report = SharedReport::new(input.name());
-        self.judging = Judging::default();
+        (self.judging, self.aside) = (Judging::default(), None);
         let ahead = self.ahead.take().filter(|ahead| ahead.is_of(&input));
         let errand = std::mem::take(&mut self.live.errand) && matches!(input, Input::Speech(_) | Input::Text(_));
         self.out.begin(id);

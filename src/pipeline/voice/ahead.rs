@@ -16,7 +16,7 @@ use super::metrics::ahead::{BUSY, DROPPED, STARTED, USED};
 use super::transcribe::Transcribed;
 use super::{Failed, Inner, Metrics, Speculate};
 use crate::provider::{ChatPiece, ChatRequest, ChatStream, ProviderError};
-use crate::session::{Input, Prepared, Turn};
+use crate::session::{FirstWords, Input, Prepared, Turn};
 
 /// Pieces of an answer that are held; then the model waits.
 const HELD: usize = 64;
@@ -137,19 +137,28 @@ impl Inner {
         let language = self.language(&turn);
         let (words_tx, words) = oneshot::channel();
         let (held_tx, held) = oneshot::channel();
-        let work = Arc::clone(self).work_ahead(turn, words_tx, held_tx).boxed();
+        let first = FirstWords::default();
+        let work = Arc::clone(self).work_ahead(turn, Arc::clone(&first), words_tx, held_tx).boxed();
         let inner = Arc::clone(self);
         let take_over = move |work, turn, report| {
             drop::<OwnedSemaphorePermit>(permit);
             inner.whole(turn, Some(Ahead { work, words, held, language, wager }), report).boxed()
         };
-        Some(Prepared::new(work, Box::new(take_over)))
+        Some(Prepared::new(work, first, Box::new(take_over)))
     }
 
-    async fn work_ahead(self: Arc<Self>, turn: Turn, words_tx: oneshot::Sender<Words>, held: oneshot::Sender<Held>) {
+    async fn work_ahead(
+        self: Arc<Self>,
+        turn: Turn,
+        first: FirstWords,
+        words_tx: oneshot::Sender<Words>,
+        held: oneshot::Sender<Held>,
+    ) {
         let Input::Speech(utterance) = &turn.input else { return };
         let words = self.words_of(&turn, utterance).await;
         let text = words.as_ref().ok().map(|words| words.text.clone());
+        // nobody else writes it
+        let _ = first.set(text.clone());
         if words_tx.send(words).is_err() || self.settings.speculate < Speculate::Chat || held.is_closed() {
             return;
         }

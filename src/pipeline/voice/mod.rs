@@ -199,6 +199,11 @@ impl TurnRunner for Voice {
     fn expect(&self) {
         self.current.now().bell.ring();
     }
+
+    fn is_aside(&self, said: &crate::audio::Utterance, words: Option<&str>) -> bool {
+        !self.inner.settings.backchannels.is_empty()
+            && (self.inner.too_short(said) || words.is_some_and(|words| self.inner.settings.is_backchannel(words)))
+    }
 }
 
 impl Inner {

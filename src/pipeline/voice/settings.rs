@@ -59,8 +59,22 @@ pub struct Settings {
     pub speculate: Speculate,
     /// So many turns at once have something done ahead, all devices together; the others wait for their end. 1 to 1000; default 4.
     pub speculate_at_once: u32,
+    /// In "realtime" mode: who says no more than one of these (several times, if he likes) while an answer is spoken does not interrupt
+    /// it, if it takes less than `voice.endpoint.barge_in`; case and marks do not count. Needs `speculate`. Empty: everything interrupts.
+    pub backchannels: Vec<String>,
     /// Utterances with less speech than this are not transcribed.
     pub min_speech: Span,
+}
+
+/// What people say to show that they listen, in English and Chinese.
+const BACKCHANNELS: [&str; 22] = [
+    "mm", "mmm", "mhm", "mm-hmm", "mmhmm", "hm", "hmm", "uh-huh", "uhhuh", "uh", "um", "ah", "oh", "aha", "yeah",
+    "yep", "嗯", "嗯哼", "哦", "噢", "啊", "唔",
+];
+
+/// Letters and digits only, in lower case.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 impl Default for Settings {
@@ -84,6 +98,7 @@ impl Default for Settings {
             look_timeout: Span::secs(20),
             speculate: Speculate::Transcribe,
             speculate_at_once: 4,
+            backchannels: BACKCHANNELS.map(str::to_owned).into(),
             min_speech: Span::ms(120),
         }
     }
@@ -140,11 +155,43 @@ impl Settings {
         problems
     }
 
+    /// These words say no more than that somebody listens.
+    pub fn is_backchannel(&self, words: &str) -> bool {
+        let known: Vec<String> = self.backchannels.iter().map(|word| plain(word)).collect();
+        let mut rest = plain(words);
+        // the longest first, so that no word hides another that begins like it
+        let longest =
+            |rest: &str| known.iter().filter(|word| !word.is_empty() && rest.starts_with(*word)).map(String::len).max();
+        if rest.is_empty() {
+            return false;
+        }
+        while let Some(length) = longest(&rest) {
+            rest.drain(..length);
+        }
+        rest.is_empty()
+    }
+
     /// The zone for spoken times.
     pub fn zone(&self) -> jiff::tz::TimeZone {
         if self.timezone.is_empty() {
             return jiff::tz::TimeZone::system();
         }
         jiff::tz::TimeZone::get(&self.timezone).unwrap_or(jiff::tz::TimeZone::UTC)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_only_shows_that_he_listens_is_told_from_who_says_something() {
+        let settings = Settings::default();
+        for words in ["Mm.", "Mhm, mhm.", "uh-huh", "Uh huh!", "嗯。", "嗯，嗯嗯", "Oh yeah."] {
+            assert!(settings.is_backchannel(words), "{words}");
+        }
+        for words in ["", "...", "stop", "no", "mm, stop", "嗯，停", "human", "umbrella"] {
+            assert!(!settings.is_backchannel(words), "{words}");
+        }
     }
 }

@@ -177,7 +177,7 @@ mod tests {
 
     /// RMS of each 20 ms at 24 kHz, and no less than that of a whisper of noise (-60 dB of full scale).
     fn levels(samples: &[i16]) -> Vec<f64> {
-        samples.chunks_exact(480).map(|part| crate::audio::level::rms(part).max(33.0)).collect()
+        samples.chunks_exact(480).map(|part| f64::from(crate::audio::level::rms(part)).max(33.0)).collect()
     }
 
     /// What is heard at a joint of two clauses that never knew of each other, in one decoder.

@@ -50,7 +50,7 @@ impl ChatModel for Counting {
             words if words.contains("broken") => {
                 pieces.push(Err(ProviderError::new(ErrorKind::Internal, "chat", "broke off")));
             }
-            words if words.contains("grave") => pieces.push(Ok("Stop! There is a car in front of you.".into())),
+            words if words.contains("grave") => pieces.push(Ok("A car is coming from behind.".into())),
             words if words.contains("hoarse") => pieces.push(Ok("It will hiss.".into())),
             _ => pieces.push(Ok("That is all.".into())),
         }
@@ -282,5 +282,24 @@ async fn phrases_are_made_ahead_in_the_voice_of_the_gateway_and_in_those_of_devi
     assert_eq!((counting.spoken("Let me think."), counting.spoken("That is a good question.")), (2, 2));
     let again = gateway.operators().cache_warm().await.unwrap();
     assert_eq!((again.made, again.there), (0, 4));
+    gateway.stop().await;
+}
+
+/// Prints how long a cached answer takes to its first frame at the link, from the arrival of the question.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement: on a quiet machine, cargo test --release --test caches -- --ignored --nocapture"]
+async fn how_soon_a_cached_answer_is_heard() {
+    let (counting, gateway) = start().await;
+    first_reply(&gateway, "first", "why is the sky blue").await;
+    let mut took = Vec::new();
+    for n in 0..200 {
+        let device = format!("d{n}");
+        first_reply(&gateway, &device, "why is the sky blue").await;
+        took.push(gateway.last_turn(&device).await["stages_ms"]["first_audio"].as_f64().unwrap());
+    }
+    assert_eq!((counting.thought(), counting.spoken("That is all")), (1, 1), "all from memory");
+    took.sort_by(f64::total_cmp);
+    println!("question to first frame, cached, ms: p50 {:.2}, p99 {:.2}, most {:.2}", took[100], took[198], took[199]);
+    assert!(took[198] <= 20.0, "{took:?}");
     gateway.stop().await;
 }

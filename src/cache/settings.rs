@@ -26,7 +26,7 @@ pub struct ChatSettings {
     /// So is one that means the same, by `[providers.embed]`. Default false: see docs/caches.md for how often that errs.
     pub semantic: bool,
     /// How near two questions are that mean the same: the cosine of their vectors, 0.5 to 1.0. Default 0.85.
-    pub cosine: f32,
+    pub cosine: f64,
     /// How long a question's vector may take; then the model is asked. Default "25ms".
     pub embed_within: Span,
     /// An answer is forgotten after this. Default "2h".
@@ -108,7 +108,7 @@ impl Settings {
             }
         };
         let Self { chat, speech, transcripts } = self;
-        let range = |n: f32| format!("{n} is out of range");
+        let range = |n: f64| format!("{n} is out of range");
         expect((0.5..=1.0).contains(&chat.cosine), "chat.cosine", range(chat.cosine), "use 0.5 to 1.0, as in 0.85");
         for (key, span) in [
             ("chat.embed_within", chat.embed_within),

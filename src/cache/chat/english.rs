@@ -200,6 +200,10 @@ const SAME: &[(&str, &str)] = &[
     ("has", "have"),
 ];
 
+/// They end like a plural and are none, or mean something else than one of it.
+const NO_PLURALS: &[&str] =
+    &["aids", "mars", "customs", "goods", "arms", "physics", "economics", "politics", "athletics", "mathematics", "pants", "wales"];
+
 const NUMBERS: &[&str] = &[
     "zero",
     "one",
@@ -267,6 +271,9 @@ pub(super) fn read(text: &str) -> Option<Traits> {
         // "can", "should", "did": another of these is another question
         rest.insert(0, first.clone());
     }
+    if first == "define" {
+        rest.insert(0, "mean".to_owned());
+    }
     let mut traits = Traits { kind, ..Traits::default() };
     for word in rest {
         if NEGATIONS.contains(&word.as_str()) {
@@ -278,6 +285,10 @@ pub(super) fn read(text: &str) -> Option<Traits> {
         if !EMPTY.contains(&word.as_str()) {
             traits.content.push(stem(&word));
         }
+    }
+    if kind == Kind::What && traits.content.last().is_some_and(|last| last == "mean") {
+        // "what does x mean" is "what is the meaning of x"
+        traits.content.rotate_right(1);
     }
     // "how does it work": what "it" is was said before
     let points = asked.iter().any(|word| word == "it");
@@ -297,6 +308,7 @@ fn without_preface(words: &[String]) -> &[String] {
         &["tell", "me"],
         &["do", "you", "know"],
         &["to", "me"],
+        &["explain", "to", "me"],
         &["i", "want", "to", "know"],
         &["i", "would", "like", "to", "know"],
     ];
@@ -304,7 +316,11 @@ fn without_preface(words: &[String]) -> &[String] {
     while let Some(preface) = PREFACES.iter().find(|preface| starts_with(rest, preface)) {
         rest = &rest[preface.len()..];
     }
-    rest
+    // "explain how it works" asks how it works
+    match rest {
+        [explain, question, ..] if explain == "explain" && matches!(question.as_str(), "how" | "why" | "what") => &rest[1..],
+        _ => rest,
+    }
 }
 
 fn starts_with(words: &[String], start: &[&str]) -> bool {
@@ -318,7 +334,7 @@ fn words(text: &str) -> Vec<String> {
     for raw in text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '\'' | '.' | ',' | '%' | '+' | '-' | '/'))) {
         // a comma or a full stop belongs to a number, else to nobody
         let raw = raw.trim_matches(|c: char| !c.is_alphanumeric() && c != '-' && c != '+' && c != '%');
-        for part in raw.split(|c: char| matches!(c, '/')).filter(|part| !part.is_empty()) {
+        for part in raw.split('/').filter(|part| !part.is_empty()) {
             let (word, tail) = part.split_once('\'').unwrap_or((part, ""));
             match (word, tail) {
                 ("can", "t") => words.extend(["can", "not"].map(str::to_owned)),
@@ -350,10 +366,15 @@ fn words(text: &str) -> Vec<String> {
 /// One word for all of its plainest forms.
 fn stem(word: &str) -> String {
     let word = SAME.iter().find(|(other, _)| *other == word).map_or(word, |(_, same)| *same);
-    let plural = word.len() > 3 && word.ends_with('s') && !["ss", "us", "is"].iter().any(|end| word.ends_with(end));
-    match word.strip_suffix("ies") {
-        Some(start) if start.len() > 2 => format!("{start}y"),
-        _ if plural => word[..word.len() - 1].to_owned(),
-        _ => word.to_owned(),
+    let plural = |start: &str| {
+        let vowel = start.contains(['a', 'e', 'i', 'o', 'u', 'y']);
+        vowel && start.len() > 2 && !start.ends_with(['s', 'u', 'i', 'a']) && !NO_PLURALS.contains(&word)
+    };
+    if let Some(start) = word.strip_suffix("ies").filter(|start| start.len() > 2) {
+        return format!("{start}y");
     }
+    if let Some(start) = word.strip_suffix("oes").filter(|start| start.len() > 2) {
+        return format!("{start}o");
+    }
+    word.strip_suffix('s').filter(|start| plural(start)).unwrap_or(word).to_owned()
 }

@@ -7,6 +7,8 @@ mod chinese;
 mod english;
 mod meaning;
 mod question;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -162,7 +164,8 @@ impl Chat {
 
     async fn same_meaning(&self, ask: &mut Ask) -> Option<Arc<str>> {
         let (scope, vector) = self.vector(ask).await?;
-        let (now, least) = (moment(self.clock.mono()), self.settings.cosine);
+        #[allow(clippy::cast_possible_truncation, reason = "0.5 to 1.0, compared with sums of f32")]
+        let (now, least) = (moment(self.clock.mono()), self.settings.cosine as f32);
         let (meanings, traits) = (Arc::clone(&self.meanings), ask.question.traits.clone());
         let near = self.workers.run(move || lock(&meanings).nearest(&scope, &vector, least, &traits, now));
         near.await.ok().flatten().map(|(_, answer)| answer)

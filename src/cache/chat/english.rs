@@ -201,8 +201,20 @@ const SAME: &[(&str, &str)] = &[
 ];
 
 /// They end like a plural and are none, or mean something else than one of it.
-const NO_PLURALS: &[&str] =
-    &["aids", "mars", "customs", "goods", "arms", "physics", "economics", "politics", "athletics", "mathematics", "pants", "wales"];
+const NO_PLURALS: &[&str] = &[
+    "aids",
+    "mars",
+    "customs",
+    "goods",
+    "arms",
+    "physics",
+    "economics",
+    "politics",
+    "athletics",
+    "mathematics",
+    "pants",
+    "wales",
+];
 
 const NUMBERS: &[&str] = &[
     "zero",
@@ -318,7 +330,9 @@ fn without_preface(words: &[String]) -> &[String] {
     }
     // "explain how it works" asks how it works
     match rest {
-        [explain, question, ..] if explain == "explain" && matches!(question.as_str(), "how" | "why" | "what") => &rest[1..],
+        [explain, question, ..] if explain == "explain" && matches!(question.as_str(), "how" | "why" | "what") => {
+            &rest[1..]
+        }
         _ => rest,
     }
 }

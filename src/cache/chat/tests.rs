@@ -247,8 +247,10 @@ async fn how_often_meaning_errs() {
     let local = Local { wyoming: ([127, 0, 0, 1], 1).into(), http: ([127, 0, 0, 1], 1).into() };
     let client = provider::http::Client::new(&provider::http::Settings::default()).unwrap();
     let clock = Arc::new(crate::domain::SystemClock);
-    let pool = pool::Parts { settings: settings.pool.clone(), clock, metrics: pool::Metrics::default() };
-    let embedder = provider::Providers::new(&settings, local, &client, &pool).unwrap().embed.unwrap();
+    let metrics = pool::Metrics::default();
+    let pool = pool::Parts { settings: settings.pool.clone(), clock, random: Arc::new(|| 0), metrics };
+    let workers = Workers::new(1, crate::audio::workers::Metrics::default()).unwrap();
+    let embedder = provider::Providers::new(&settings, local, &client, &pool, &workers).unwrap().embed.unwrap();
     for (name, text) in [("pairs.tsv", PAIRS), ("unseen.tsv", UNSEEN)] {
         println!("{name}");
         table(&*embedder, pairs(text)).await;
@@ -265,7 +267,9 @@ async fn table(embedder: &dyn Embedder, pairs: Vec<(bool, &str, &str)>) {
         measured.push((same, cosine, agree(a, b)));
     }
     let all = |wanted: bool| measured.iter().filter(|(same, ..)| *same == wanted).count();
-    println!("| cosine | false hits, by the vector alone | with the guards | missed, by the vector alone | with the guards |");
+    println!(
+        "| cosine | false hits, by the vector alone | with the guards | missed, by the vector alone | with the guards |"
+    );
     println!("|---|---|---|---|---|");
     for least in [0.75, 0.80, 0.85, 0.90, 0.95] {
         let count = |wanted: bool, guarded: bool| {

@@ -201,8 +201,9 @@ impl TurnRunner for Voice {
     }
 
     fn is_aside(&self, said: &crate::audio::Utterance, words: Option<&str>) -> bool {
-        !self.inner.settings.backchannels.is_empty()
-            && (self.inner.too_short(said) || words.is_some_and(|words| self.inner.settings.is_backchannel(words)))
+        let inner = self.current.now();
+        !inner.settings.backchannels.is_empty()
+            && (inner.too_short(said) || words.is_some_and(|words| inner.settings.is_backchannel(words)))
     }
 }
 

@@ -25,8 +25,8 @@ struct Inside {
     state: State,
     /// A look at it said that it is back.
     said_back: bool,
-    /// It was not, when somebody tried: looks are not believed until it has answered.
-    misled: bool,
+    /// Looks say nothing until it has answered: one was wrong, or it asked itself to be left alone.
+    unlooked: bool,
 }
 
 /// The breaker of one service. Share it as an `Arc`.
@@ -60,7 +60,9 @@ pub(super) struct Leave {
 
 impl Breaker {
     pub(super) fn new(settings: &Settings, clock: Arc<dyn Clock>, left_alone: Gauge) -> Arc<Self> {
-        let inside = Mutex::new(Inside { state: State::Closed(0), said_back: false, misled: false });
+        // one of an earlier configuration may have left it at 1
+        left_alone.set(0);
+        let inside = Mutex::new(Inside { state: State::Closed(0), said_back: false, unlooked: false });
         Arc::new(Self { errors: settings.errors, whole: settings.left_alone.0, clock, inside, left_alone })
     }
 
@@ -116,10 +118,10 @@ impl Breaker {
         }
     }
 
-    /// It is worth a look: it is left alone for a while yet, and looks have not misled before.
+    /// It is worth a look: it is left alone for a while yet, and a look says something.
     pub(super) fn wants_a_look(&self) -> bool {
         let inside = self.inside();
-        matches!(inside.state, State::Open(until) if until > self.clock.mono()) && !inside.misled
+        matches!(inside.state, State::Open(until) if until > self.clock.mono()) && !inside.unlooked
     }
 
     /// A look at it says that it is back: the next request tries it.
@@ -142,7 +144,7 @@ impl Leave {
     /// It answered.
     pub(super) fn answered(mut self) {
         self.tries = false;
-        *self.breaker.inside() = Inside { state: State::Closed(0), said_back: false, misled: false };
+        *self.breaker.inside() = Inside { state: State::Closed(0), said_back: false, unlooked: false };
         self.breaker.left_alone.set(0);
     }
 
@@ -156,11 +158,14 @@ impl Leave {
         let mut inside = breaker.inside();
         match (inside.state, error.retry_after) {
             // it says itself how long, and is not left alone for longer than one that is down
-            (State::Closed(_), Some(time)) => breaker.open(&mut inside, time.min(breaker.whole)),
+            (State::Closed(_), Some(time)) => {
+                inside.unlooked = true;
+                breaker.open(&mut inside, time.min(breaker.whole));
+            }
             (State::Closed(before), None) if before + 1 >= breaker.errors => breaker.open(&mut inside, breaker.whole),
             (State::Closed(before), None) => inside.state = State::Closed(before + 1),
             (State::Tried, _) if tried => {
-                inside.misled |= inside.said_back;
+                inside.unlooked |= inside.said_back;
                 breaker.open(&mut inside, breaker.whole);
             }
             // asked in need, or before it was left alone
@@ -253,6 +258,7 @@ mod tests {
             |secs| ProviderError { retry_after: Some(Duration::from_secs(secs)), ..error(ErrorKind::RateLimited) };
         breaker.leave().unwrap().failed(&asks(2));
         assert!(breaker.leave().is_none());
+        assert!(!breaker.wants_a_look(), "it said itself how long");
         clock.advance(Duration::from_secs(2));
         breaker.leave().unwrap().answered();
         breaker.leave().unwrap().failed(&asks(3_600));

@@ -257,7 +257,8 @@ impl<P: ?Sized + Send + Sync + 'static> Inner<P> {
         let now = Instant::now();
         race.longest = self.settings.slow_after(want.urgency).map(|time| now + time);
         let usual = || self.routes[n].window().p95(self.clock.mono());
-        let hedges = first && self.settings.hedge && want.urgency == Urgency::Turn;
+        // a reply that has begun keeps its voice as long as it can
+        let hedges = first && self.settings.hedge && want.urgency == Urgency::Turn && !want.begun;
         race.usual = if hedges { usual().map(|time| now + time) } else { None };
     }
 

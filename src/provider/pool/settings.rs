@@ -31,7 +31,8 @@ pub struct Settings {
     /// How often a service is asked again when it failed at once and there is nobody else (0 to 5). Default 1.
     pub retries: u32,
     /// Ask the next service too when the first of an answer takes longer than it does in 95 of 100 cases, and take the one
-    /// that is first. It costs a second request each time. Default true; without a second service it does nothing.
+    /// that is first. It costs a second request each time. Not for speech, which would change its voice. Default true;
+    /// without a second service it does nothing.
     pub hedge: bool,
     /// At most so many of 100 requests are asked twice like that (1 to 50). Default 10.
     pub hedge_share: u32,
@@ -75,7 +76,7 @@ impl Settings {
 
     /// After how long somebody else is asked too; never where nobody waits for the answer.
     pub(super) fn slow_after(&self, urgency: Urgency) -> Option<Duration> {
-        (urgency != Urgency::Background).then_some(self.slow_after.0)
+        (urgency == Urgency::Turn).then_some(self.slow_after.0)
     }
 
     /// What is wrong with it.

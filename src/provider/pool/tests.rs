@@ -602,3 +602,16 @@ async fn a_pool_that_is_made_again_goes_on_counting_where_the_one_before_was() {
     }
     rig.tells("voxgate_provider_requests_total{capability=\"chat\",route=\"0\",outcome=\"answered\"} 2");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_keeps_its_voice_when_a_sentence_takes_longer_than_usual() {
+    let rig = Rig::new();
+    let script: Vec<Does> = (0..20).map(|_| Does::Late(100, "x")).chain([Does::Late(2_900, "x")]).collect();
+    let (first, second) = (Service::new(&script), Service::new(&[Does::Says(&["x"])]));
+    let all = [&first, &second].map(|service| Member::plain(Arc::clone(service) as Arc<dyn Synthesizer>)).into();
+    let pool = Pool::new("tts", all, &rig.parts).unwrap();
+    for _ in 0..21 {
+        assert_eq!(pool.speak(SpeechRequest::default()).count().await, 1);
+    }
+    assert_eq!((first.times(), second.times()), (21, 0));
+}

@@ -161,7 +161,9 @@ fn params(samples: usize, positions: usize, language: Option<&str>) -> FullParam
     // Two spinning threads on two busy cores are ten times slower than one.
     params.set_n_threads(1);
     params.set_audio_ctx(i32::try_from(positions).unwrap_or(0));
-    params.set_max_tokens(i32::try_from(seconds * 8 + 12).unwrap_or(i32::MAX));
+    // a Chinese character is up to three tokens, and people speak four to five a second
+    let a_second = if language.is_some_and(|language| matches!(language, "zh" | "yue" | "ja" | "ko")) { 12 } else { 8 };
+    params.set_max_tokens(i32::try_from(seconds * a_second + 12).unwrap_or(i32::MAX));
     params.set_language(language.or(Some("auto")));
     params.set_no_timestamps(true);
     params.set_no_context(true);
@@ -211,24 +213,50 @@ fn repetition(words: &[String]) -> Option<(usize, usize, usize)> {
     None
 }
 
-fn plain(text: &str) -> Vec<String> {
-    text.split_whitespace()
-        .map(|w| w.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect())
-        .collect()
+/// Words with what stands behind them; a character that is written without spaces is a word.
+fn pieces(text: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let (mut begin, mut before) = (0, ' ');
+    for (at, c) in text.char_indices() {
+        let begins =
+            is_dense(c) || (before.is_whitespace() && !c.is_whitespace()) || (is_dense(before) && c.is_alphanumeric());
+        if begins && at > begin {
+            pieces.push(&text[begin..at]);
+            begin = at;
+        }
+        before = c;
+    }
+    pieces.push(&text[begin..]);
+    pieces.retain(|piece| !piece.trim().is_empty());
+    pieces
+}
+
+/// Chinese, Japanese.
+fn is_dense(c: char) -> bool {
+    matches!(c as u32, 0x3040..=0x30FF | 0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xF900..=0xFAFF)
+}
+
+/// Where in the pieces a loop is: behind its first round, to its end. Eight words of it, or sixteen characters: people laugh.
+fn loop_in(pieces: &[&str]) -> Option<(usize, usize)> {
+    let letters = |piece: &&str| piece.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    let (length, begin, end) = repetition(&pieces.iter().map(letters).collect::<Vec<String>>())?;
+    let least = if pieces.get(begin).is_some_and(|piece| piece.starts_with(is_dense)) { 16 } else { 8 };
+    (end - begin >= least).then_some((begin + length, end))
 }
 
 fn looped(text: &str) -> bool {
-    repetition(&plain(text)).is_some_and(|(_, begin, end)| end - begin >= 8)
+    loop_in(&pieces(text)).is_some()
 }
 
 /// A loop that remains is said once.
 fn unloop(text: &str) -> String {
     let mut text = text.to_owned();
-    while let Some((length, begin, end)) = repetition(&plain(&text)).filter(|(_, begin, end)| end - begin >= 8) {
-        let words: Vec<_> = text.split_whitespace().collect();
-        text = [&words[..begin + length], &words[end..]].concat().join(" ");
+    loop {
+        let pieces = pieces(&text);
+        let Some((begin, end)) = loop_in(&pieces) else { return text };
+        let left = [&pieces[..begin], &pieces[end..]].concat().concat();
+        left.trim().clone_into(&mut text);
     }
-    text
 }
 
 #[cfg(test)]
@@ -250,7 +278,10 @@ mod tests {
         assert!(looped(&looping));
         assert_eq!(unloop(&looping), "I think we should go that is all");
         assert_eq!(unloop(&"no ".repeat(40)), "no");
-        for fine in ["no no no no", "one two three one two three", "", "a"] {
+        assert_eq!(unloop(&format!("我觉得{}就这样", "我们应该走".repeat(9))), "我觉得我们应该走就这样");
+        assert_eq!(unloop(&"谢谢观看，".repeat(30)), "谢谢观看，");
+        for fine in ["no no no no", "one two three one two three", "", "a", "哈哈哈哈哈哈哈哈", "好的好的好的，再见"]
+        {
             assert!(!looped(fine), "{fine}");
             assert_eq!(unloop(fine), fine);
         }

@@ -13,6 +13,7 @@ use crate::pipeline::voice::Phrases;
 use crate::store::SledStore;
 
 const PULL: &str = "voxgate models pull";
+const PULL_TURN: &str = "voxgate models pull smart-turn-v3.2";
 
 pub(super) struct Parts {
     pub(super) config: Arc<Config>,
@@ -75,7 +76,7 @@ impl Parts {
             None => Component::ready("turn_model", "smart-turn-v3.2").optional(),
             Some(why) if !self.config.voice.endpoint.model => Component::ready("turn_model", why).optional(),
             Some(why) => {
-                Component::degraded("turn_model", format!("silence alone ends a turn: {why}"), PULL).optional()
+                Component::degraded("turn_model", format!("silence alone ends a turn: {why}"), PULL_TURN).optional()
             }
         }
     }

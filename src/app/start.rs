@@ -450,7 +450,10 @@ async fn load_turn_model(config: &Arc<Config>, metrics: audio::ending::Metrics) 
     let model =
         tokio::task::spawn_blocking(load).await.map_err(|error| StartError::Interrupted(error.to_string()))??;
     if let Some(why) = model.missing().filter(|_| config.voice.endpoint.model) {
-        tracing::warn!(why, "without the end-of-turn model silence alone ends a turn: run voxgate models pull");
+        tracing::warn!(
+            why,
+            "without the end-of-turn model silence alone ends a turn: run voxgate models pull smart-turn-v3.2"
+        );
     }
     Ok(model)
 }

@@ -162,8 +162,11 @@ fn the_likely_end_holds_to_the_sample_what_the_turn_holds_when_it_ends_there() {
 #[test]
 fn speech_that_goes_on_after_a_pause_is_told_and_is_other_speech() {
     let Some(clips) = human() else { return };
+    // the recording begins and ends in silence
+    let mut settings = Settings::default();
+    settings.endpoint.silence = Span::ms(1_500);
     for mode in [ListenMode::Auto, ListenMode::Manual] {
-        let mut hearing = ear(mode);
+        let mut hearing = ear_with(&settings, mode);
         let mut heard = hearing.push(packets(1, &with_pause(&clips[5], 350)));
         heard.extend(hearing.push(packets(2_000, &silence(300))));
         let names = all_names(&heard);

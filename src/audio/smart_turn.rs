@@ -182,7 +182,7 @@ mod tests {
         let model = SmartTurn::load(&path).unwrap();
         let said = reference().said;
         let undecided = said.iter().filter(|(.., p)| (0.2..0.8).contains(p)).count();
-        assert!(said.len() >= 40 && undecided >= 5, "{undecided} of {} are near the middle", said.len());
+        assert!(said.len() >= 40 && undecided >= 4, "{undecided} of {} are near the middle", said.len());
         for (clip, samples, expected) in said {
             let found = model.complete(&clips[clip][..samples]).unwrap();
             assert!((found - expected).abs() < 0.03, "{clip} to {samples}: {found} where {expected} is right");

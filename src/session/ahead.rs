@@ -74,12 +74,13 @@ impl Actor {
         if self.turn.is_none() {
             return self.start_turn(Input::Speech(said), decided, None);
         }
-        let words = self.ahead.as_ref().filter(|ahead| ahead.said.same_speech(&said)).map(|ahead| ahead.work.words());
-        if words.is_none() && !self.parts.runner.is_aside(&said, None) {
+        let ahead = self.ahead.as_ref().filter(|ahead| ahead.said.same_speech(&said));
+        let known = ahead.map(|ahead| ahead.work.is_known());
+        if known.is_none() && !self.parts.runner.is_aside(&said, None) {
             return self.start_turn(Input::Speech(said), decided, None);
         }
         self.aside = Some(Aside { said, decided });
-        if words != Some(None) {
+        if known != Some(false) {
             self.understood();
         }
     }
@@ -88,7 +89,7 @@ impl Actor {
     pub(super) fn understood(&mut self) {
         let Some(Aside { said, decided }) = self.aside.take() else { return };
         let ahead = self.ahead.as_ref().filter(|ahead| ahead.said.same_speech(&said));
-        let words = ahead.and_then(|ahead| ahead.work.words()).flatten();
+        let words = ahead.and_then(|ahead| ahead.work.words());
         if self.turn.is_some() && self.parts.runner.is_aside(&said, words) {
             tracing::debug!(device = %self.device, "said aside: the answer goes on");
             self.parts.metrics.said_aside();

@@ -327,9 +327,14 @@ impl Prepared {
         .await;
     }
 
-    /// What was said; none as long as it is not known, and nothing where it will not be.
-    pub fn words(&self) -> Option<Option<&str>> {
-        self.words.get().map(|words| words.as_deref())
+    /// It is known what was said, or that it will not be.
+    pub fn is_known(&self) -> bool {
+        self.words.get().is_some()
+    }
+
+    /// What was said, where it is known.
+    pub fn words(&self) -> Option<&str> {
+        self.words.get()?.as_deref()
     }
 
     /// Runs the turn that it was done for, in place of [`TurnRunner::run`].

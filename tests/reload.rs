@@ -108,8 +108,8 @@ async fn a_file_with_a_mistake_changes_nothing_and_says_what_and_where() {
     assert_eq!(reply_to(&mut device, "tell me about snow").await, "As before.");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn keys_are_read_anew_and_what_needs_a_new_start_is_told() {
+/// A service that refuses each key, and the keys that it was shown.
+async fn refusing() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let notes = Arc::clone(&asked);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -125,6 +125,12 @@ async fn keys_are_read_anew_and_what_needs_a_new_start_is_told() {
             let _ = socket.write_all(refused.as_bytes()).await;
         }
     });
+    (address, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_read_anew_and_what_needs_a_new_start_is_told() {
+    let (address, asked) = refusing().await;
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("key");
     std::fs::write(&key, "sk-first\n").unwrap();
@@ -147,4 +153,24 @@ async fn keys_are_read_anew_and_what_needs_a_new_start_is_told() {
     let refused = gateway.run(&["config", "reload"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains(&key.display().to_string()), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_may_be_a_credential_of_the_service_and_an_operators_shell_need_not_have_it() {
+    let (answers, asked) = refusing().await;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("llm"), "sk-credential\n").unwrap();
+    let with_key = by(answers, "api_key_credential = \"llm\"\n");
+    let folder = dir.path().display().to_string();
+    let gateway = Binary::serve_with(&with_key, &[("CREDENTIALS_DIRECTORY", &folder)]).await;
+    let mut device = gateway.device("cane-1", &[]).await;
+    ask(&mut device, "tell me about rain").await;
+    wait("request", || (!asked.lock().unwrap().is_empty()).then_some(())).await;
+    assert_eq!(asked.lock().unwrap()[0], "sk-credential");
+    // the command runs without that folder, the gateway with it
+    assert_eq!(gateway.json(&["config", "reload", "--json"]), json!({"renewed": [], "restart": []}));
+    gateway.reconfigure(&by(answers, "api_key_credential = \"../llm\"\n"));
+    let refused = gateway.run(&["config", "reload"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("no name of a credential"), "{said}");
 }

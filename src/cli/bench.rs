@@ -1,14 +1,17 @@
 //! `voxgate bench`: what the gateway itself adds to a turn, and what it costs, on this machine.
 
+mod faults;
 mod figures;
 mod generator;
 mod mqtt;
 mod store;
 mod turn;
 
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,6 +25,7 @@ use crate::config::Config;
 use crate::domain::{ByteSize, DeviceId};
 use crate::observe::logging::LogLevel;
 use crate::observe::{Notifier, cost};
+use crate::provider::Known;
 use crate::sim::device::Login;
 use crate::sim::providers::Delays;
 use crate::sim::{self, bench, plot};
@@ -48,6 +52,7 @@ Examples:
   voxgate bench mqtt --check
   voxgate bench store
   voxgate bench turn --check
+  voxgate bench faults --plot faults.svg
   voxgate bench --devices 50 --mode auto --interrupt
   voxgate bench --devices 200 --ladder --plot ladder.svg
   voxgate bench --dialect xiaozhi --transport both --devices 10,20,30,40,50,200 --plot boards.svg
@@ -99,6 +104,7 @@ enum What {
     Mqtt(mqtt::Args),
     Store(store::Args),
     Turn(turn::Args),
+    Faults(faults::Args),
     /// Run a gateway with test providers that answer at once, until SIGTERM
     ///
     /// As `voxgate serve`, but every question is heard as the same words and answered at once with the same tone: for
@@ -112,6 +118,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
         Some(What::Mqtt(args)) => mqtt::run(args, context),
         Some(What::Store(args)) => store::run(args, context),
         Some(What::Turn(args)) => turn::run(args, context),
+        Some(What::Faults(args)) => faults::run(args, context),
         Some(What::Gateway) => mqtt::serve(context),
         None => turns(args, context),
     }
@@ -193,6 +200,8 @@ fn measure(
 enum Answers {
     /// Test providers that take so long.
     Providers(Delays),
+    /// The caches: test providers that take so long are asked once, before.
+    Cached(Delays),
     /// The engines that come with Voxgate.
     Engines,
 }
@@ -203,6 +212,16 @@ fn scratch(below: Option<&Path>, name: &str) -> anyhow::Result<PathBuf> {
     let dir = below.join(format!("voxgate-bench-{name}-{random:08x}"));
     std::fs::DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     Ok(dir)
+}
+
+/// Test providers with names, without which caches keep nothing.
+fn known((stt, chat, tts): bench::Made) -> Providers {
+    let name = || "bench".to_owned();
+    Providers {
+        transcriber: Arc::new(Known::new(stt, name())),
+        chat: Arc::new(Known::new(chat, name())),
+        synthesizer: Arc::new(Known::new(tts, name())),
+    }
 }
 
 /// One run: a gateway of its own, and its devices.
@@ -228,6 +247,7 @@ impl Bench<'_> {
                 let (transcriber, chat, synthesizer) = bench::providers(delays);
                 Some(Providers { transcriber, chat, synthesizer })
             }
+            Answers::Cached(delays) => Some(known(bench::providers(delays))),
             Answers::Engines => {
                 (config.engine.listen_wyoming, config.engine.listen_http) = (ANYWHERE, ANYWHERE);
                 config.log.level = LogLevel::Warn;
@@ -282,6 +302,9 @@ impl Bench<'_> {
         }
         let boards = generator::boards(self.args, gateway.addrs().devices);
         let generator = Generator::new(self.dir, self.config_file, wav, &logins, &boards)?;
+        if let Answers::Cached(_) = self.answers {
+            self.ask_once(&logins, wav, &boards).await?;
+        }
         // what the start left to do is done: memory before there is any session
         tokio::time::sleep(Duration::from_secs(1)).await;
         let before = cost().resident;
@@ -299,6 +322,16 @@ impl Bench<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// One question, so that its answer is known.
+    async fn ask_once(&self, logins: &[Login], wav: &Path, boards: &[OsString]) -> anyhow::Result<()> {
+        let first = &logins[..logins.len().min(1)];
+        let generator = Generator::new(self.dir, self.config_file, wav, first, boards)?;
+        let once = Run { turns: 1, mode: self.args.mode, interrupt: None, hold: 0 };
+        let watched = generator.run(&once, std::future::pending()).await?;
+        anyhow::ensure!(watched.report.clean(), "the question that fills the caches was not answered");
+        Ok(())
     }
 
     async fn turns(&self, gateway: &Gateway) -> anyhow::Result<Vec<serde_json::Value>> {

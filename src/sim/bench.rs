@@ -16,7 +16,10 @@ pub const WORDS: &str = "why is the sky blue";
 pub const REPLY: &str = "The sky is blue because air scatters blue light the most.";
 
 /// The providers of a bench.
-pub fn providers(delays: Delays) -> (Arc<FixedTranscriber>, Arc<FixedChat>, Arc<ToneSynthesizer>) {
+pub type Made = (Arc<FixedTranscriber>, Arc<FixedChat>, Arc<ToneSynthesizer>);
+
+/// Those that take so long.
+pub fn providers(delays: Delays) -> Made {
     (
         Arc::new(FixedTranscriber { words: WORDS.to_owned(), delay: delays.transcribe }),
         Arc::new(FixedChat { pieces: vec![REPLY.to_owned()], delay: delays.first_token }),

@@ -14,6 +14,7 @@ pub mod plot;
 pub mod providers;
 pub mod report;
 pub mod script;
+pub mod service;
 pub mod soak;
 pub mod talker;
 pub mod turn;

@@ -179,3 +179,77 @@ where
     area.present()?;
     Ok(())
 }
+/// What happened against time.
+#[derive(Debug, Clone, Default)]
+pub struct Timeline {
+    /// Above both charts.
+    pub title: String,
+    /// Lines of (seconds, height) of the upper chart.
+    pub upper: Vec<Line>,
+    /// Points of (seconds, ms) of the lower chart.
+    pub points: Vec<(f64, f64)>,
+    /// From when to when what was, in both.
+    pub marked: Vec<(f64, f64, String)>,
+}
+
+/// Draws two charts, one above the other, against time: lines, and milliseconds (logarithmic).
+pub fn timeline(path: &Path, timeline: &Timeline) -> Result<(), String> {
+    let area = SVGBackend::new(path, (1_200, 820)).into_drawing_area();
+    draw_timeline(&area, timeline).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn draw_timeline<'a, B: DrawingBackend + 'a>(
+    area: &DrawingArea<B, plotters::coord::Shift>,
+    timeline: &Timeline,
+) -> Result<(), Box<dyn std::error::Error + 'a>>
+where
+    B::ErrorType: 'static,
+{
+    area.fill(&WHITE)?;
+    let last = timeline.upper.iter().flat_map(|(_, points)| points.iter().map(|point| point.0)).fold(1.0, f64::max);
+    let seconds = 0.0..timeline.points.iter().map(|point| point.0).fold(last, f64::max);
+    let (upper, lower) = area.titled(&timeline.title, (FONT, 20))?.split_vertically(400);
+    let shade = RGBColor(213, 94, 0).mix(0.12).filled();
+
+    let mut chart = ChartBuilder::on(&upper)
+        .margin(12)
+        .x_label_area_size(24)
+        .y_label_area_size(64)
+        .build_cartesian_2d(seconds.clone(), 0.0..6.2)?;
+    chart.configure_mesh().disable_y_mesh().disable_y_axis().bold_line_style(MESH[0]).light_line_style(MESH[1]).draw()?;
+    chart.draw_series(timeline.marked.iter().map(|(from, to, _)| Rectangle::new([(*from, 0.0), (*to, 4.1)], shade)))?;
+    let written = timeline.marked.iter().enumerate();
+    chart.draw_series(written.map(|(n, (from, _, what))| {
+        let height = if n % 2 == 0 { 4.45 } else { 4.2 };
+        Text::new(what.clone(), (*from, height), (FONT, 11))
+    }))?;
+    for (at, (name, points)) in timeline.upper.iter().enumerate() {
+        let color = COLORS[at % COLORS.len()];
+        chart
+            .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?
+            .label(name)
+            .legend(move |at| key(at, color.stroke_width(2)));
+    }
+    legend(&mut chart, SeriesLabelPosition::UpperRight)?;
+
+    let longest = timeline.points.iter().map(|point| point.1).fold(100.0, f64::max) * 1.6;
+    let least = timeline.points.iter().map(|point| point.1).fold(longest, f64::min).max(1.0) / 1.5;
+    let mut chart = ChartBuilder::on(&lower)
+        .margin(12)
+        .x_label_area_size(44)
+        .y_label_area_size(64)
+        .build_cartesian_2d(seconds, (least..longest).log_scale())?;
+    chart
+        .configure_mesh()
+        .bold_line_style(MESH[0])
+        .light_line_style(MESH[1])
+        .x_desc("seconds")
+        .y_desc("ms to the first sound")
+        .y_label_formatter(&|ms| format!("{ms:.0}"))
+        .draw()?;
+    chart.draw_series(timeline.marked.iter().map(|(from, to, _)| Rectangle::new([(*from, least), (*to, longest)], shade)))?;
+    chart.draw_series(timeline.points.iter().map(|point| Circle::new(*point, 2, COLORS[0].mix(0.6).filled())))?;
+    area.present()?;
+    Ok(())
+}
+

@@ -76,16 +76,21 @@ impl Synthesizer for ToneSynthesizer {
         let delay = self.delay;
         stream::once(async move {
             pause(delay).await;
-            let tone = (0..samples).map(|n| {
-                let phase = f64::from(n) * 440.0 * std::f64::consts::TAU / 24_000.0;
-                #[allow(clippy::cast_possible_truncation, reason = "a sine of amplitude 8,000 is an i16")]
-                let sample = (phase.sin() * 8_000.0) as i16;
-                sample
-            });
-            Ok(PcmChunk { rate: 24_000, samples: tone.collect() })
+            Ok(PcmChunk { rate: 24_000, samples: tone(samples) })
         })
         .boxed()
     }
+}
+
+/// So many samples of a tone, 24 kHz.
+pub(super) fn tone(samples: u32) -> Vec<i16> {
+    let sample = |n: u32| {
+        let phase = f64::from(n) * 440.0 * std::f64::consts::TAU / 24_000.0;
+        #[allow(clippy::cast_possible_truncation, reason = "a sine of amplitude 8,000 is an i16")]
+        let sample = (phase.sin() * 8_000.0) as i16;
+        sample
+    };
+    (0..samples).map(sample).collect()
 }
 
 async fn pause(delay: Duration) {

@@ -57,19 +57,28 @@ pub async fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 impl Binary {
     /// Starts `voxgate serve`; its log goes to a file.
     pub async fn serve(rest: &str) -> Self {
+        Self::serve_with(rest, &[]).await
+    }
+
+    /// The same with these in its environment.
+    pub async fn serve_with(rest: &str, env: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().unwrap();
         let config = config(dir.path(), &dir.path().join("data"), rest);
         assert!(config.is_file());
         let mut binary = Self { dir, child: None };
-        binary.serve_again().await;
+        binary.serve_in(env).await;
         binary
     }
 
     /// Starts it on the folder that is there.
     pub async fn serve_again(&mut self) {
+        self.serve_in(&[]).await;
+    }
+
+    async fn serve_in(&mut self, env: &[(&str, &str)]) {
         let config = self.dir.path().join("voxgate.toml");
         let log = std::fs::File::create(self.dir.path().join("log")).unwrap();
-        self.child = Some(voxgate(&config, &["serve"]).stderr(log).spawn().unwrap());
+        self.child = Some(voxgate(&config, &["serve"]).envs(env.iter().copied()).stderr(log).spawn().unwrap());
         wait("gateway", || self.run(&["status", "--json"]).status.success().then_some(())).await;
     }
 

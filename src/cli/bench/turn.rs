@@ -35,6 +35,10 @@ const MANY: u32 = 50;
 const ADDS: (f64, f64) = (5.0, 25.0);
 /// The first sound of cloud services comes within the sum of their delays and this share of it.
 const SHARE: f64 = 1.05;
+/// A cached answer is heard within this, ms.
+const CACHED: f64 = 20.0;
+/// Devices that ask what is known.
+const ASKERS: u32 = 10;
 /// Each question to the engines alone is asked so often; the median counts.
 const ROUNDS: usize = 5;
 
@@ -42,7 +46,7 @@ const ROUNDS: usize = 5;
 ///
 /// Whole turns through a whole gateway, its devices in another process, by who answers: test providers that answer at
 /// once, so that what is left is what Voxgate itself adds; test providers that take as long as services in a cloud do
-/// (transcript 250 ms, first token 350 ms, first audio 200 ms); and the local engines, one device, beside what they take
+/// (transcript 250 ms, first token 350 ms, first audio 200 ms); the caches in front of these; and the local engines, one device, beside what they take
 /// without a gateway.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -52,9 +56,9 @@ Examples:
   voxgate bench turn --only local --wav question.wav --turns 20")]
 pub(in crate::cli) struct Args {
     /// These answers only
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "ANSWERS", default_values_t = [Who::Instant, Who::Cloud, Who::Local])]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "ANSWERS", default_values_t = [Who::Instant, Who::Cloud, Who::Cached, Who::Local])]
     only: Vec<Who>,
-    /// Numbers of devices that talk at once, one run each; the local engines have one
+    /// Numbers of devices that talk at once, one run each; the caches have ten and the local engines one
     #[arg(long, value_delimiter = ',', default_values_t = [1_u32, 50, 200])]
     devices: Vec<u32>,
     /// Turns of each device
@@ -85,6 +89,8 @@ enum Who {
     Instant,
     /// Test providers, as slow as services in a cloud
     Cloud,
+    /// The caches: ten devices ask what another one asked before
+    Cached,
     /// The local engines
     Local,
 }
@@ -94,6 +100,7 @@ impl Who {
         match self {
             Who::Instant => "instant",
             Who::Cloud => "cloud",
+            Who::Cached => "cached",
             Who::Local => "local",
         }
     }
@@ -102,6 +109,7 @@ impl Who {
         match self {
             Who::Instant => Answers::Providers(Delays::default()),
             Who::Cloud => Answers::Providers(CLOUD),
+            Who::Cached => Answers::Cached(CLOUD),
             Who::Local => Answers::Engines,
         }
     }
@@ -178,7 +186,11 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
 impl Who {
     /// Two cores answer two or three questions a second with the engines: more would measure the queue.
     fn devices(self, wanted: &[u32]) -> Vec<u32> {
-        if self == Who::Local { vec![1] } else { wanted.to_vec() }
+        match self {
+            Who::Local => vec![1],
+            Who::Cached => vec![ASKERS],
+            Who::Instant | Who::Cloud => wanted.to_vec(),
+        }
     }
 }
 
@@ -223,7 +235,12 @@ impl Args {
         super::Args {
             what: None,
             devices: vec![devices],
-            turns: if who == Who::Local { self.turns.max(10) } else { self.turns },
+            turns: match who {
+                Who::Local => self.turns.max(10),
+                // the first question of a conversation is what caches know
+                Who::Cached => 1,
+                Who::Instant | Who::Cloud => self.turns,
+            },
             mode: self.mode,
             dialect: Dialect::Native,
             transport: None,
@@ -254,6 +271,7 @@ impl One {
                 let sum = (CLOUD.transcribe + CLOUD.first_token + CLOUD.first_audio).as_secs_f64() * 1e3;
                 vec![Bar::new(format!("cloud services at {devices}, first audio p50"), first.p50, sum * SHARE)]
             }
+            Who::Cached => vec![Bar::new("a cached answer, first audio p50".to_owned(), first.p50, CACHED)],
             Who::Local => Vec::new(),
         }
     }

@@ -22,7 +22,9 @@ pub struct Settings {
     pub model: Option<String>,
     /// A file with the key, without a line break at its end or with one.
     pub api_key_file: Option<PathBuf>,
-    /// The environment variable with the key, when there is no file.
+    /// The credential of the systemd service with the key (`LoadCredential=` in the unit), when there is no file.
+    pub api_key_credential: Option<String>,
+    /// The environment variable with the key, when there is neither.
     pub api_key_env: Option<String>,
     /// What the model is told before the question.
     pub prompt: String,
@@ -46,6 +48,7 @@ impl Default for Settings {
             url: None,
             model: None,
             api_key_file: None,
+            api_key_credential: None,
             api_key_env: None,
             prompt:
                 "Answer the question about the picture in one or two short sentences, to be spoken aloud: no lists, no \
@@ -68,6 +71,7 @@ impl Settings {
             url: self.url.clone(),
             model: self.model.clone(),
             api_key_file: self.api_key_file.clone(),
+            api_key_credential: self.api_key_credential.clone(),
             api_key_env: self.api_key_env.clone(),
             first_byte: self.first_byte,
             between: self.between,

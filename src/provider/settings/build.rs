@@ -1,6 +1,7 @@
 //! The providers that settings ask for.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{Kind, Service, Settings, Upload};
@@ -242,14 +243,22 @@ impl Service {
 
     /// The key, which is read now.
     fn key(&self) -> Result<Option<String>, SetupError> {
-        let key = match (&self.api_key_file, &self.api_key_env) {
-            (Some(file), _) => {
-                Some(std::fs::read_to_string(file).map_err(|e| SetupError::Key(format!("{}: {e}", file.display())))?)
-            }
-            (None, Some(name)) => {
+        let read = |file: &Path| {
+            std::fs::read_to_string(file).map(Some).map_err(|e| SetupError::Key(format!("{}: {e}", file.display())))
+        };
+        let key = match (&self.api_key_file, &self.api_key_credential, &self.api_key_env) {
+            (Some(file), ..) => read(file)?,
+            (None, Some(name), _) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
+                Some(folder) => read(&Path::new(&folder).join(name))?,
+                None => {
+                    let what = format!("there are no credentials of a systemd service, {name:?} is to be one");
+                    return Err(SetupError::Key(what));
+                }
+            },
+            (None, None, Some(name)) => {
                 Some(std::env::var(name).map_err(|_| SetupError::Key(format!("{name} is not in the environment")))?)
             }
-            (None, None) => None,
+            (None, None, None) => None,
         };
         Ok(key.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()))
     }

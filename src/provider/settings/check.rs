@@ -181,16 +181,16 @@ impl Service {
             let what = format!("there is no file {}", file.display());
             wrong.push(("api_key_file", said(&what, "name a file with the key")));
         }
-        if let Some(name) = self.api_key_env.as_ref().filter(|name| std::env::var_os(name).is_none()) {
-            wrong.push((
-                "api_key_env",
-                said(&format!("{name} is not in the environment"), "set it, or use api_key_file"),
-            ));
+        // whether it is there is seen by the gateway: an operator's shell has neither its credentials nor its environment
+        if let Some(name) = self.api_key_credential.as_ref().filter(|name| !is_credential(name)) {
+            let what = format!("{name:?} is no name of a credential");
+            wrong.push(("api_key_credential", said(&what, "write the name that stands in LoadCredential=")));
         }
         // at an address of one's own, something in between may add the key
-        let keyless = self.api_key_file.is_none() && self.api_key_env.is_none() && self.url.is_none();
+        let keyed = self.api_key_file.is_some() || self.api_key_credential.is_some() || self.api_key_env.is_some();
+        let keyless = !keyed && self.url.is_none();
         if self.kind == Kind::Edge {
-            if self.api_key_file.is_some() || self.api_key_env.is_some() {
+            if keyed {
                 wrong.push(("api_key_file", said("the service takes no key", "leave it out")));
             }
         } else if keyless && self.kind.address().is_some() {
@@ -199,6 +199,12 @@ impl Service {
         }
         wrong
     }
+}
+
+/// A name of a file in the folder of credentials, and nothing else.
+fn is_credential(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    !name.is_empty() && name.len() <= 255 && !name.starts_with('.') && name.bytes().all(plain)
 }
 
 /// What is wrong, and the remedy.

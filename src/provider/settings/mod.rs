@@ -111,7 +111,9 @@ pub struct Service {
     pub voice: Option<String>,
     /// A file with the key, without a line break at its end or with one.
     pub api_key_file: Option<PathBuf>,
-    /// The environment variable with the key, when there is no file.
+    /// The credential of the systemd service with the key (`LoadCredential=` in the unit), when there is no file.
+    pub api_key_credential: Option<String>,
+    /// The environment variable with the key, when there is neither.
     pub api_key_env: Option<String>,
     /// Samples a second of an OpenAI-compatible or ElevenLabs voice. Default 24000.
     pub rate: u32,
@@ -148,6 +150,7 @@ impl Default for Service {
             model: None,
             voice: None,
             api_key_file: None,
+            api_key_credential: None,
             api_key_env: None,
             rate: 24_000,
             upload: Upload::Wav,

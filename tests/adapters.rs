@@ -83,7 +83,9 @@ fn workers() -> Workers {
 }
 
 fn pool() -> pool::Parts {
-    let (settings, metrics) = (pool::Settings::default(), pool::Metrics::default());
+    // each service is asked once
+    let settings = pool::Settings { retries: 0, ..pool::Settings::default() };
+    let metrics = pool::Metrics::default();
     pool::Parts { settings, clock: std::sync::Arc::new(SystemClock), random: std::sync::Arc::new(|| 0), metrics }
 }
 

@@ -174,12 +174,12 @@ fn firmware_is_sent_in_parts_offered_to_a_share_and_held() {
 #[test]
 fn caches_tell_what_they_hold_and_how_much_of_what_was_asked_they_had() {
     let admin = Arc::new(InMemory::default());
-    let stats = prints(&admin, "cache stats");
+    let stats = prints(&admin, "voxgate cache stats");
     let speech = stats.lines().find(|line| line.starts_with("speech")).unwrap();
     assert_eq!(speech.split_whitespace().collect::<Vec<_>>(), ["speech", "on", "10", "15KB", "3", "1", "75", "%"]);
-    assert!(prints(&admin, "cache stats --json").contains("\"misses\":1"));
-    assert!(prints(&admin, "cache clear speech --json").contains("\"entries\":10"));
-    assert!(prints(&admin, "cache warm --json").contains("\"there\":2"));
+    assert!(prints(&admin, "voxgate cache stats --json").contains("\"misses\":1"));
+    assert!(prints(&admin, "voxgate cache clear speech --json").contains("\"entries\":10"));
+    assert!(prints(&admin, "voxgate cache warm --json").contains("\"there\":2"));
 }
 
 #[test]

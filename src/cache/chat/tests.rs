@@ -120,7 +120,7 @@ async fn all_that_may_change_the_answer_is_another_scope() {
 #[tokio::test]
 async fn an_answer_is_forgotten_after_its_time_and_for_room_and_when_an_operator_says_so() {
     let rig = rig(ChatSettings { entries: 2, ..ChatSettings::default() });
-    let words = ["why is the sky blue", "why is grass green", "why is snow white"];
+    let words = ["why is the sky blue", "why is grass green", "why is blood red"];
     for words in words {
         rig.keep(&asked(words), "Because.");
     }

@@ -216,7 +216,13 @@ where
         .x_label_area_size(24)
         .y_label_area_size(64)
         .build_cartesian_2d(seconds.clone(), 0.0..6.2)?;
-    chart.configure_mesh().disable_y_mesh().disable_y_axis().bold_line_style(MESH[0]).light_line_style(MESH[1]).draw()?;
+    chart
+        .configure_mesh()
+        .disable_y_mesh()
+        .disable_y_axis()
+        .bold_line_style(MESH[0])
+        .light_line_style(MESH[1])
+        .draw()?;
     chart.draw_series(timeline.marked.iter().map(|(from, to, _)| Rectangle::new([(*from, 0.0), (*to, 4.1)], shade)))?;
     let written = timeline.marked.iter().enumerate();
     chart.draw_series(written.map(|(n, (from, _, what))| {
@@ -247,9 +253,10 @@ where
         .y_desc("ms to the first sound")
         .y_label_formatter(&|ms| format!("{ms:.0}"))
         .draw()?;
-    chart.draw_series(timeline.marked.iter().map(|(from, to, _)| Rectangle::new([(*from, least), (*to, longest)], shade)))?;
+    chart.draw_series(
+        timeline.marked.iter().map(|(from, to, _)| Rectangle::new([(*from, least), (*to, longest)], shade)),
+    )?;
     chart.draw_series(timeline.points.iter().map(|point| Circle::new(*point, 2, COLORS[0].mix(0.6).filled())))?;
     area.present()?;
     Ok(())
 }
-

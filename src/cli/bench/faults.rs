@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::domain::{ByteSize, DeviceId, ListenMode, Span};
 use crate::observe::{Notifier, cost};
 use crate::provider::{Kind, Service as Settings};
+use crate::sim::bench;
 use crate::sim::load::{self, Load, Until};
 use crate::sim::plot::{self, Line, Timeline};
 use crate::sim::report::Spread;
@@ -22,7 +23,6 @@ use crate::sim::script::Script;
 use crate::sim::service::{CURSE, Mood, Service};
 use crate::sim::talker::{self, Manner};
 use crate::sim::turn::Turn;
-use crate::sim::bench;
 
 /// Abilities whose first service fails; each has a second one that is well.
 const ABILITIES: [&str; 3] = ["stt", "chat", "tts"];
@@ -196,7 +196,7 @@ async fn measure(args: &Args, mut config: Config, dir: &Path) -> anyhow::Result<
     (config.http.enabled, config.devices.enabled, config.udp.enabled) = (false, false, false);
     config.store.reserve = ByteSize(0);
     // what is known would be asked of nobody
-    (config.cache.chat.enabled, config.cache.speech.enabled, config.cache.transcripts.enabled) = (false, false, false);
+    (config.cache.chat.exact, config.cache.speech.enabled, config.cache.transcripts.enabled) = (false, false, false);
     let ahead = config.voice.reply.ahead_frames;
     let gateway = Gateway::start(config, Outside { notifier: Notifier::default(), ..Outside::default() }).await?;
     let found = drive(args, &gateway, &services, ahead).await;
@@ -211,8 +211,7 @@ async fn drive(args: &Args, gateway: &Gateway, services: &Services, ahead: u32) 
         devices.push((gateway.login(&id, ListenMode::Manual).await?, talker::Kind::Native));
     }
     let script = Arc::new(bench::script(None)?);
-    let manner =
-        Manner { mode: ListenMode::Manual, interrupt: None, ahead, loss: 0.0, reorder: 0.0, leave: 0.0 };
+    let manner = Manner { mode: ListenMode::Manual, interrupt: None, ahead, loss: 0.0, reorder: 0.0, leave: 0.0 };
     let load = |turns: u32| Load {
         devices: devices.clone(),
         manner: manner.clone(),
@@ -234,13 +233,7 @@ async fn drive(args: &Args, gateway: &Gateway, services: &Services, ahead: u32) 
     Ok(run.sum_up(&heard, [before, after]))
 }
 
-async fn with_faults(
-    args: &Args,
-    gateway: &Gateway,
-    services: &Services,
-    load: &Load,
-    script: Arc<Script>,
-) -> Run {
+async fn with_faults(args: &Args, gateway: &Gateway, services: &Services, load: &Load, script: Arc<Script>) -> Run {
     let begun = Instant::now();
     let (mut faults, mut stood) = (Vec::new(), Vec::new());
     let all = load.devices.len() * args.turns as usize;
@@ -341,7 +334,8 @@ impl Run {
                 ProviderState::Tried => 0.5,
                 ProviderState::LeftAlone => 0.2,
             };
-            let points = self.stood.iter().filter_map(|stood| Some((stood.at, n as f64 + level(&row(stood, name, 0)?))));
+            let points =
+                self.stood.iter().filter_map(|stood| Some((stood.at, n as f64 + level(&row(stood, name, 0)?))));
             (format!("first service of {name}: asked, tried, left alone"), points.collect())
         };
         let weight = |route: u32| -> Line {

@@ -14,7 +14,7 @@ use voxgate::domain::{ControlKind, Downlink, ListenMode, Message, StopReason};
 use voxgate::pipeline::voice::{Providers, Speculate};
 use voxgate::provider::{
     ChatMessage, ChatModel, ChatRequest, ChatStream, ErrorKind, PcmChunk, ProviderError, SpeechRequest, SpeechStream,
-    Synthesizer, Transcriber, Transcript, Utterance,
+    Synthesizer, Transcriber, Transcript, Urgency, Utterance,
 };
 use voxgate::sim::bench::voice;
 use voxgate::sim::device::Device;
@@ -413,6 +413,10 @@ impl Drop for Over {
 
 impl Synthesizer for Slow {
     fn speak(&self, request: SpeechRequest) -> SpeechStream {
+        if request.urgency != Urgency::Turn {
+            // what is made ahead of any turn is not what is looked at
+            return stream::pending().boxed();
+        }
         let word = request.text.split_whitespace().next().unwrap_or_default().to_owned();
         self.heard.send_modify(|heard| heard.push(format!("ask {word}")));
         let over = Over(self.heard.clone(), word);

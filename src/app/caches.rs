@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::audio::Workers;
@@ -79,6 +80,8 @@ pub(super) struct Ahead {
     phrases: Arc<[String]>,
     language: Option<String>,
     enabled: bool,
+    /// What an operator asks for and what is done by itself is not made twice.
+    at_work: Arc<Mutex<()>>,
 }
 
 impl Ahead {
@@ -86,7 +89,8 @@ impl Ahead {
         let language = Some(config.voice.reply.language.clone()).filter(|language| !language.is_empty());
         let phrases = config.cache.speech.phrases.clone().into();
         let enabled = config.cache.speech.enabled;
-        Self { voice: voice.clone(), store: Arc::clone(store), phrases, language, enabled }
+        let at_work = Arc::default();
+        Self { voice: voice.clone(), store: Arc::clone(store), phrases, language, enabled, at_work }
     }
 
     /// Why nothing can be made ahead.
@@ -99,6 +103,7 @@ impl Ahead {
 
     /// Makes what is not there, in the gateway's own voice and in those of its devices.
     pub(super) async fn make(&self) -> voice::Warmed {
+        let _one = self.at_work.lock().await;
         let speakers = self.speakers().await;
         self.voice.make_ahead(&self.phrases, &speakers).await
     }

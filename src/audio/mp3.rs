@@ -64,7 +64,7 @@ impl Mp3 {
                     match frame.channels {
                         Channels::Mono => sound.samples.extend_from_slice(all),
                         Channels::Stereo => {
-                            sound.samples.extend(all.chunks_exact(2).map(|pair| i16::midpoint(pair[0], pair[1])))
+                            sound.samples.extend(all.chunks_exact(2).map(|pair| i16::midpoint(pair[0], pair[1])));
                         }
                     }
                 }

@@ -58,7 +58,7 @@ impl SmartTurn {
         let (input, output) = (node("input_features")?, node("logits")?);
         let pool = Arc::new(ThreadPool::with_num_threads(1));
         let loaded = Self { model, input, output, front: Front::new(), pool };
-        loaded.complete(&[0; 16_000]).map_err(failed)?;
+        loaded.complete(&vec![0; 16_000]).map_err(failed)?;
         Ok(loaded)
     }
 
@@ -131,7 +131,9 @@ fn normalised(pcm: &[i16]) -> Vec<f64> {
     let mean = audio.iter().sum::<f64>() / SAMPLES as f64;
     let variance = audio.iter().map(|sample| (sample - mean).powi(2)).sum::<f64>() / SAMPLES as f64;
     let scale = 1.0 / (variance + 1e-7).sqrt();
-    audio.iter_mut().for_each(|sample| *sample = (*sample - mean) * scale);
+    for sample in &mut audio {
+        *sample = (*sample - mean) * scale;
+    }
     audio
 }
 

@@ -100,7 +100,7 @@ impl Caches {
         let dir = data.join("cache").join("speech");
         Self {
             chat: Chat::new(&settings.chat, workers, clock, metrics),
-            speech: Speech::open(&settings.speech, dir, *reserve, clock, metrics),
+            speech: Speech::open(&settings.speech, &dir, *reserve, clock, metrics),
             transcripts: Arc::new(Transcripts::new(&settings.transcripts, clock, metrics)),
         }
     }

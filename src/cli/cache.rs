@@ -71,7 +71,7 @@ fn stats(args: &Stats, context: &mut Context<'_>) -> anyhow::Result<()> {
 
 fn row(row: &CacheRow) -> Vec<String> {
     let asked = row.hits + row.misses;
-    let found = if asked == 0 { "-".to_owned() } else { format!("{} %", row.hits * 100 / asked) };
+    let found = (row.hits * 100).checked_div(asked).map_or("-".to_owned(), |share| format!("{share} %"));
     vec![
         row.cache.clone(),
         if row.on { "on" } else { "off" }.to_owned(),

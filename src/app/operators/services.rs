@@ -7,10 +7,10 @@ use crate::provider::pool::{Pools, Standing, View};
 
 /// Every service, pool by pool.
 pub(super) fn rows(pools: &Pools) -> Vec<ProviderRow> {
-    pools.views().into_iter().map(row).collect()
+    pools.views().iter().map(row).collect()
 }
 
-fn row(view: View) -> ProviderRow {
+fn row(view: &View) -> ProviderRow {
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let (state, left) = match view.standing {
         Standing::Asked => (ProviderState::Asked, Duration::ZERO),

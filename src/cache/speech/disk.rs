@@ -30,7 +30,7 @@ const READS: usize = 64;
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(20);
 /// How often the thread looks for what is too old.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_mins(1);
 /// A disk that failed is tried again after this.
 const REST: Duration = Duration::from_mins(5);
 
@@ -236,13 +236,12 @@ impl Keeper {
     fn read(&mut self, key: &Key) -> Option<Vec<Bytes>> {
         let path = file::path(&self.parts.dir, key);
         let frames = fs::read(&path).ok().and_then(|bytes| file::decode(&bytes));
-        match &frames {
+        if frames.is_some() {
             // a start later finds that it was used
-            Some(_) => drop(File::options().write(true).open(&path).and_then(|file| file.set_modified(self.wall()))),
-            None => {
-                lock(&self.index).remove(key);
-                self.forget(&[*key], Why::Torn);
-            }
+            drop(File::options().write(true).open(&path).and_then(|file| file.set_modified(self.wall())));
+        } else {
+            lock(&self.index).remove(key);
+            self.forget(&[*key], Why::Torn);
         }
         frames
     }

@@ -8,7 +8,7 @@ mod file;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ impl Speech {
     /// Opens the cache in `dir`, of whose disk `reserve` bytes stay free.
     pub(super) fn open(
         settings: &SpeechSettings,
-        dir: PathBuf,
+        dir: &Path,
         reserve: u64,
         clock: &Arc<dyn Clock>,
         metrics: &Metrics,
@@ -81,7 +81,7 @@ impl Speech {
         let tally = metrics.of(Name::Speech);
         let idle = settings.idle.0;
         let parts = || disk::Parts {
-            dir: dir.clone(),
+            dir: dir.to_owned(),
             most: settings.size.0,
             idle,
             reserve,

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
@@ -34,7 +35,7 @@ impl Rig {
     /// Opens the cache, and waits until the folder is read.
     async fn open(&self) -> Speech {
         let clock: Arc<dyn Clock> = self.clock.clone();
-        let speech = Speech::open(&self.settings, self.folder(), self.reserve, &clock, &self.metrics);
+        let speech = Speech::open(&self.settings, &self.folder(), self.reserve, &clock, &self.metrics);
         settled(&speech).await;
         speech
     }

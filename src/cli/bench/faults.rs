@@ -176,10 +176,14 @@ impl Services {
             let hit: Vec<_> = (0..ABILITIES.len()).filter(|n| which.is_none_or(|which| which == *n)).collect();
             let name = which.map_or("all", |which| ABILITIES[which]);
             let from = begun.elapsed().as_secs_f64();
-            hit.iter().for_each(|n| self.first[*n].be(*mood));
+            for n in &hit {
+                self.first[*n].be(*mood);
+            }
             faults.push((from, f64::INFINITY, format!("{name} {}", mood.name())));
             sleep(every).await;
-            hit.iter().for_each(|n| self.first[*n].be(Mood::Well));
+            for n in &hit {
+                self.first[*n].be(Mood::Well);
+            }
             if let Some(fault) = faults.last_mut() {
                 fault.1 = begun.elapsed().as_secs_f64();
             }
@@ -248,7 +252,9 @@ async fn with_faults(args: &Args, gateway: &Gateway, services: &Services, load: 
         () = services.happen(Duration::from_secs_f64(args.every), begun, &mut faults) => unreachable_forever().await,
         () = watch(gateway, begun, &mut stood) => unreachable_forever().await,
     };
-    services.first.iter().for_each(|service| service.be(Mood::Well));
+    for service in &services.first {
+        service.be(Mood::Well);
+    }
     let seconds = begun.elapsed().as_secs_f64();
     for fault in &mut faults {
         fault.1 = fault.1.min(seconds);

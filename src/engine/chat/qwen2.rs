@@ -113,7 +113,8 @@ impl Qwen2 {
             return Err(candle_core::Error::Msg(told));
         }
         let epsilon = f64::from(value("attention.layer_norm_rms_epsilon")?.to_f32()?);
-        let base = value("rope.freq_base").and_then(|value| value.to_f32()).unwrap_or(10_000.0);
+        let base =
+            value("rope.freq_base").and_then(candle_core::quantized::gguf_file::Value::to_f32).unwrap_or(10_000.0);
         let (cos, sin) = waves(wide / heads, base, longest)?;
         let words = content.tensor(reader, "token_embd.weight", &Device::Cpu)?;
         let mut parts = Parts { content, reader, epsilon };

@@ -147,14 +147,14 @@ enum Mark {
 /// What a character means for the cut; a western mark counts before white space and between characters without spaces
 /// ("3.5" and "e.g" go on), a wide one everywhere but within a number.
 fn mark(before: Option<char>, c: char, next: Option<char>, text: &str) -> Option<Mark> {
-    let digit = |c: Option<char>| c.is_some_and(|c| c.is_numeric());
+    let digit = |c: Option<char>| c.is_some_and(char::is_numeric);
     let dense = |c: Option<char>| c.is_some_and(is_dense);
     if c == '\n' || wide_end(c) {
         return Some(Mark::End);
     }
     if wide_pause(c) {
         // "12：30" and "1，000" are numbers, and what follows a digit may not be here yet
-        let number = digit(before) && next.is_none_or(|next| next.is_numeric());
+        let number = digit(before) && next.is_none_or(char::is_numeric);
         return (!number).then_some(Mark::Pause);
     }
     let spaced = next.is_some_and(char::is_whitespace);

@@ -64,7 +64,8 @@ impl Inner {
         if !turn.history.is_empty() {
             return None;
         }
-        let tools: Vec<&str> = turn.tools.iter().flat_map(|tools| tools.offered()).map(|tool| &*tool.name).collect();
+        let tools: Vec<&str> =
+            turn.tools.iter().flat_map(crate::session::Tools::offered).map(|tool| &*tool.name).collect();
         let prompt = turn.persona.prompt.as_deref().unwrap_or(&self.settings.system_prompt);
         let language = self.language(turn);
         self.caches.chat.ask(&Asked {

@@ -39,12 +39,11 @@ impl Inner {
             Some(ahead) => ahead.words(self.language(turn).as_ref()).await,
             None => None,
         };
-        let (words, answer, took) = match done {
-            Some((words, answer)) => (words?.text, answer, since(asked)),
-            None => {
-                let Transcribed { text, took } = self.words_of(turn, utterance).await?;
-                (text, None, took)
-            }
+        let (words, answer, took) = if let Some((words, answer)) = done {
+            (words?.text, answer, since(asked))
+        } else {
+            let Transcribed { text, took } = self.words_of(turn, utterance).await?;
+            (text, None, took)
         };
         report.write(|report| {
             report.stages_ms.insert(stage::TRANSCRIBE.to_owned(), since(turn.decided));

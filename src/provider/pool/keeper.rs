@@ -150,10 +150,13 @@ impl<P: ?Sized + Send + Sync + 'static> Kept for Inner<P> {
     }
 }
 
+/// What is looked after, and how.
+type Looked = (Vec<Arc<dyn Kept>>, Settings);
+
 /// The pools of a gateway. Clones are the same; they may be exchanged while they are looked after.
 #[derive(Clone, Default)]
 pub struct Pools {
-    shared: Arc<RwLock<(Vec<Arc<dyn Kept>>, Settings)>>,
+    shared: Arc<RwLock<Looked>>,
 }
 
 impl Pools {
@@ -181,7 +184,9 @@ impl Pools {
                 () = stop.cancelled() => return,
                 () = sleep_until(weigh_at) => {
                     let (pools, settings) = self.now();
-                    pools.iter().for_each(|pool| pool.weigh(settings.weigh_every.0));
+                    for pool in &pools {
+                        pool.weigh(settings.weigh_every.0);
+                    }
                     weigh_at = Instant::now() + settings.weigh_every.0;
                 }
                 () = sleep_until(look_at) => {

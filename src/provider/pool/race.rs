@@ -85,7 +85,7 @@ enum Step<A> {
 
 impl<P: ?Sized, A> Race<'_, P, A> {
     async fn step(&mut self) -> Step<A> {
-        let far = || Instant::now() + Duration::from_secs(3_600);
+        let far = || Instant::now() + Duration::from_hours(1);
         let (usual, longest) = (self.usual, self.longest);
         tokio::select! {
             biased;

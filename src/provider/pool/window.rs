@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Answers that are remembered.
 const KEPT: usize = 128;
 /// What is older than this says nothing of now.
-const RECENT: Duration = Duration::from_secs(600);
+const RECENT: Duration = Duration::from_mins(10);
 /// Minutes whose failures count.
 const MINUTES: u64 = 5;
 /// Fewer answers have no 95th of a hundred.

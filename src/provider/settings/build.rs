@@ -248,13 +248,12 @@ impl Service {
         };
         let key = match (&self.api_key_file, &self.api_key_credential, &self.api_key_env) {
             (Some(file), ..) => read(file)?,
-            (None, Some(name), _) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
-                Some(folder) => read(&Path::new(&folder).join(name))?,
-                None => {
-                    let what = format!("there are no credentials of a systemd service, {name:?} is to be one");
-                    return Err(SetupError::Key(what));
-                }
-            },
+            (None, Some(name), _) => {
+                let none =
+                    || SetupError::Key(format!("there are no credentials of a systemd service, {name:?} is to be one"));
+                let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(none)?;
+                read(&Path::new(&folder).join(name))?
+            }
             (None, None, Some(name)) => {
                 Some(std::env::var(name).map_err(|_| SetupError::Key(format!("{name} is not in the environment")))?)
             }

@@ -6,7 +6,7 @@ use super::numbers;
 pub(super) fn answer(text: &str, random: u128) -> Option<String> {
     match text {
         "抛硬币" | "抛个硬币" | "抛一枚硬币" | "抛一个硬币" | "扔硬币" | "扔个硬币" | "掷硬币" | "掷个硬币" => {
-            Some(if random % 2 == 0 { "正面。" } else { "反面。" }.to_owned())
+            Some(if random.is_multiple_of(2) { "正面。" } else { "反面。" }.to_owned())
         }
         "掷骰子" | "掷个骰子" | "扔骰子" | "扔个骰子" | "摇骰子" | "摇个骰子" | "掷一个骰子" | "掷一次骰子" => {
             Some(format!("{}点。", 1 + random % 6))

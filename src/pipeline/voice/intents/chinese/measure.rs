@@ -23,12 +23,11 @@ pub(super) fn answer(text: &str) -> Option<String> {
     let (amount, to) = JOINTS.iter().find_map(|joint| text.split_once(joint))?;
     let amount = amount.strip_suffix('换').unwrap_or(amount);
     // 华氏100度 is 100华氏度
-    let (value, from) = match heat(amount) {
-        Some(found) => found,
-        None => {
-            let (value, used) = numbers::read(amount)?;
-            (value, units::chinese(&amount[used..])?)
-        }
+    let (value, from) = if let Some(found) = heat(amount) {
+        found
+    } else {
+        let (value, used) = numbers::read(amount)?;
+        (value, units::chinese(&amount[used..])?)
     };
     let to = units::chinese(to)?;
     if std::ptr::eq(from, to) {

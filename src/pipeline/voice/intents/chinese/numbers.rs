@@ -51,7 +51,7 @@ impl Reading {
             self.zero = false;
             return fits;
         }
-        let fits = self.unit.is_none_or(|before| unit < before) && (self.digit.is_some() || unit == 10.0);
+        let fits = self.unit.is_none_or(|before| unit < before) && (self.digit.is_some() || unit < 11.0);
         self.section += self.digit.take().unwrap_or(1.0) * unit;
         self.unit = Some(unit);
         self.zero = false;
@@ -108,8 +108,8 @@ fn fraction(text: &str) -> (f64, usize) {
     if run.is_empty() {
         return (0.0, 0);
     }
-    let digits: String = run.iter().map(|digit| format!("{digit:.0}")).collect();
-    (format!("0.{digits}").parse().unwrap_or(0.0), '点'.len_utf8() * (1 + run.len()))
+    let digits: Vec<String> = run.iter().map(|digit| format!("{digit:.0}")).collect();
+    (format!("0.{}", digits.concat()).parse().unwrap_or(0.0), '点'.len_utf8() * (1 + run.len()))
 }
 
 fn digit(c: char) -> Option<f64> {

@@ -7,7 +7,7 @@ use super::within;
 pub(super) fn answer(text: &str, random: u128) -> Option<String> {
     match text {
         "flip a coin" | "toss a coin" | "heads or tails" => {
-            Some(if random % 2 == 0 { "Heads." } else { "Tails." }.to_owned())
+            Some(if random.is_multiple_of(2) { "Heads." } else { "Tails." }.to_owned())
         }
         "roll a die" | "roll a dice" | "roll the dice" | "roll a six sided die" | "throw a die" | "roll dice" => {
             Some(format!("A {}.", 1 + random % 6))

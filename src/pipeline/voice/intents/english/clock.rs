@@ -96,6 +96,8 @@ fn elsewhere(text: &str, now: &Zoned) -> Option<String> {
 
 /// "what time will it be in 20 minutes", "what day is it in ten days"
 fn later(text: &str, now: &Zoned) -> Option<String> {
+    const ASKS: [&str; 4] =
+        ["what day is it in ", "what day will it be in ", "what is the date in ", "what date will it be in "];
     if let Some(asked) = within(text, "what time will it be in ", "") {
         let (count, unit) = counted(asked)?;
         let span = match unit {
@@ -107,8 +109,6 @@ fn later(text: &str, now: &Zoned) -> Option<String> {
         let day = if then.date() == now.date() { String::new() } else { format!(" on {}", then.strftime("%A")) };
         return Some(format!("It will be {}{day}.", spoken_time(&then)));
     }
-    const ASKS: [&str; 4] =
-        ["what day is it in ", "what day will it be in ", "what is the date in ", "what date will it be in "];
     let (count, unit) = counted(ASKS.iter().find_map(|ask| within(text, ask, ""))?)?;
     let days = match unit {
         "day" | "days" => count,
@@ -179,6 +179,7 @@ fn weekday_of(text: &str, today: Date) -> Option<String> {
 
 /// "how many days are in february"
 fn length(text: &str, today: Date) -> Option<String> {
+    const ASKS: [&str; 3] = ["how many days are in ", "how many days does ", "how many days are there in "];
     if matches!(
         text,
         "how many days are left this year"
@@ -188,7 +189,6 @@ fn length(text: &str, today: Date) -> Option<String> {
         let left = days::between(today, Date::new(today.year(), 12, 31).ok()?)?;
         return Some(format!("{left} days."));
     }
-    const ASKS: [&str; 3] = ["how many days are in ", "how many days does ", "how many days are there in "];
     let name = ASKS.iter().find_map(|ask| within(text, ask, ""))?;
     let (name, year) = match name.strip_suffix(" have").unwrap_or(name).split_once(' ') {
         Some((name, year)) => (name, year_of(year)?),

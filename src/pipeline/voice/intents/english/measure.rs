@@ -21,7 +21,7 @@ pub(super) fn answer(text: &str) -> Option<String> {
     let exact = sum::digits(from.into(value, to)?)?.0 == told && !about;
     let about = if exact { "" } else { "about " };
     let (one, more) = (to.english.first()?, to.english.get(1)?);
-    Some(format!("That's {about}{told} {}.", if told == "1" { one } else { more }).replace("-", "minus "))
+    Some(format!("That's {about}{told} {}.", if told == "1" { one } else { more }).replace('-', "minus "))
 }
 
 fn asked(text: &str) -> Option<(&str, &str)> {

@@ -97,8 +97,8 @@ async fn serve(mut socket: TcpStream, asked: &Asked, reply: Option<&str>) {
         return;
     };
     // one event a character, cut where it hurts: each character of three bytes is in two pieces
-    let events: String =
-        reply.chars().map(|c| format!("data: {}\n\n", json!({"choices": [{"delta": {"content": c}}]}))).collect();
+    let event = |c| format!("data: {}\n\n", json!({"choices": [{"delta": {"content": c}}]}));
+    let events = reply.chars().map(event).collect::<Vec<String>>().concat();
     let end = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
     let all = events + end;
     let pieces: Vec<&[u8]> = all.as_bytes().chunks(7).collect();

@@ -7,7 +7,7 @@ mod scripted;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gateway::PATIENCE;
 use gateway::binary::Binary;
@@ -16,6 +16,7 @@ use scripted::{Act, SSE, plain, send};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use voxgate::domain::{ControlKind, Downlink, Message};
 use voxgate::sim::device::Device;
 

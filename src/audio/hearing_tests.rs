@@ -139,11 +139,11 @@ fn with_pause(clip: &[i16], pause: usize) -> Vec<i16> {
 }
 
 fn likely(heard: &[Heard]) -> Vec<&Utterance> {
-    let utterance = |event| match event {
-        &Heard::LikelyEnd(ref utterance) => Some(utterance),
+    let told = heard.iter().filter_map(|event| match event {
+        Heard::LikelyEnd(utterance) => Some(utterance),
         _ => None,
-    };
-    heard.iter().filter_map(utterance).collect()
+    });
+    told.collect()
 }
 
 #[test]

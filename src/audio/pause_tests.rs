@@ -213,7 +213,9 @@ fn hear(case: &Case, vad: &VadModel, model: &SmartTurn) -> Option<Vec<Pause>> {
 }
 
 fn quantile(sorted: &[f64], share: f64) -> f64 {
-    sorted.get(((sorted.len() - 1) as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in a list")]
+    let at = (sorted.len().saturating_sub(1) as f64 * share).round() as usize;
+    sorted.get(at).copied().unwrap_or(f64::NAN)
 }
 
 fn table(title: &str, heard: &[(&Case, &Vec<Pause>)]) {

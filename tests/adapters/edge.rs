@@ -98,7 +98,7 @@ fn sound(mp3: &[u8]) -> Say {
 
 /// So many frames of 24 ms of the silence that an encoder writes: MPEG-2, layer III, 48 kbit/s, 24 kHz, mono.
 fn mp3(frames: usize) -> Vec<u8> {
-    let mut frame = vec![0; 144];
+    let mut frame = [0; 144];
     frame[..4].copy_from_slice(&[0xff, 0xf3, 0x64, 0xc0]);
     frame.repeat(frames)
 }

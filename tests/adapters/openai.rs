@@ -19,7 +19,7 @@ async fn chat(script: Vec<Act>) -> (String, Option<ProviderError>) {
 
 /// The events of a stream, one after the other.
 fn events(events: &[Value]) -> Act {
-    send(events.iter().map(|event| format!("data: {event}\n\n")).collect::<String>())
+    send(events.iter().map(|event| format!("data: {event}\n\n")).collect::<Vec<_>>().concat())
 }
 
 fn delta(delta: &Value) -> Value {

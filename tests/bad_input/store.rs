@@ -183,10 +183,10 @@ async fn no_damage_to_the_records_is_covered_up() {
         spoil(&target.join(file), damage);
         let mut config = config.clone();
         config.gateway.data_dir = target;
-        let said = said_or_whole(config.clone(), &what).await;
+        let said = Box::pin(said_or_whole(config.clone(), &what)).await;
         assert!(said.is_some() || !must_be_said(file, damage), "{what} is covered up");
         if said.is_some() {
-            let again = said_or_whole(config, &what).await;
+            let again = Box::pin(said_or_whole(config, &what)).await;
             assert!(again.is_some(), "{what}: said once, then covered up");
         }
     }

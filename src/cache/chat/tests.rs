@@ -37,6 +37,7 @@ struct Rig {
     stop: CancellationToken,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "written where it is used")]
 fn rig(settings: ChatSettings) -> Rig {
     let clock = Arc::new(ManualClock::new(Wall(1)));
     let time: Arc<dyn Clock> = clock.clone();
@@ -126,7 +127,7 @@ async fn an_answer_is_forgotten_after_its_time_and_for_room_and_when_an_operator
     }
     assert_eq!(rig.find(&asked(words[0])).await, None);
     assert!(rig.find(&asked(words[1])).await.is_some());
-    rig.clock.advance(Duration::from_secs(7_200));
+    rig.clock.advance(Duration::from_hours(2));
     assert_eq!(rig.find(&asked(words[1])).await, None);
     rig.keep(&asked(words[0]), "Because.");
     assert_eq!((rig.chat.clear(), rig.find(&asked(words[0])).await), (1, None));
@@ -153,7 +154,7 @@ async fn the_same_in_other_words_is_found_if_its_vector_is_near_and_all_that_cou
     }
     let held = rig.chat.held();
     assert_eq!((held.entries, held.hits, held.misses), (1, 1, 3));
-    rig.clock.advance(Duration::from_secs(7_200));
+    rig.clock.advance(Duration::from_hours(2));
     assert_eq!(rig.find(&asked("how tall is Mount Everest")).await, None);
 }
 

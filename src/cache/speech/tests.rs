@@ -127,9 +127,9 @@ async fn what_nobody_asked_for_is_forgotten_and_the_time_goes_on_while_the_gatew
     speech.keep(key(1), frames(1));
     speech.keep(key(2), frames(2));
     settled(&speech).await;
-    rig.clock.advance(Duration::from_secs(60));
+    rig.clock.advance(Duration::from_mins(1));
     assert!(speech.find(&key(2)).await.is_some(), "this one is used");
-    rig.clock.advance(Duration::from_secs(60));
+    rig.clock.advance(Duration::from_mins(1));
     assert_eq!(speech.find(&key(1)).await, None);
     drop(speech);
     rig.clock.advance(Duration::from_secs(30));

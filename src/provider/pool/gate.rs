@@ -290,7 +290,7 @@ mod tests {
     use super::*;
     use crate::provider::pool::tests::TokioClock;
 
-    const LONG: Patience = Patience { predicted: None, wait: Duration::from_secs(600) };
+    const LONG: Patience = Patience { predicted: None, wait: Duration::from_mins(10) };
     const LIVE: Patience = Patience { predicted: Some(Duration::from_secs(2)), wait: Duration::from_secs(2) };
 
     fn gate(at_once: u32, longest: u32) -> Arc<Gate> {

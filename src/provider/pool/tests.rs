@@ -144,6 +144,7 @@ impl Rig {
         Self::with(Settings::default())
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "written where it is used")]
     fn with(settings: Settings) -> Self {
         let mut registry = crate::observe::registry();
         let metrics = Metrics::register(&mut registry);

@@ -263,6 +263,7 @@ mod tests {
         order(words)?.done(status)
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "as orders tell it")]
     fn volume(number: u32, done: &str) -> Option<(Value, String)> {
         Some((json!({ "volume": number }), done.to_owned()))
     }

@@ -301,10 +301,10 @@ impl Bench<'_> {
             logins.push(gateway.login(&DeviceId::parse(&format!("bench-{n}"))?, self.args.mode.into()).await?);
         }
         let boards = generator::boards(self.args, gateway.addrs().devices);
-        let generator = Generator::new(self.dir, self.config_file, wav, &logins, &boards)?;
         if let Answers::Cached(_) = self.answers {
             self.ask_once(&logins, wav, &boards).await?;
         }
+        let generator = Generator::new(self.dir, self.config_file, wav, &logins, &boards)?;
         // what the start left to do is done: memory before there is any session
         tokio::time::sleep(Duration::from_secs(1)).await;
         let before = cost().resident;

@@ -199,6 +199,8 @@ async fn measure(args: &Args, mut config: Config, dir: &Path) -> anyhow::Result<
     config.control.socket = dir.join("control.sock");
     (config.http.enabled, config.devices.enabled, config.udp.enabled) = (false, false, false);
     config.store.reserve = ByteSize(0);
+    // connections that are kept are let go before what is left behind is counted
+    config.http_client.idle_timeout = Span::secs(3);
     // what is known would be asked of nobody
     (config.cache.chat.exact, config.cache.speech.enabled, config.cache.transcripts.enabled) = (false, false, false);
     let ahead = config.voice.reply.ahead_frames;

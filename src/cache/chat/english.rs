@@ -1,6 +1,7 @@
 //! English questions: which depend on nothing but their words, and what of their words decides the answer.
 
 use super::question::{Kind, Traits};
+use crate::domain::english::{ONES, TENS};
 
 /// Whoever says one of these speaks of himself, of here, of now, of the device, of what was said before, or wants something done or made up.
 const PERSONAL: &[&str] = &[
@@ -216,50 +217,16 @@ const NO_PLURALS: &[&str] = &[
     "wales",
 ];
 
+/// Words of numbers besides those of [`ONES`] and [`TENS`].
 const NUMBERS: &[&str] = &[
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-    "thirty",
-    "forty",
-    "fifty",
-    "sixty",
-    "seventy",
-    "eighty",
-    "ninety",
-    "hundred",
-    "thousand",
-    "million",
-    "billion",
-    "half",
-    "third",
-    "quarter",
-    "first",
-    "second",
-    "fourth",
-    "fifth",
-    "double",
-    "twice",
-    "once",
+    "hundred", "thousand", "million", "billion", "half", "third", "quarter", "first", "second", "fourth", "fifth",
+    "double", "twice", "once",
 ];
+
+fn is_number(word: &str) -> bool {
+    word.bytes().any(|c| c.is_ascii_digit())
+        || [&ONES[..], &TENS[2..], NUMBERS].iter().any(|words| words.contains(&word))
+}
 
 const NEGATIONS: &[&str] =
     &["not", "no", "never", "none", "nothing", "nobody", "without", "neither", "nor", "cannot", "except"];
@@ -291,7 +258,7 @@ pub(super) fn read(text: &str) -> Option<Traits> {
         if NEGATIONS.contains(&word.as_str()) {
             traits.negations += 1;
         }
-        if word.bytes().any(|c| c.is_ascii_digit()) || NUMBERS.contains(&word.as_str()) {
+        if is_number(&word) {
             traits.numbers.push(word.clone());
         }
         if !EMPTY.contains(&word.as_str()) {

@@ -59,12 +59,16 @@ pub(super) struct Held {
 
 /// An answer that was asked for ahead, and the work that goes on with it.
 pub(super) struct Asked {
-    pub(super) request: ChatRequest,
     held: Held,
     work: Work,
 }
 
 impl Asked {
+    /// It is the answer to this.
+    pub(super) fn is_to(&self, request: &ChatRequest) -> bool {
+        self.held.request == *request
+    }
+
     /// The answer so far and what follows; none when it has failed already: then the turn asks again.
     pub(super) fn answer(self) -> Option<ChatStream> {
         let Self { held: Held { mut pieces, wager, .. }, mut work, .. } = self;
@@ -117,7 +121,7 @@ impl Ahead {
         };
         self.wager.won();
         let work = self.work;
-        let asked = held.map(|held| Asked { request: held.request.clone(), held, work });
+        let asked = held.map(|held| Asked { held, work });
         Some((words, asked))
     }
 }

@@ -26,12 +26,11 @@ impl Inner {
         &self,
         turn: &Turn,
         words: &str,
-        request: &ChatRequest,
         report: &SharedReport,
         ask: impl FnOnce(Arc<dyn ChatModel>, Watch) -> Pieces + Send + 'static,
     ) -> Pieces {
         let chat = Arc::clone(&self.providers.chat);
-        let Some(mut question) = self.question(turn, words, request) else { return ask(chat, Watch::default()) };
+        let Some(mut question) = self.question(turn, words) else { return ask(chat, Watch::default()) };
         let watch = Watch::default();
         let called = Arc::clone(&watch.called);
         let chat = Arc::new(Watched { chat, watch: watch.clone() });
@@ -59,7 +58,7 @@ impl Inner {
         scribe.boxed()
     }
 
-    fn question(&self, turn: &Turn, words: &str, request: &ChatRequest) -> Option<Ask> {
+    fn question(&self, turn: &Turn, words: &str) -> Option<Ask> {
         let service = self.providers.chat.identity()?;
         if !turn.history.is_empty() {
             return None;
@@ -72,8 +71,8 @@ impl Inner {
             service,
             prompt,
             language: language.as_deref(),
-            max_tokens: request.max_tokens,
-            temperature: request.temperature,
+            max_tokens: Some(self.settings.max_tokens),
+            temperature: Some(self.settings.temperature),
             tools: &tools,
             words,
         })

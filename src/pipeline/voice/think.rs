@@ -59,9 +59,9 @@ impl Inner {
         let request = self.request(turn, words);
         let tools = turn.tools.clone().filter(|_| !request.tools.is_empty());
         let patience = self.settings.first_token_timeout.0;
-        self.remembered(turn, words, &request.clone(), report, move |chat, watch| {
+        self.remembered(turn, words, report, move |chat, watch| {
             // asked in another way, it is another answer
-            let answer = ahead.filter(|ahead| ahead.request == request).and_then(Asked::answer);
+            let answer = ahead.filter(|ahead| ahead.is_to(&request)).and_then(Asked::answer);
             let answer = answer.map(|answer| watch.over(answer));
             match tools {
                 Some(tools) => tools::reply(chat, request, tools, patience, answer),

@@ -284,7 +284,7 @@ async fn who_interrupts_an_answer_is_answered_with_the_conversation_as_it_is_the
     let mut pace = tokio::time::interval(Duration::from_millis(60));
     listen(&mut device, ListenMode::Realtime).await;
     for turn in 1..=2 {
-        for n in (0..middle).chain(silence..silence + 10) {
+        for n in 0..script.frames.len() + 17 {
             pace.tick().await;
             send(&mut device, &script, n..n + 1).await;
             if n == silence {
@@ -509,6 +509,7 @@ async fn each_prompt_begins_with_the_whole_of_the_one_before() {
 /// Somebody says something short into an answer of some seconds; why the answer stopped.
 async fn said_into_an_answer(
     words: &'static str,
+    seconds: u64,
     change: impl FnOnce(&mut voxgate::config::Config),
 ) -> (StopReason, u64) {
     let providers = Counting::with(words, OPEN, OPEN);
@@ -516,13 +517,12 @@ async fn said_into_an_answer(
     let providers = Providers { transcriber: providers as _, ..gateway::chat(&answer) };
     let gateway = Running::start_with(providers, change).await;
     let mut device = gateway.device("cane-1").await;
-    let (script, middle) = with_a_pause();
-    let silence = script.frames.len();
+    let script = Script::from_pcm(&voice(Duration::from_secs(seconds)), "said into it").unwrap();
     listen(&mut device, ListenMode::Realtime).await;
     device.control(None, ControlKind::Text("talk".into())).await.unwrap();
     until(&mut device, |downlink| matches!(downlink, Downlink::Audio(_))).await;
     let mut pace = tokio::time::interval(Duration::from_millis(60));
-    for n in (0..middle).chain(silence..silence + 10) {
+    for n in 0..script.frames.len() + 17 {
         pace.tick().await;
         send(&mut device, &script, n..n + 1).await;
     }
@@ -534,12 +534,12 @@ async fn said_into_an_answer(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not right yet: what is said into the answer is not heard in it, and nobody has seen the rule at work"]
 async fn a_short_mhm_leaves_the_answer_alone_and_a_short_stop_does_not() {
     let as_it_is = |_: &mut voxgate::config::Config| {};
-    assert_eq!(said_into_an_answer("Mhm.", as_it_is).await, (StopReason::Done, 1));
-    assert_eq!(said_into_an_answer("\u{55ef}\u{55ef}\u{3002}", as_it_is).await, (StopReason::Done, 1));
-    assert_eq!(said_into_an_answer("Stop it.", as_it_is).await, (StopReason::Abort, 0));
+    assert_eq!(said_into_an_answer("Mhm.", 1, as_it_is).await, (StopReason::Done, 1));
+    assert_eq!(said_into_an_answer("\u{55ef}\u{55ef}\u{3002}", 1, as_it_is).await, (StopReason::Done, 1));
+    assert_eq!(said_into_an_answer("Stop it.", 1, as_it_is).await, (StopReason::Abort, 0));
+    assert_eq!(said_into_an_answer("Mhm.", 2, as_it_is).await, (StopReason::BargeIn, 0));
     let none = |config: &mut voxgate::config::Config| config.voice.reply.backchannels.clear();
-    assert_eq!(said_into_an_answer("Mhm.", none).await, (StopReason::Abort, 0));
+    assert_eq!(said_into_an_answer("Mhm.", 1, none).await, (StopReason::Abort, 0));
 }

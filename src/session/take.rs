@@ -210,7 +210,7 @@ impl Actor {
         if self.unheard_of(origin.dialect, &control.kind) {
             return self.not_known(control.session_id.as_deref(), receipt);
         }
-        if matches!(control.kind, ControlKind::Sos { .. } | ControlKind::Text(_) | ControlKind::Photo { .. }) {
+        if opens(&control.kind) {
             // before its number is looked at: a session that is opened later forgets it, and a repeat is another message
             self.revive();
         }
@@ -584,4 +584,13 @@ impl Actor {
         let now = Instant::now();
         now.checked_sub(waited).unwrap_or(now)
     }
+}
+
+/// Messages that begin a conversation, hello or not. What a later one asked for would be forgotten by a session that opens
+/// after it: how the device listens, its number.
+fn opens(kind: &ControlKind) -> bool {
+    matches!(
+        kind,
+        ControlKind::Sos { .. } | ControlKind::Text(_) | ControlKind::Photo { .. } | ControlKind::ListenStart { .. }
+    )
 }

@@ -63,10 +63,10 @@ impl Engines {
             instructions: settings.instructions.clone().unwrap_or_default(),
             examples: settings.chat_examples,
         };
-        let cache = settings.chat_cache;
+        let (cache, read) = (settings.chat_cache, settings.chat_read);
         let chat = on(&settings.chat).map(|dir| {
             let file = dir.join("model.gguf");
-            let load = move || Chat::load(&file, manner.clone(), cache);
+            let load = move || Chat::load(&file, manner.clone(), cache, read);
             Station::start(plan("chat", all, Urgency::Chat), &cores, move || missing(&dir), load)
         });
         let embed = on(&settings.embed).map(|dir| {

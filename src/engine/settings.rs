@@ -51,9 +51,12 @@ pub struct Settings {
     /// The instructions that conversations start with: the chat model reads them ahead, while it loads.
     /// Default: `voice.reply.system_prompt`.
     pub instructions: Option<String>,
-    /// Tokens of past conversations kept in memory, so that a next turn is not read again from its start; 46 KB
-    /// each with the default model. Default 1024.
+    /// Tokens of past conversations kept in memory, each once with its last answer and once without, so that a next turn is
+    /// not read again from its start; 46 KB each with the default model. Default 2048.
     pub chat_cache: usize,
+    /// Tokens of a conversation that are read before an answer begins, at most: where more are not remembered, the oldest
+    /// turns are left out. A core reads about 190 a second of the default model. Default 256.
+    pub chat_read: usize,
     /// Text to speech: "hibari", "espeak-ng" (the program, if it is installed), or "off". Default "hibari".
     pub voice: String,
     /// Embeddings: folder of a BERT model (`voxgate models pull minilm-l6-v2`), loaded at the first request, or "off".
@@ -79,7 +82,8 @@ impl Default for Settings {
             chat: "smollm2-135m-instruct-q8_0".into(),
             chat_examples: true,
             instructions: None,
-            chat_cache: 1_024,
+            chat_cache: 2_048,
+            chat_read: 256,
             voice: "hibari".into(),
             embed: "off".into(),
             embed_idle: Span::secs(600),
@@ -110,6 +114,10 @@ impl Settings {
         }
         if self.queue == 0 {
             problems.push(Problem::new(format!("{path}.queue"), "nothing may wait", "write 1 or more"));
+        }
+        if self.chat_read == 0 {
+            let mend = "write how many tokens may be waited for, such as 256";
+            problems.push(Problem::new(format!("{path}.chat_read"), "nothing may be read", mend));
         }
         let names = [("stt", &self.stt), ("chat", &self.chat), ("voice", &self.voice), ("embed", &self.embed)];
         for (key, name) in names {

@@ -1,5 +1,5 @@
-//! What the model has read before: the states of past prompts, so that a next turn is read from where the
-//! last one ended.
+//! What the model has read before: the states of past prompts and of the answers to them, so that a next turn is read from
+//! where the last one ended.
 //!
 //! A state is a clone of candle's model whose tensors share the weights: only its keys and values cost memory.
 
@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::model::State;
 
-/// Past prompts, the least used first.
+/// Past conversations, the least used first.
 pub struct Memory {
     budget: usize,
     past: Mutex<VecDeque<Past>>,
@@ -17,8 +17,25 @@ pub struct Memory {
 struct Past {
     tokens: Vec<u32>,
     state: State,
+    kind: Kind,
+}
+
+/// What a state has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
     /// The beginning of many prompts: forgotten last.
-    stable: bool,
+    Stable,
+    /// A conversation up to where the answer begins.
+    Prompt,
+    /// The answer too. It may go on otherwise, when not all of it was heard: then the prompt is still there.
+    Answered,
+}
+
+impl Past {
+    /// How much of `prompt` it has read; none where it has read something else, or all of it.
+    fn known(&self, prompt: &[u32]) -> Option<usize> {
+        Some(self.tokens.len()).filter(|len| *len < prompt.len() && prompt.starts_with(&self.tokens))
+    }
 }
 
 impl Memory {
@@ -30,25 +47,33 @@ impl Memory {
     /// The state that has read most of `prompt` (but not all: the last step gives the answer), and how much.
     pub fn longest(&self, prompt: &[u32]) -> Option<(State, usize)> {
         let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |p: &Past| p.tokens.len() < prompt.len() && prompt.starts_with(&p.tokens);
-        let best = (0..past.len()).filter(|n| fits(&past[*n])).max_by_key(|n| past[*n].tokens.len())?;
+        let known = |n: &usize| past[*n].known(prompt);
+        let best = (0..past.len()).filter(|n| known(n).is_some()).max_by_key(known)?;
         let found = past.remove(best)?;
         let answer = (found.state.clone(), found.tokens.len());
         past.push_back(found);
         Some(answer)
     }
 
+    /// How much of `prompt` is remembered.
+    pub fn known(&self, prompt: &[u32]) -> usize {
+        let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        past.iter().filter_map(|p| p.known(prompt)).max().unwrap_or(0)
+    }
+
     /// Remembers that `state` has read `tokens`.
-    pub fn keep(&self, tokens: &[u32], state: &State, stable: bool) {
+    pub fn keep(&self, tokens: &[u32], state: &State, kind: Kind) {
         let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
         if past.iter().any(|p| p.tokens == tokens) {
             return;
         }
-        // A conversation that goes on replaces its own former turns.
-        past.retain(|p| p.stable || !tokens.starts_with(&p.tokens));
-        past.push_back(Past { tokens: tokens.to_vec(), state: state.clone(), stable });
+        if kind == Kind::Prompt {
+            // A conversation that goes on replaces its own former turns.
+            past.retain(|p| p.kind == Kind::Stable || !tokens.starts_with(&p.tokens));
+        }
+        past.push_back(Past { tokens: tokens.to_vec(), state: state.clone(), kind });
         while past.iter().map(|p| p.tokens.len()).sum::<usize>() > self.budget && past.len() > 1 {
-            let oldest = past.iter().position(|p| !p.stable).unwrap_or(0);
+            let oldest = past.iter().position(|p| p.kind != Kind::Stable).unwrap_or(0);
             past.remove(oldest);
         }
     }

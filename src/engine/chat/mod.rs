@@ -17,7 +17,8 @@ use tokio::sync::mpsc;
 pub use model::Gguf;
 pub use template::{Manner, Role, Turn};
 
-use self::memory::Memory;
+use self::memory::{Kind, Memory};
+use self::template::{Conversation, Prompt};
 use self::words::Words;
 use super::EngineError;
 use super::cores::Pass;
@@ -84,18 +85,19 @@ pub struct Chat {
     gguf: Gguf,
     memory: Memory,
     manner: Manner,
+    /// Tokens that are read before an answer at most, unless one question alone has more.
+    read: usize,
 }
 
 impl Chat {
     /// Loads a GGUF file, and reads instructions and examples once so that the first question need not.
-    pub fn load(file: &std::path::Path, manner: Manner, cache: usize) -> Result<Self, EngineError> {
+    pub fn load(file: &std::path::Path, manner: Manner, cache: usize, read: usize) -> Result<Self, EngineError> {
         let gguf = Gguf::load(file)?;
-        let chat = Self { gguf, memory: Memory::new(cache), manner };
-        let turns = [Turn { role: Role::User, content: "hi".into() }];
-        let prompt = template::prompt(&chat.gguf, &turns, &chat.manner)?;
+        let chat = Self { gguf, memory: Memory::new(cache), manner, read };
+        let conversation = Conversation::new(&chat.gguf, &[], &chat.manner)?;
         let mut state = chat.gguf.fresh();
-        state.read(&prompt.tokens[..prompt.stable])?;
-        chat.memory.keep(&prompt.tokens[..prompt.stable], &state, true);
+        state.read(conversation.head())?;
+        chat.memory.keep(conversation.head(), &state, Kind::Stable);
         Ok(chat)
     }
 }
@@ -118,6 +120,26 @@ impl Chat {
         }
     }
 
+    /// As much of a conversation as is remembered, or is read soon enough: its oldest turns are left out, not waited for.
+    fn prompt(&self, turns: &[Turn]) -> Result<Prompt, EngineError> {
+        let conversation = Conversation::new(&self.gguf, turns, &self.manner)?;
+        let mut shortest = None;
+        for prompt in conversation.prompts() {
+            // the instructions are read in any case
+            let unread = prompt.tokens.len() - self.memory.known(&prompt.tokens).max(prompt.stable);
+            if prompt.tokens.len() < CONTEXT && unread <= self.read {
+                return Ok(prompt);
+            }
+            shortest = Some(prompt);
+        }
+        let prompt = shortest.ok_or_else(|| EngineError::Failed("nothing was asked".into()))?;
+        if prompt.tokens.len() >= CONTEXT {
+            let text = format!("the question has {} tokens, and {CONTEXT} are the most", prompt.tokens.len());
+            return Err(EngineError::Request(text));
+        }
+        Ok(prompt)
+    }
+
     /// None: nobody listens any more.
     fn generate(
         &self,
@@ -125,11 +147,7 @@ impl Chat {
         out: &mpsc::Sender<Piece>,
         desk: &Desk,
     ) -> Result<Option<Piece>, EngineError> {
-        let prompt = template::prompt(&self.gguf, &request.turns, &self.manner)?;
-        if prompt.tokens.len() >= CONTEXT {
-            let text = format!("the conversation has {} tokens, and {CONTEXT} are the most", prompt.tokens.len());
-            return Err(EngineError::Request(text));
-        }
+        let prompt = self.prompt(&request.turns)?;
         let mut core = desk.core();
         let (mut state, remembered) = match self.memory.longest(&prompt.tokens) {
             Some((state, known)) => (state, known),
@@ -146,7 +164,8 @@ impl Chat {
             logits = Some(state.read(&prompt.tokens[at..end])?);
             at = end;
             if at == prompt.stable || at == prompt.tokens.len() {
-                self.memory.keep(&prompt.tokens[..at], &state, at == prompt.stable);
+                let kind = if at == prompt.stable { Kind::Stable } else { Kind::Prompt };
+                self.memory.keep(&prompt.tokens[..at], &state, kind);
             }
             if out.is_closed() {
                 return Ok(None);
@@ -198,6 +217,9 @@ impl Chat {
             logits = state.read(&[token])?;
         }
         drop(core);
+        let mut said = [prompt, &answer].concat();
+        said.truncate(state.length());
+        self.memory.keep(&said, &state, Kind::Answered);
         let rest = words.finish();
         if !rest.is_empty() && out.blocking_send(Piece::Text(rest)).is_err() {
             return Ok(None);

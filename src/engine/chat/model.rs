@@ -127,6 +127,11 @@ impl Gguf {
 }
 
 impl State {
+    /// Tokens that it has read.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
     /// Reads on; what it thinks comes next.
     pub fn read(&mut self, tokens: &[u32]) -> Result<Logits, EngineError> {
         let input = Tensor::new(tokens, &Device::Cpu).and_then(|t| t.unsqueeze(0)).map_err(failed)?;

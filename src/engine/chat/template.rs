@@ -54,6 +54,16 @@ const EXAMPLES: [(&str, &str); 2] = [
 ];
 
 /// A conversation in tokens.
+pub struct Conversation {
+    /// The same for every conversation with these instructions.
+    head: Vec<u32>,
+    /// What was said, oldest first.
+    turns: Vec<(Role, Vec<u32>)>,
+    /// Where the answer begins.
+    open: Vec<u32>,
+}
+
+/// What the model reads.
 pub struct Prompt {
     /// All of it, up to where the answer begins.
     pub tokens: Vec<u32>,
@@ -61,25 +71,47 @@ pub struct Prompt {
     pub stable: usize,
 }
 
-/// The tokens of a conversation.
-pub fn prompt(gguf: &Gguf, turns: &[Turn], manner: &Manner) -> Result<Prompt, EngineError> {
-    let instructed = turns.first().filter(|turn| turn.role == Role::System);
-    let rest = if instructed.is_some() { &turns[1..] } else { turns };
-    let mut tokens = gguf.form().first();
-    let own = if manner.instructions.is_empty() { SYSTEM } else { &manner.instructions };
-    gguf.form().message(gguf, &mut tokens, Role::System, instructed.map_or(own, |turn| &turn.content))?;
-    if manner.examples {
-        for (question, answer) in EXAMPLES {
-            gguf.form().message(gguf, &mut tokens, Role::User, question)?;
-            gguf.form().message(gguf, &mut tokens, Role::Assistant, answer)?;
+impl Conversation {
+    /// The tokens of a conversation.
+    pub fn new(gguf: &Gguf, turns: &[Turn], manner: &Manner) -> Result<Self, EngineError> {
+        let instructed = turns.first().filter(|turn| turn.role == Role::System);
+        let rest = if instructed.is_some() { &turns[1..] } else { turns };
+        let (form, mut open) = (gguf.form(), Vec::new());
+        let mut head = form.first();
+        let own = if manner.instructions.is_empty() { SYSTEM } else { &manner.instructions };
+        form.message(gguf, &mut head, Role::System, instructed.map_or(own, |turn| &turn.content))?;
+        if manner.examples {
+            for (question, answer) in EXAMPLES {
+                form.message(gguf, &mut head, Role::User, question)?;
+                form.message(gguf, &mut head, Role::Assistant, answer)?;
+            }
         }
+        let message = |turn: &Turn| {
+            let mut tokens = Vec::new();
+            form.message(gguf, &mut tokens, turn.role, &turn.content)?;
+            Ok((turn.role, tokens))
+        };
+        let turns = rest.iter().map(message).collect::<Result<_, EngineError>>()?;
+        form.open(gguf, &mut open)?;
+        Ok(Self { head, turns, open })
     }
-    let stable = tokens.len();
-    for turn in rest {
-        gguf.form().message(gguf, &mut tokens, turn.role, &turn.content)?;
+
+    /// What every conversation with these instructions begins with.
+    pub fn head(&self) -> &[u32] {
+        &self.head
     }
-    gguf.form().open(gguf, &mut tokens)?;
-    Ok(Prompt { tokens, stable })
+
+    /// The conversation from each place on at which it can begin: all of it first, then without its oldest questions one
+    /// by one; the newest question is in all of them.
+    pub fn prompts(&self) -> impl Iterator<Item = Prompt> {
+        let asked = |(at, (role, _)): (usize, &(Role, _))| (at > 0 && *role == Role::User).then_some(at);
+        let begins = std::iter::once(0).chain(self.turns.iter().enumerate().filter_map(asked));
+        begins.map(|from| {
+            let said = self.turns[from..].iter().flat_map(|(_, tokens)| tokens);
+            let tokens = self.head.iter().chain(said).chain(&self.open).copied().collect();
+            Prompt { tokens, stable: self.head.len() }
+        })
+    }
 }
 
 /// How messages are told apart: one of the forms that chat models use, by the tokens of the file.

@@ -302,7 +302,10 @@ async fn an_answer_is_remembered_and_of_a_conversation_that_is_not_only_the_newe
     for turn in 0..24 {
         said.push(say("user", &format!("What do you know of the number {turn}, and of those beside it?")));
         if turn < 20 {
-            said.push(say("assistant", &format!("The number {turn} comes after the one before it, and it is a fine one.")));
+            said.push(say(
+                "assistant",
+                &format!("The number {turn} comes after the one before it, and it is a fine one."),
+            ));
             continue;
         }
         let call = serde_json::json!({ "messages": said, "max_tokens": 24, "temperature": 0 });

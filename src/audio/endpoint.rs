@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pauses::Pauses;
 use crate::domain::{ByteSize, Problem, Span, UP_RATE};
 
 /// `[voice.endpoint]`: when speech counts as begun and a turn as ended.
@@ -39,6 +40,13 @@ pub struct Settings {
     /// Silence that ends the turn where the model says that more follows; less than `silence` counts as `silence`.
     /// At most 3s; default 1200ms.
     pub max_silence: Span,
+    /// Learn from the pauses that somebody makes in mid-speech how much silence ends his turn: `silence` until some were heard,
+    /// then so much that 3 in 100 of his pauses are longer. Default true.
+    pub adapt: bool,
+    /// The least that is learnt; more than `silence` counts as `silence`. Default 400ms.
+    pub adapt_least: Span,
+    /// The most that is learnt; less than `silence` counts as `silence`. Default 900ms.
+    pub adapt_most: Span,
     /// Audio kept from before the first speech, so that no first consonant is cut off. Default 300ms.
     pub pre_roll: Span,
     /// Audio kept after the last speech. Default 200ms.
@@ -68,6 +76,9 @@ impl Default for Settings {
             incomplete: 0.5,
             complete_silence: Span::ms(480),
             max_silence: Span::ms(1_200),
+            adapt: true,
+            adapt_least: Span::ms(400),
+            adapt_most: Span::ms(900),
             pre_roll: Span::ms(300),
             post_roll: Span::ms(200),
             max_utterance: Span::secs(60),
@@ -79,6 +90,15 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// What is known of the pauses of somebody who was not heard yet.
+    pub fn pauses(&self) -> Pauses {
+        let silence = samples(self.silence);
+        if !self.adapt {
+            return Pauses::new(silence, silence..=silence);
+        }
+        Pauses::new(silence, samples(self.adapt_least.max(self.post_roll))..=samples(self.adapt_most))
+    }
+
     /// What is wrong with the settings at `path`.
     pub fn check(&self, path: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -103,6 +123,9 @@ impl Settings {
         expect(sound, "incomplete", "not between 0 and complete", "use 0.5, or 0 never to wait longer");
         expect(within(self.complete_silence, 64, 5_000), "complete_silence", "outside 64ms to 5s", "use 480ms");
         expect(within(self.max_silence, 64, 3_000), "max_silence", "outside 64ms to 3s", "use 1200ms");
+        expect(within(self.adapt_least, 100, 5_000), "adapt_least", "outside 100ms to 5s", "use 400ms");
+        let sound = within(self.adapt_most, 100, 5_000) && self.adapt_most >= self.adapt_least;
+        expect(sound, "adapt_most", "less than adapt_least, or outside 100ms to 5s", "use 900ms");
         expect(within(self.pre_roll, 0, 2_000), "pre_roll", "more than 2s", "use 300ms");
         expect(self.post_roll <= self.silence, "post_roll", "more than silence", "use less than silence");
         expect(within(self.max_utterance, 1_000, 600_000), "max_utterance", "outside 1s to 10m", "use 60s");
@@ -157,16 +180,23 @@ enum State {
     Speech { from: u64, last: u64, voiced: u64, barged: bool },
 }
 
+/// Who speaks again within this has only paused.
+const RESUMES: Span = Span::ms(1_500);
+
 /// Decides on a stream of frames; a few dozen bytes.
 #[derive(Debug)]
 pub struct Endpointer {
     start: f32,
     stop: f32,
     min_speech: u64,
-    silence: u64,
+    pauses: Pauses,
     max_utterance: u64,
     no_speech: u64,
     barge_in: u64,
+    /// Where the speech ended that was taken for a turn.
+    ended: Option<u64>,
+    /// Times that somebody spoke on shortly after his turn was taken for over.
+    resumed: u64,
     /// Of the pause that goes on: the silence that ends the turn, in place of `silence`.
     pause: Option<u64>,
     at: u64,
@@ -180,20 +210,37 @@ impl Endpointer {
             start: settings.start_threshold,
             stop: settings.stop_threshold,
             min_speech: samples(settings.min_speech),
-            silence: samples(settings.silence),
+            pauses: settings.pauses(),
             max_utterance: samples(settings.max_utterance),
             no_speech: samples(settings.no_speech),
             barge_in: samples(settings.barge_in),
+            ended: None,
+            resumed: 0,
             pause: None,
             at: 0,
             state: State::Idle { since: 0 },
         }
     }
 
+    /// How those who speak pause, as far as it is known.
+    pub fn pauses(&self) -> Pauses {
+        self.pauses
+    }
+
+    /// Goes on from what is known of their pauses.
+    pub fn used_to(&mut self, pauses: Pauses) {
+        self.pauses = pauses;
+    }
+
+    /// Times that somebody spoke on shortly after his turn was taken for over.
+    pub fn resumed(&self) -> u64 {
+        self.resumed
+    }
+
     /// Back to position 0 and silence.
     pub fn reset(&mut self) {
         self.at = 0;
-        self.pause = None;
+        (self.pause, self.ended) = (None, None);
         self.state = State::Idle { since: 0 };
     }
 
@@ -254,6 +301,9 @@ impl Endpointer {
                 }
             }
             State::Speech { from, last, voiced, barged } => {
+                if held {
+                    self.pauses.paused(begin - last);
+                }
                 let (last, voiced) = if held { (self.at, voiced + length) } else { (last, voiced) };
                 self.pause = self.pause.filter(|_| !held);
                 self.speech(from, last, voiced, barged)
@@ -275,13 +325,20 @@ impl Endpointer {
         if voiced < self.min_speech {
             return None;
         }
+        if let Some(pause) =
+            self.ended.take().map(|ended| from.saturating_sub(ended)).filter(|p| *p <= samples(RESUMES))
+        {
+            // it was a pause, and was taken for the end
+            self.pauses.paused(pause);
+            self.resumed += 1;
+        }
         self.state = State::Speech { from, last, voiced, barged: false };
         Some(Endpoint::Started { from })
     }
 
     fn speech(&mut self, from: u64, last: u64, voiced: u64, barged: bool) -> Option<Endpoint> {
-        if self.at - last >= self.pause.unwrap_or(self.silence) {
-            self.pause = None;
+        if self.at - last >= self.pause.unwrap_or(self.pauses.silence()) {
+            (self.pause, self.ended) = (None, Some(last));
             self.state = State::Idle { since: self.at };
             return Some(Endpoint::Ended { from, to: last });
         }
@@ -351,6 +408,38 @@ mod tests {
     }
 
     #[test]
+    fn who_often_pauses_for_long_is_not_cut_off_by_a_longer_pause() {
+        let mut runs = [(10, 0.9), (13, 0.0)].repeat(6);
+        runs.extend([(10, 0.9), (17, 0.0), (10, 0.9), (40, 0.0)]);
+        let ends = |settings: &Settings| {
+            let events = play(settings, &runs);
+            events.into_iter().filter(|(_, event)| matches!(event, Endpoint::Ended { .. })).count()
+        };
+        assert_eq!(ends(&Settings::default()), 1, "544 ms are a pause");
+        assert_eq!(ends(&Settings { adapt: false, ..Settings::default() }), 2, "544 ms are the end");
+    }
+
+    #[test]
+    fn who_speaks_on_after_the_end_is_given_more_time_and_counted() {
+        let mut endpointer = Endpointer::new(&Settings::default());
+        let mut play = |frames: usize, probability: f32| {
+            for _ in 0..frames {
+                let _ = endpointer.push(FRAME, probability);
+            }
+            (endpointer.resumed(), endpointer.pauses().silence_ms())
+        };
+        play(20, 0.9);
+        assert_eq!(play(20, 0.0), (0, 480), "it was taken for the end");
+        let (resumed, silence) = play(20, 0.9);
+        assert_eq!(resumed, 1);
+        assert!(silence > 600, "{silence}");
+        play(60, 0.0);
+        assert_eq!(play(20, 0.9).0, 1, "after two seconds it is another turn");
+        endpointer.reset();
+        assert_eq!(endpointer.pauses().silence_ms(), silence, "what is known of somebody outlives the turn");
+    }
+
+    #[test]
     fn between_the_thresholds_what_was_goes_on() {
         let events = play(&Settings::default(), &[(10, 0.4), (10, 0.9), (100, 0.4)]);
         assert_eq!(events.len(), 2, "started and barge-in, not ended: {events:?}");
@@ -400,7 +489,7 @@ mod tests {
                     }
                     Some(Endpoint::Ended { from, to }) => {
                         prop_assert_eq!(open.take(), Some(from));
-                        prop_assert!(to > from && endpointer.position() - to >= 480 * 16);
+                        prop_assert!(to > from && (400 * 16..932 * 16).contains(&(endpointer.position() - to)));
                         prop_assert!(to - from < (4_000 + 32) * 16);
                         last_end = to;
                     }

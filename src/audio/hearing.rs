@@ -18,7 +18,7 @@ use super::opus::OpusError;
 use super::packet::PacketInfo;
 use super::utterance::{Ending, Mark, Piece, Player, Stats, Utterance};
 use super::vad::{FRAME, FRAME_MS, FRAME_SAMPLES, Gated, Vad as _, VadModel};
-use super::{Settings, jitter};
+use super::{Pauses, Settings, jitter};
 use crate::domain::{AudioPacket, Codec, ListenMode, UP_RATE};
 
 /// Packets kept before the pre-roll: a decoder that starts in mid-stream needs them to settle.
@@ -139,8 +139,8 @@ impl Hearing {
             perhaps: settings.endpoint.stop_threshold * PERHAPS,
             likely_end: samples(settings.endpoint.likely_end),
             min_speech: samples(settings.endpoint.min_speech),
-            complete_silence: samples(settings.endpoint.complete_silence.min(settings.endpoint.silence)),
-            max_silence: samples(settings.endpoint.max_silence.max(settings.endpoint.silence)),
+            complete_silence: samples(settings.endpoint.complete_silence),
+            max_silence: samples(settings.endpoint.max_silence),
             pre_roll: samples(settings.endpoint.pre_roll),
             post_roll: samples(settings.endpoint.post_roll),
             max_utterance: samples(settings.endpoint.max_utterance),
@@ -184,6 +184,18 @@ impl Hearing {
     pub fn counted_by(mut self, metrics: Metrics) -> Self {
         self.metrics = Some(metrics);
         self
+    }
+
+    /// Goes on from what is known of how somebody pauses.
+    #[must_use]
+    pub fn used_to(mut self, pauses: Option<Pauses>) -> Self {
+        pauses.into_iter().for_each(|pauses| self.endpointer.used_to(pauses));
+        self
+    }
+
+    /// How those who speak pause, as far as it is known.
+    pub fn pauses(&self) -> Pauses {
+        self.endpointer.pauses()
     }
 
     /// How it listens.
@@ -248,8 +260,8 @@ impl Hearing {
             return None;
         }
         let silence = match verdict {
-            Verdict::Complete => self.limits.complete_silence,
-            Verdict::Incomplete => self.limits.max_silence,
+            Verdict::Complete => self.limits.complete_silence.min(self.endpointer.pauses().silence()),
+            Verdict::Incomplete => self.limits.max_silence.max(self.endpointer.pauses().silence()),
             Verdict::Unknown => return None,
         };
         let event = self.endpointer.end_after(silence)?;
@@ -333,7 +345,7 @@ impl Hearing {
     fn listen(&mut self, heard: &mut Vec<Heard>) {
         let pending = std::mem::take(&mut self.pending);
         let (frames, rest) = pending.as_chunks::<FRAME>();
-        let asked = self.vad.asked();
+        let (asked, resumed) = (self.vad.asked(), self.endpointer.resumed());
         for frame in frames {
             let probability = self.vad.process(frame);
             if probability >= self.limits.start_threshold {
@@ -350,6 +362,7 @@ impl Hearing {
         }
         if let Some(metrics) = &self.metrics {
             metrics.listened(frames.len() as u64, self.vad.asked() - asked);
+            metrics.spoke_on(self.endpointer.resumed() - resumed);
         }
         let rest = rest.len();
         self.pending = pending;

@@ -24,6 +24,8 @@ pub mod names {
     pub const RESETS: &str = "voxgate_audio_window_resets";
     /// Frames of 32 ms listened to.
     pub const HEARD: &str = "voxgate_vad_frames";
+    /// Turns that were not over.
+    pub const SPOKE_ON: &str = "voxgate_endpoint_spoke_on";
     /// Frames that the voice activity model was asked about.
     pub const ASKED: &str = "voxgate_vad_frames_asked";
 }
@@ -40,6 +42,7 @@ pub struct Metrics {
     resets: Counter,
     heard: Counter,
     asked: Counter,
+    spoke_on: Counter,
 }
 
 impl Metrics {
@@ -56,7 +59,13 @@ impl Metrics {
         add(names::RESETS, "Sequence windows that jumped or started anew", &metrics.resets);
         add(names::HEARD, "Frames of 32 ms listened to", &metrics.heard);
         add(names::ASKED, "Frames of 32 ms that the voice activity model was asked about", &metrics.asked);
+        let help = "Times somebody spoke on within 1.5 s after a turn was taken for over (known where the microphone counts all the time)";
+        add(names::SPOKE_ON, help, &metrics.spoke_on);
         metrics
+    }
+
+    pub(crate) fn spoke_on(&self, times: u64) {
+        self.spoke_on.inc_by(times);
     }
 
     pub(crate) fn decoded(&self, piece: &Piece) {

@@ -346,6 +346,7 @@ impl Actor {
             info.session = self.live.id.clone();
             info.turns = self.live.turns;
             info.mode = self.live.mode;
+            info.silence_ms = self.ears.silence_ms();
             info.dialect = self.live.manners.dialect;
             info.online = self.online;
         });

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use crate::audio::jitter::Path;
 use crate::audio::opus::OpusError;
-use crate::audio::{self, Heard, Hearing, TurnModel, Utterance, VadModel, Verdict, Workers, WorkersError};
+use crate::audio::{self, Heard, Hearing, Pauses, TurnModel, Utterance, VadModel, Verdict, Workers, WorkersError};
 use crate::domain::{AudioPacket, ListenMode};
 
 /// Why the ears heard nothing.
@@ -55,6 +55,8 @@ pub(super) struct Ears {
     path: Path,
     /// Times that what was heard became void.
     voided: u64,
+    /// How those who speak pause, as far as it is known.
+    pauses: Option<Pauses>,
     parts: EarParts,
 }
 
@@ -69,6 +71,7 @@ impl Ears {
             open: mode != ListenMode::Manual,
             path: Path::Ordered,
             voided: 0,
+            pauses: None,
             parts,
         }
     }
@@ -118,6 +121,11 @@ impl Ears {
         self.voided
     }
 
+    /// The silence that ends a turn of those who speak here, in ms.
+    pub(super) fn silence_ms(&self) -> u64 {
+        self.pauses.unwrap_or_else(|| self.parts.settings.endpoint.pauses()).silence_ms()
+    }
+
     /// Gives the memory back while nobody listens.
     pub(super) fn rest(&mut self) {
         self.home = None;
@@ -142,7 +150,7 @@ impl Ears {
 
     fn send(&mut self, listen: impl FnOnce(&mut Hearing) -> Vec<Heard> + Send + 'static) {
         let own = self.home.take();
-        let (parts, mode, path) = (self.parts.clone(), self.mode, self.path);
+        let (parts, mode, path, pauses) = (self.parts.clone(), self.mode, self.path, self.pauses);
         let workers = parts.workers.clone();
         self.away = Some(Box::pin(async move {
             let job = move || -> Back {
@@ -150,7 +158,8 @@ impl Ears {
                     hearing
                 } else {
                     let hearing = Hearing::new(&parts.settings, &parts.vad, mode)?;
-                    Box::new(hearing.on_path(&parts.settings, path).counted_by(parts.metrics.clone()))
+                    let hearing = hearing.on_path(&parts.settings, path).counted_by(parts.metrics.clone());
+                    Box::new(hearing.used_to(pauses))
                 };
                 let heard = listen(&mut hearing);
                 Ok((hearing, heard))
@@ -179,6 +188,7 @@ impl Ears {
         let (void, lost) = (std::mem::take(&mut self.void), std::mem::take(&mut self.lost));
         match back {
             Ok((mut hearing, heard)) => {
+                self.pauses = Some(hearing.pauses());
                 if void {
                     hearing.reset(self.mode);
                 }

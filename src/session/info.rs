@@ -20,6 +20,8 @@ pub struct Info {
     pub dialect: &'static str,
     /// Who ends a turn.
     pub mode: ListenMode,
+    /// Silence that ends a turn of who speaks there, in ms, where the gateway says when: learnt from their pauses.
+    pub silence_ms: u64,
     /// Turns so far.
     pub turns: u32,
     /// The device has a live link.

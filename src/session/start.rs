@@ -69,6 +69,7 @@ pub fn start(
         state: State::Connecting,
         dialect: crate::domain::dialect::NATIVE,
         mode: parts.settings.mode,
+        silence_ms: parts.ears.settings.endpoint.pauses().silence_ms(),
         turns: 0,
         online,
         opened: parts.clock.wall(),

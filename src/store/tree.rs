@@ -22,6 +22,28 @@ pub(crate) struct Tree {
 const LOCK_TRIES: u32 = 200;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
+/// How sled calls a snapshot that it is still writing.
+const UNFINISHED: &str = ".generating";
+
+/// Removes the snapshot that sled was writing when it was killed, or when the disk was full: it takes such a file for its newest
+/// snapshot, and calls itself damaged. The one before it is still there, and says the same with more reading.
+fn drop_unfinished(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let unfinished = name.to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(UNFINISHED));
+        if !unfinished {
+            continue;
+        }
+        match std::fs::remove_file(entry.path()) {
+            Ok(()) => {
+                tracing::info!(file = %entry.path().display(), "a snapshot of sled that was not finished is removed")
+            }
+            // sled says what is wrong
+            Err(error) => tracing::warn!(file = %entry.path().display(), %error, "cannot be removed"),
+        }
+    }
+}
+
 /// Where the number of the last applied group is kept.
 pub(crate) fn applied_key() -> Key {
     Key::new(Space::Meta).text("applied")
@@ -37,6 +59,7 @@ impl Tree {
                 path.display()
             )));
         }
+        drop_unfinished(dir);
         let open = || {
             let config = sled::Config::new().path(dir).cache_capacity(settings.cache.0).flush_every_ms(None);
             config.open().map_err(|e| open_error(&path, &e))

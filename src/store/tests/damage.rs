@@ -216,3 +216,18 @@ async fn no_damage_to_sleds_file_is_passed_over_in_silence() {
         }
     }
 }
+
+/// sled writes a snapshot under another name first; killed there, or on a full disk, it would call its own file damaged.
+#[tokio::test]
+async fn a_snapshot_that_sled_did_not_finish_is_no_damage() {
+    let (dir, _) = power_cut(40).await;
+    let cut = dir.path().join("cut");
+    let half: Vec<u8> = (0..=255).collect();
+    std::fs::write(cut.join("sled/snap.FFFFFFFFFFFFFFF0.generating"), []).unwrap();
+    std::fs::write(cut.join("sled/snap.FFFFFFFFFFFFFFF1.generating"), half).unwrap();
+    let (found, report) = keys_of(&cut, 40).await;
+    assert_eq!(found, 40);
+    assert!(report.replayed >= 40, "{}", report.replayed);
+    let left = std::fs::read_dir(cut.join("sled")).unwrap().map(|file| file.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().ends_with("generating")));
+}

@@ -91,6 +91,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("rusqlite", &["app/durable/sqlite.rs"]),
     ("rumqttc", &["bridge", "sim"]),
     ("rumqttd", &["door/mqtt"]),
+    ("rustix", &["engine/launch.rs"]),
     ("rustls", &["bridge/tls.rs", "door/mqtt/transport", "provider/http/tls.rs", "sim/flood/tls.rs"]),
     ("sd_notify", &["observe"]),
     ("serde_saphyr", &["cli/import/xiaozhi/yaml.rs"]),

@@ -284,7 +284,7 @@ async fn who_interrupts_an_answer_is_answered_with_the_conversation_as_it_is_the
     let mut pace = tokio::time::interval(Duration::from_millis(60));
     listen(&mut device, ListenMode::Realtime).await;
     for turn in 1..=2 {
-        for n in 0..script.frames.len() + 17 {
+        for n in (0..middle).chain(silence..silence + 10) {
             pace.tick().await;
             send(&mut device, &script, n..n + 1).await;
             if n == silence {

@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
     use tokio_util::sync::CancellationToken;
 
     crate::engine::settle(&std::env::current_exe()?, std::env::args_os().skip(1))?;
-    let settings = if args.die_with_parent {
+    let settings: crate::engine::Settings = if args.die_with_parent {
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).context("standard input")?;
         serde_json::from_str(&line).context("the first line of standard input is not [engine] as JSON")?
@@ -46,6 +46,8 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
         None => context.config()?.log,
     };
     crate::observe::logging::init(&log, std::env::var("JOURNAL_STREAM").ok().as_deref())?;
+    // before there is any thread
+    crate::engine::give_way(settings.nice);
     let clock = Arc::clone(&context.clock);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {

@@ -35,7 +35,7 @@ mod transcribe;
 pub use addrs::Addrs;
 pub use error::EngineError;
 #[cfg(feature = "engine")]
-pub use launch::settle;
+pub use launch::{give_way, settle};
 #[cfg(feature = "engine")]
 pub use process::{Engine, serve};
 pub use settings::{Settings, Start};

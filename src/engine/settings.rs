@@ -38,6 +38,9 @@ pub struct Settings {
     pub models_dir: Option<PathBuf>,
     /// Cores that all engines together may use; each call uses one. 0 is all of the machine. Default 0.
     pub threads: usize,
+    /// Niceness of the engine process, 0 to 19: the higher, the more everything else goes first, above all the gateway's doors; one
+    /// that it was started with is never lowered. Default 5.
+    pub nice: u8,
     /// Calls that may wait in front of each engine; more are refused as busy. Default 32.
     pub queue: usize,
     /// Speech to text: folder of a GGML Whisper model, or "off". Default "whisper-tiny.en-q8_0".
@@ -77,6 +80,7 @@ impl Default for Settings {
             listen_http: SocketAddr::from(([127, 0, 0, 1], 10380)),
             models_dir: None,
             threads: 0,
+            nice: 5,
             queue: 32,
             stt: "whisper-tiny.en-q8_0".into(),
             chat: "smollm2-135m-instruct-q8_0".into(),
@@ -114,6 +118,9 @@ impl Settings {
         }
         if self.queue == 0 {
             problems.push(Problem::new(format!("{path}.queue"), "nothing may wait", "write 1 or more"));
+        }
+        if self.nice > 19 {
+            problems.push(Problem::new(format!("{path}.nice"), "more than 19", "write 0 to 19, such as 5"));
         }
         if self.chat_read == 0 {
             let mend = "write how many tokens may be waited for, such as 256";

@@ -5,6 +5,7 @@ mod figures;
 mod generator;
 mod mqtt;
 mod store;
+mod toil;
 mod turn;
 
 use std::ffi::OsString;
@@ -31,6 +32,7 @@ use crate::sim::providers::Delays;
 use crate::sim::{self, bench, plot};
 use figures::{Found, Gateway as GatewayFigures, Memory};
 use generator::{Generator, Run};
+use toil::Toil;
 
 /// A free port of loopback.
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -202,6 +204,8 @@ enum Answers {
     Providers(Delays),
     /// The caches: test providers that take so long are asked once, before.
     Cached(Delays),
+    /// Test providers that answer at once, while the engines are busy in a process of their own.
+    Beside,
     /// The engines that come with Voxgate.
     Engines,
 }
@@ -212,6 +216,12 @@ fn scratch(below: Option<&Path>, name: &str) -> anyhow::Result<PathBuf> {
     let dir = below.join(format!("voxgate-bench-{name}-{random:08x}"));
     std::fs::DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     Ok(dir)
+}
+
+/// Test providers.
+fn made(delays: Delays) -> Providers {
+    let (transcriber, chat, synthesizer) = bench::providers(delays);
+    Providers { transcriber, chat, synthesizer }
 }
 
 /// Test providers with names, without which caches keep nothing.
@@ -242,11 +252,13 @@ impl Bench<'_> {
         self.open_to_boards(&mut config);
         config.control.socket = self.dir.join("control.sock");
         config.store.reserve = ByteSize(0);
+        let engines = match self.answers {
+            Answers::Beside => Some(Toil::begin(config.clone(), self.dir).await?),
+            _ => None,
+        };
         let providers = match self.answers {
-            Answers::Providers(delays) => {
-                let (transcriber, chat, synthesizer) = bench::providers(delays);
-                Some(Providers { transcriber, chat, synthesizer })
-            }
+            Answers::Beside => Some(made(Delays::default())),
+            Answers::Providers(delays) => Some(made(delays)),
             Answers::Cached(delays) => Some(known(bench::providers(delays))),
             Answers::Engines => {
                 (config.engine.listen_wyoming, config.engine.listen_http) = (ANYWHERE, ANYWHERE);
@@ -259,7 +271,14 @@ impl Bench<'_> {
         let gateway = Gateway::start(config, outside).await?;
         let found = self.both(&gateway, &prompt).await;
         gateway.stop(Duration::from_secs(10)).await;
-        found
+        let (found, bare) = found?;
+        Ok((
+            found,
+            match engines {
+                Some(engines) => Some(engines.end().await?),
+                None => bare,
+            },
+        ))
     }
 
     /// The doors of boards, and all of them from one address.

@@ -46,8 +46,9 @@ const ROUNDS: usize = 5;
 ///
 /// Whole turns through a whole gateway, its devices in another process, by who answers: test providers that answer at
 /// once, so that what is left is what Voxgate itself adds; test providers that take as long as services in a cloud do
-/// (transcript 250 ms, first token 350 ms, first audio 200 ms); the caches in front of these; and the local engines, one device, beside what they take
-/// without a gateway.
+/// (transcript 250 ms, first token 350 ms, first audio 200 ms); the caches in front of these; test providers that answer at
+/// once while the local engines are kept busy on all cores; and the local engines, one device, beside what they take without
+/// a gateway.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -56,9 +57,9 @@ Examples:
   voxgate bench turn --only local --wav question.wav --turns 20")]
 pub(in crate::cli) struct Args {
     /// These answers only
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "ANSWERS", default_values_t = [Who::Instant, Who::Cloud, Who::Cached, Who::Local])]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "ANSWERS", default_values_t = [Who::Instant, Who::Cloud, Who::Cached, Who::Beside, Who::Local])]
     only: Vec<Who>,
-    /// Numbers of devices that talk at once, one run each; the caches have ten and the local engines one
+    /// Numbers of devices that talk at once, one run each; the caches have ten, the local engines one, and beside them talk 50
     #[arg(long, value_delimiter = ',', default_values_t = [1_u32, 50, 200])]
     devices: Vec<u32>,
     /// Turns of each device
@@ -91,6 +92,8 @@ enum Who {
     Cloud,
     /// The caches: ten devices ask what another one asked before
     Cached,
+    /// Test providers, at once, while the local engines are kept busy beside them on all cores
+    Beside,
     /// The local engines
     Local,
 }
@@ -101,6 +104,7 @@ impl Who {
             Who::Instant => "instant",
             Who::Cloud => "cloud",
             Who::Cached => "cached",
+            Who::Beside => "beside",
             Who::Local => "local",
         }
     }
@@ -110,6 +114,7 @@ impl Who {
             Who::Instant => Answers::Providers(Delays::default()),
             Who::Cloud => Answers::Providers(CLOUD),
             Who::Cached => Answers::Cached(CLOUD),
+            Who::Beside => Answers::Beside,
             Who::Local => Answers::Engines,
         }
     }
@@ -133,7 +138,7 @@ struct Figures {
 struct One {
     answers: Who,
     found: Found,
-    /// What the engines take without a gateway.
+    /// What the engines take without a gateway, or while others talk beside them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bare: Option<Bare>,
 }
@@ -189,6 +194,7 @@ impl Who {
         match self {
             Who::Local => vec![1],
             Who::Cached => vec![ASKERS],
+            Who::Beside => vec![MANY],
             Who::Instant | Who::Cloud => wanted.to_vec(),
         }
     }
@@ -239,7 +245,7 @@ impl Args {
                 Who::Local => self.turns.max(10),
                 // the first question of a conversation is what caches know
                 Who::Cached => 1,
-                Who::Instant | Who::Cloud => self.turns,
+                Who::Instant | Who::Cloud | Who::Beside => self.turns,
             },
             mode: self.mode,
             dialect: Dialect::Native,
@@ -272,7 +278,7 @@ impl One {
                 vec![Bar::new(format!("cloud services at {devices}, first audio p50"), first.p50, sum * SHARE)]
             }
             Who::Cached => vec![Bar::new("a cached answer, first audio p50".to_owned(), first.p50, CACHED)],
-            Who::Local => Vec::new(),
+            Who::Local | Who::Beside => Vec::new(),
         }
     }
 
@@ -313,16 +319,21 @@ impl Bare {
         for _ in 0..ROUNDS {
             rounds.push(round(providers, prompt, Arc::clone(&pcm)).await?);
         }
+        Ok(Self::of(&rounds))
+    }
+
+    /// What these took.
+    pub fn of(rounds: &[[f64; 4]]) -> Self {
         let step = |n: usize| Spread::of(rounds.iter().map(|round| round[n]).collect());
         let mut stages_ms: BTreeMap<_, _> =
             STEPS.iter().enumerate().map(|(n, name)| ((*name).to_owned(), step(n))).collect();
         stages_ms.insert("sum".to_owned(), Spread::of(rounds.iter().map(|round| round.iter().sum()).collect()));
-        Ok(Self { stages_ms })
+        Self { stages_ms }
     }
 }
 
 /// One question to the engines alone: what each of its four steps took.
-async fn round(providers: &Providers, prompt: &str, pcm: Arc<[i16]>) -> anyhow::Result<[f64; 4]> {
+pub(super) async fn round(providers: &Providers, prompt: &str, pcm: Arc<[i16]>) -> anyhow::Result<[f64; 4]> {
     let mut took = [0.0; 4];
     let mut at = Instant::now();
     let mut lap = |n: usize| {

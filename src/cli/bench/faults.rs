@@ -1,5 +1,6 @@
 //! `voxgate bench faults`: turns while services are slowed, cut, refused and killed, one after the other and all at once.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,10 @@ const HAPPENS: [(Option<usize>, Mood); 13] = [
     (Some(0), Mood::Cut),
     (None, Mood::Gone),
 ];
+/// Moods in which a service is known to have failed at once; one that is slow or silent is given up after `slow_after`.
+const AT_ONCE: [&str; 3] = ["cut", "gone", "refuses"];
+/// After such a failure somebody else's answer, or an apology, is heard within so much more, ms.
+const FAILOVER: f64 = 1_000.0;
 /// After the load sessions and connections have so long to come to rest.
 const REST: Duration = Duration::from_secs(8);
 
@@ -100,6 +105,8 @@ struct Found {
     well_ms: Spread,
     /// First sound of answers during faults and shortly after them, ms.
     faulty_ms: Spread,
+    /// The same by how the service failed.
+    by_fault_ms: BTreeMap<String, Spread>,
     /// Before the faults, and when all had come to rest.
     tasks: [usize; 2],
     descriptors: [usize; 2],
@@ -305,9 +312,15 @@ impl Run {
             [&turn.transcript, &turn.reply].into_iter().chain(&turn.errors).any(|text| text.contains(CURSE))
         };
         let (mut well, mut faulty) = (Vec::new(), Vec::new());
+        let mut by_fault: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for (at, ms) in self.times(heard) {
-            let hit = self.faults.iter().any(|(from, to, _)| at >= *from && at <= to + 3.0);
-            if hit { faulty.push(ms) } else { well.push(ms) }
+            let Some((.., name)) = self.faults.iter().find(|(from, to, _)| at >= *from && at <= to + 3.0) else {
+                well.push(ms);
+                continue;
+            };
+            faulty.push(ms);
+            let how = name.split(' ').next_back().unwrap_or_default();
+            by_fault.entry(how.to_owned()).or_default().push(ms);
         }
         let apologised = self.turns.iter().filter(|turn| turn.frames > 0 && !turn.errors.is_empty()).count();
         Found {
@@ -320,6 +333,7 @@ impl Run {
             heard_ms: Spread::of(self.turns.iter().filter_map(|turn| turn.first_audio_ms).collect()),
             well_ms: Spread::of(well),
             faulty_ms: Spread::of(faulty),
+            by_fault_ms: by_fault.into_iter().map(|(how, ms)| (how, Spread::of(ms))).collect(),
             tasks: [before.0, after.0],
             descriptors: [before.1, after.1],
             resident: [before.2, after.2],
@@ -369,7 +383,12 @@ impl Run {
 impl Found {
     /// Whether all that must be so is.
     fn met(&self) -> bool {
-        self.silent == 0 && self.lost == 0 && self.cursed == 0 && self.tasks[1] <= self.tasks[0] + 2
+        let soon = |how: &str| self.by_fault_ms.get(how).is_none_or(|ms| ms.max <= self.well_ms.p50 + FAILOVER);
+        AT_ONCE.into_iter().all(soon)
+            && self.silent == 0
+            && self.lost == 0
+            && self.cursed == 0
+            && self.tasks[1] <= self.tasks[0] + 2
     }
 }
 
@@ -381,6 +400,9 @@ impl std::fmt::Display for Found {
         writeln!(f, "  first sound, all turns           ms {}", self.heard_ms)?;
         writeln!(f, "  answers while all was well       ms {}", self.well_ms)?;
         writeln!(f, "  answers around faults            ms {}", self.faulty_ms)?;
+        for (how, ms) in &self.by_fault_ms {
+            writeln!(f, "    where the service was {how:<8}   ms {ms}")?;
+        }
         let mb = |bytes: u64| bytes as f64 / 1e6;
         writeln!(
             f,

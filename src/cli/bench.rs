@@ -218,6 +218,11 @@ fn scratch(below: Option<&Path>, name: &str) -> anyhow::Result<PathBuf> {
     Ok(dir)
 }
 
+/// Whatever is asked is asked of the engines, however often it was answered before.
+fn forgetful(config: &mut Config) {
+    (config.cache.chat.exact, config.cache.speech.enabled, config.cache.transcripts.enabled) = (false, false, false);
+}
+
 /// Test providers.
 fn made(delays: Delays) -> Providers {
     let (transcriber, chat, synthesizer) = bench::providers(delays);
@@ -263,6 +268,7 @@ impl Bench<'_> {
             Answers::Engines => {
                 (config.engine.listen_wyoming, config.engine.listen_http) = (ANYWHERE, ANYWHERE);
                 config.log.level = LogLevel::Warn;
+                forgetful(&mut config);
                 None
             }
         };

@@ -58,7 +58,7 @@ pub struct Settings {
     /// not read again from its start; 46 KB each with the default model. Default 2048.
     pub chat_cache: usize,
     /// Tokens of a conversation that are read before an answer begins, at most: where more are not remembered, the oldest
-    /// turns are left out. A core reads about 190 a second of the default model. Default 256.
+    /// turns are left out. A core reads about 190 a second of the default model. Default 128.
     pub chat_read: usize,
     /// Text to speech: "hibari", "espeak-ng" (the program, if it is installed), or "off". Default "hibari".
     pub voice: String,
@@ -87,7 +87,7 @@ impl Default for Settings {
             chat_examples: true,
             instructions: None,
             chat_cache: 2_048,
-            chat_read: 256,
+            chat_read: 128,
             voice: "hibari".into(),
             embed: "off".into(),
             embed_idle: Span::secs(600),
@@ -123,7 +123,7 @@ impl Settings {
             problems.push(Problem::new(format!("{path}.nice"), "more than 19", "write 0 to 19, such as 5"));
         }
         if self.chat_read == 0 {
-            let mend = "write how many tokens may be waited for, such as 256";
+            let mend = "write how many tokens may be waited for, such as 128";
             problems.push(Problem::new(format!("{path}.chat_read"), "nothing may be read", mend));
         }
         let names = [("stt", &self.stt), ("chat", &self.chat), ("voice", &self.voice), ("embed", &self.embed)];

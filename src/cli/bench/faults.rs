@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, interval, sleep};
 
-use super::{ANYWHERE, scratch};
+use super::{ANYWHERE, forgetful, scratch};
 use crate::admin::{Admin, LifelogQuery, ProviderRow, ProviderState};
 use crate::app::{Gateway, Outside, stage};
 use crate::cli::context::Context;
@@ -209,7 +209,7 @@ async fn measure(args: &Args, mut config: Config, dir: &Path) -> anyhow::Result<
     // connections that are kept are let go before what is left behind is counted
     config.http_client.idle_timeout = Span::secs(3);
     // what is known would be asked of nobody
-    (config.cache.chat.exact, config.cache.speech.enabled, config.cache.transcripts.enabled) = (false, false, false);
+    forgetful(&mut config);
     let ahead = config.voice.reply.ahead_frames;
     let gateway = Gateway::start(config, Outside { notifier: Notifier::default(), ..Outside::default() }).await?;
     let found = drive(args, &gateway, &services, ahead).await;

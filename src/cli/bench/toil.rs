@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::turn::{self, Bare};
-use super::{ANYWHERE, demo};
+use super::{ANYWHERE, demo, forgetful};
 use crate::app::{Gateway, Outside};
 use crate::config::Config;
 use crate::observe::Notifier;
@@ -32,6 +32,7 @@ impl Toil {
         (config.engine.listen_wyoming, config.engine.listen_http) = (ANYWHERE, ANYWHERE);
         (config.devices.enabled, config.udp.enabled) = (false, false);
         config.log.level = LogLevel::Warn;
+        forgetful(&mut config);
         let prompt: Arc<str> = config.voice.reply.system_prompt.as_str().into();
         let outside = Outside { notifier: Notifier::default(), ..Outside::default() };
         let gateway = Gateway::start(config, outside).await?;

@@ -153,6 +153,7 @@ impl Chat {
             Some((state, known)) => (state, known),
             None => (self.gguf.fresh(), 0),
         };
+        tracing::debug!(prompt = prompt.tokens.len(), remembered, "a conversation");
         let mut logits = None;
         let mut at = remembered;
         while at < prompt.tokens.len() {
@@ -194,6 +195,8 @@ impl Chat {
         let mut words = Words::new(&self.gguf, &request.stop);
         let mut answer: Vec<u32> = Vec::with_capacity(most);
         let mut finish = Finish::Length;
+        // after the last whole sentence: the half one behind it is not said when the answer is cut at its greatest length
+        let mut whole = None;
         while answer.len() < most {
             let late = &answer[answer.len().saturating_sub(REPEAT_WINDOW)..];
             let token = sampler.next(&logits, late, REPEAT_PENALTY)?;
@@ -203,6 +206,7 @@ impl Chat {
             }
             answer.push(token);
             let (text, stopped) = words.push(token)?;
+            let sentence = text.trim_end().ends_with(['.', '!', '?', '\u{3002}', '\u{ff01}', '\u{ff1f}']);
             if !text.is_empty() && out.blocking_send(Piece::Text(text)).is_err() {
                 return Ok(None);
             }
@@ -215,8 +219,14 @@ impl Chat {
             }
             core = desk.breathe(core);
             logits = state.read(&[token])?;
+            if sentence {
+                whole = Some(state.clone());
+            }
         }
         drop(core);
+        if let (Finish::Length, Some(whole)) = (finish, whole) {
+            state = whole;
+        }
         let mut said = [prompt, &answer].concat();
         said.truncate(state.length());
         self.memory.keep(&said, &state, Kind::Answered);

@@ -3,17 +3,18 @@
 
 mod gateway;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use voxgate::admin::{Admin, DeviceChange};
+use voxgate::admin::{Admin, CacheName, DeviceChange};
 use voxgate::config::Config;
-use voxgate::domain::{ControlKind, DeviceId, Downlink, ListenMode, Message};
+use voxgate::domain::{ControlKind, DeviceId, Downlink, ListenMode, Message, SystemClock};
 use voxgate::pipeline::voice::Providers;
+use voxgate::provider::pool::{self, Member, Pool};
 use voxgate::provider::{
     ChatModel, ChatPiece, ChatRequest, ChatStream, ErrorKind, Known, PcmChunk, ProviderError, SpeechRequest,
     SpeechStream, Synthesizer, Transcriber, Transcript, Utterance,
@@ -79,6 +80,68 @@ impl Counting {
     /// How often the answers were spoken; the phrases of the gateway are made at some time, by the same synthesizer.
     fn spoken(&self, part: &str) -> usize {
         self.spoken.lock().unwrap().iter().filter(|text| text.contains(part)).count()
+    }
+}
+
+/// A service that can be down, with one that stands in for it, as configured ones have it.
+#[derive(Default)]
+struct Shaky {
+    down: AtomicBool,
+    own: Counting,
+}
+
+impl Shaky {
+    fn trouble(&self) -> Option<ProviderError> {
+        let down = self.down.load(Ordering::SeqCst);
+        down.then(|| ProviderError::new(ErrorKind::Unavailable, "first", "it is down"))
+    }
+
+    /// How often it understood, answered, and said the end of an answer.
+    fn asked(&self) -> (usize, usize, usize) {
+        (self.own.heard.load(Ordering::SeqCst), self.own.thought(), self.own.spoken("That is all"))
+    }
+}
+
+#[async_trait]
+impl Transcriber for Shaky {
+    async fn transcribe(&self, utterance: Utterance) -> Result<Transcript, ProviderError> {
+        match self.trouble() {
+            Some(error) => Err(error),
+            None => self.own.transcribe(utterance).await,
+        }
+    }
+}
+
+impl ChatModel for Shaky {
+    fn chat(&self, request: ChatRequest) -> ChatStream {
+        self.trouble().map_or_else(|| self.own.chat(request), |error| stream::iter([Err(error)]).boxed())
+    }
+}
+
+impl Synthesizer for Shaky {
+    fn speak(&self, request: SpeechRequest) -> SpeechStream {
+        self.trouble().map_or_else(|| self.own.speak(request), |error| stream::iter([Err(error)]).boxed())
+    }
+}
+
+/// Pools of these two, under one name.
+fn pooled(first: &Arc<Shaky>, second: &Arc<Shaky>) -> Providers {
+    let parts = pool::Parts {
+        settings: pool::Settings { errors: 1_000, hedge: false, ..pool::Settings::default() },
+        clock: Arc::new(SystemClock),
+        random: Arc::new(|| 1 << 31),
+        metrics: pool::Metrics::default(),
+    };
+    let hears = |service: &Arc<Shaky>| Member::plain(service.clone() as Arc<dyn Transcriber>);
+    let thinks = |service: &Arc<Shaky>| Member::plain(service.clone() as Arc<dyn ChatModel>);
+    let speaks = |service: &Arc<Shaky>| Member::plain(service.clone() as Arc<dyn Synthesizer>);
+    let stt: Arc<dyn Transcriber> = Arc::new(Pool::new("stt", vec![hears(first), hears(second)], &parts).unwrap());
+    let chat: Arc<dyn ChatModel> = Arc::new(Pool::new("chat", vec![thinks(first), thinks(second)], &parts).unwrap());
+    let tts: Arc<dyn Synthesizer> = Arc::new(Pool::new("tts", vec![speaks(first), speaks(second)], &parts).unwrap());
+    Providers {
+        transcriber: Arc::new(Known::new(stt, "both".into())),
+        chat: Arc::new(Known::new(chat, "both".into())),
+        synthesizer: Arc::new(Known::new(tts, "both".into())),
     }
 }
 
@@ -238,6 +301,33 @@ async fn the_same_samples_are_transcribed_once() {
         said.must_be("Answer 1. That is all.");
     }
     assert_eq!((counting.heard.load(Ordering::SeqCst), counting.thought()), (1, 1));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_answered_in_need_is_not_heard_again_when_the_first_is_back() {
+    let (first, second) = (Arc::new(Shaky::default()), Arc::new(Shaky::default()));
+    let phrase = "Let me think.".to_owned();
+    let gateway =
+        Running::start_with(pooled(&first, &second), |config| config.cache.speech.phrases = vec![phrase]).await;
+    let turn = async |name: &str| {
+        let mut device = gateway.device(name).await;
+        speak(&mut device, &speech(), ListenMode::Manual).await;
+        answer(&mut device).await.must_be("Answer 1. That is all.");
+        gateway.last_turn(name).await;
+    };
+    gateway.operators().cache_warm().await.unwrap();
+    gateway.operators().cache_clear(CacheName::All).await.unwrap();
+    first.down.store(true, Ordering::SeqCst);
+    turn("a").await;
+    assert_eq!((first.asked(), second.asked()), ((0, 0, 0), (1, 1, 1)));
+    assert_eq!(gateway.operators().cache_warm().await.unwrap().failed, 1);
+    assert_eq!(second.own.spoken("Let me think"), 0, "nobody is asked for what would not be kept");
+    first.down.store(false, Ordering::SeqCst);
+    turn("b").await;
+    assert_eq!((first.asked(), second.asked()), ((1, 1, 1), (1, 1, 1)), "the first is asked, and its voice is heard");
+    turn("c").await;
+    assert_eq!((first.asked(), second.asked()), ((1, 1, 1), (1, 1, 1)), "what it said is kept");
     gateway.stop().await;
 }
 

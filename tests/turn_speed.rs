@@ -104,7 +104,7 @@ impl Transcriber for Counting {
         if self.fail_first && self.now().heard.len() == 1 {
             return Err(ProviderError::new(ErrorKind::Unavailable, "test", "away"));
         }
-        Ok(Transcript { text: self.words.to_owned(), language: None })
+        Ok(Transcript { text: self.words.to_owned(), ..Transcript::default() })
     }
 }
 
@@ -425,7 +425,7 @@ impl Synthesizer for Slow {
             let passes = Arc::clone(&passes);
             async move {
                 passes.acquire().await.unwrap().forget();
-                (piece < 2).then(|| (Ok(PcmChunk { rate: 24_000, samples: vec![500; 2_880] }), (piece + 1, over)))
+                (piece < 2).then(|| (Ok(PcmChunk { rate: 24_000, samples: vec![500; 2_880], ..PcmChunk::default() }), (piece + 1, over)))
             }
         })
         .boxed()

@@ -111,7 +111,9 @@ impl Transcriber for Remembering {
             return Ok(known);
         }
         let transcript = self.transcriber.transcribe(utterance).await?;
-        self.cache.keep(key, transcript.clone());
+        if !transcript.stood_in {
+            self.cache.keep(key, transcript.clone());
+        }
         Ok(transcript)
     }
 
@@ -140,6 +142,9 @@ mod tests {
     use crate::domain::{ManualClock, Wall};
     use crate::provider::{ErrorKind, Known};
 
+    /// Speech that begins with it is understood by another service.
+    const FOREIGN: i16 = 99;
+
     /// Counts how often it is asked; hears the number of samples, and nothing in none.
     #[derive(Default)]
     struct Counting(AtomicUsize);
@@ -151,7 +156,11 @@ mod tests {
             if utterance.pcm.is_empty() {
                 return Err(ProviderError::new(ErrorKind::Internal, "stt", "nothing"));
             }
-            Ok(Transcript { text: format!("{} samples", utterance.pcm.len()), language: None })
+            Ok(Transcript {
+                text: format!("{} samples", utterance.pcm.len()),
+                stood_in: utterance.pcm.first() == Some(&FOREIGN),
+                ..Transcript::default()
+            })
         }
     }
 
@@ -211,6 +220,14 @@ mod tests {
         assert_eq!(rig.hear("a", &[], None).await, (None, 3));
         assert_eq!(rig.hear("a", &[], None).await, (None, 4));
         assert_eq!((rig.cache.clear(), rig.cache.held().entries), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn what_another_service_understood_is_not_kept_under_the_name_of_the_first() {
+        let rig = rig(10);
+        assert_eq!(rig.hear("a", &[FOREIGN, 1], None).await, (Some("2 samples".into()), 1));
+        assert_eq!(rig.hear("a", &[FOREIGN, 1], None).await.1, 2);
+        assert_eq!(rig.cache.held().entries, 0);
     }
 
     #[tokio::test]

@@ -169,6 +169,8 @@ pub struct Transcript {
     pub text: String,
     /// BCP 47, when the service says.
     pub language: Option<String>,
+    /// Another service than the one that was to be asked understood it, which caches do not keep.
+    pub stood_in: bool,
 }
 
 /// Speech to text.
@@ -301,6 +303,8 @@ pub enum ChatPiece {
     Cut,
     /// The model calls a tool, and waits for its answer.
     Call(ToolCall),
+    /// Nothing of the answer: it is another model's than the one that was to be asked, which caches do not keep. Comes first.
+    StoodIn,
 }
 
 impl<T: Into<String>> From<T> for ChatPiece {
@@ -335,12 +339,14 @@ impl ChatModel for Current<dyn ChatModel> {
 }
 
 /// A piece of speech.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PcmChunk {
     /// Samples a second, mono.
     pub rate: u32,
     /// Signed 16 bit.
     pub samples: Vec<i16>,
+    /// It is another voice than the one that was asked for, which caches do not keep: said with the first chunk of an answer.
+    pub stood_in: bool,
 }
 
 /// A request for speech.
@@ -354,6 +360,8 @@ pub struct SpeechRequest {
     pub language: Option<String>,
     /// Who waits for it.
     pub urgency: Urgency,
+    /// Nobody stands in: it is to be kept, and another voice would not be.
+    pub alone: bool,
 }
 
 /// Speech as it is made. Ends with the speech; an error is the last item.

@@ -52,7 +52,7 @@ impl Speech {
                     Ok(bytes) => {
                         let samples = samples(&mut self.odd, &bytes);
                         if !samples.is_empty() {
-                            return Some(Ok(PcmChunk { rate: self.rate, samples }));
+                            return Some(Ok(PcmChunk { rate: self.rate, samples, ..PcmChunk::default() }));
                         }
                     }
                 },

@@ -36,7 +36,7 @@ pub struct FixedTranscriber {
 impl Transcriber for FixedTranscriber {
     async fn transcribe(&self, _: Utterance) -> Result<Transcript, ProviderError> {
         pause(self.delay).await;
-        Ok(Transcript { text: self.words.clone(), language: Some("en".into()) })
+        Ok(Transcript { text: self.words.clone(), language: Some("en".into()), stood_in: false })
     }
 }
 
@@ -76,7 +76,7 @@ impl Synthesizer for ToneSynthesizer {
         let delay = self.delay;
         stream::once(async move {
             pause(delay).await;
-            Ok(PcmChunk { rate: 24_000, samples: tone(samples) })
+            Ok(PcmChunk { rate: 24_000, samples: tone(samples), ..PcmChunk::default() })
         })
         .boxed()
     }

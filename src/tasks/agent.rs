@@ -253,7 +253,7 @@ impl Inner {
         while let Some(piece) = pieces.next().await {
             match piece? {
                 ChatPiece::Text(text) if answer.words.len() + text.len() <= WORDS => answer.words.push_str(&text),
-                ChatPiece::Text(_) | ChatPiece::Cut => {}
+                ChatPiece::Text(_) | ChatPiece::Cut | ChatPiece::StoodIn => {}
                 ChatPiece::Call(call) => answer.calls.push(call),
             }
         }

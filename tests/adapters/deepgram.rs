@@ -173,7 +173,7 @@ async fn an_utterance_goes_out_in_pieces_and_what_is_final_comes_back() {
     let transcriber = ears(&url);
     assert!(!format!("{transcriber:?}").contains(KEY));
     let heard = transcriber.transcribe(utterance(4_000)).await.unwrap();
-    assert_eq!(heard, Transcript { text: "Turn on the lamp.".into(), language: Some("en".into()) });
+    assert_eq!(heard, Transcript { text: "Turn on the lamp.".into(), language: Some("en".into()), stood_in: false });
     let (uri, head, sound, pieces) = asked.recv().await.unwrap();
     let expected = "/v1/listen?encoding=linear16&sample_rate=16000&channels=1&interim_results=false&smart_format=true\
                     &model=nova-test&language=en-GB";

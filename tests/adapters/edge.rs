@@ -117,7 +117,7 @@ async fn spoken_at(url: &str) -> (usize, Option<ProviderError>) {
     let mut samples = 0;
     while let Some(chunk) = stream.next().await {
         match chunk {
-            Ok(PcmChunk { rate, samples: chunk }) => {
+            Ok(PcmChunk { rate, samples: chunk, .. }) => {
                 assert_eq!(rate, 24_000);
                 samples += chunk.len();
             }

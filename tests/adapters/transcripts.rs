@@ -73,7 +73,7 @@ async fn a_request_asks_for_pieces_and_takes_an_answer_in_one() {
     let body = "\r\n{\"text\":\"Hello.\",\"language\":\"en\"}";
     let (url, mut requests) = serve(vec![plain("200 OK", "", body)]).await;
     let heard = ears(&url).streaming().transcribe(utterance()).await.unwrap();
-    assert_eq!(heard, Transcript { text: "Hello.".into(), language: Some("en".into()) });
+    assert_eq!(heard, Transcript { text: "Hello.".into(), language: Some("en".into()), stood_in: false });
     let request = String::from_utf8_lossy(&requests.recv().await.unwrap()).into_owned();
     assert!(request.contains("name=\"stream\"\r\n\r\ntrue\r\n"), "{request}");
 }

@@ -95,6 +95,7 @@ pub async fn said(model: &impl ChatModel, request: ChatRequest) -> (String, Opti
         match piece {
             Ok(ChatPiece::Text(piece)) => text.push_str(&piece),
             Ok(ChatPiece::Cut) => text.push('✂'),
+            Ok(ChatPiece::StoodIn) => {}
             Ok(ChatPiece::Call(call)) => text.extend(["[", &call.id, " ", &call.name, " ", &call.arguments, "]"]),
             Err(error) => {
                 assert!(!error.to_string().contains(KEY) && !format!("{error:?}").contains(KEY), "{error}");

@@ -116,7 +116,7 @@ struct Scribe {
     words: String,
     /// The model came to its end.
     done: bool,
-    /// It failed, or was cut off.
+    /// It failed, was cut off, or is another model's than the one that the question names.
     spoiled: bool,
     called: Arc<AtomicBool>,
     /// The question, once it is known that it has no answer yet.

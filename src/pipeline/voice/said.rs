@@ -10,7 +10,7 @@ use super::{Inner, Voice};
 use crate::cache::Spoken;
 use crate::cache::speech::{Frames, Key};
 use crate::domain::OpusFrame;
-use crate::provider::{SpeechRequest, Urgency};
+use crate::provider::{PcmChunk, SpeechRequest, Urgency};
 use crate::session::Turn;
 
 /// A clause on its way: its frames so far, and where they are kept when all are there.
@@ -19,16 +19,23 @@ pub(super) struct Draft {
     frames: Vec<Bytes>,
     /// Some of it was encoded with less effort, since there was much to do: it is said and not kept.
     hurried: bool,
+    /// Another voice stood in for the one that the key names: it is said and not kept.
+    stood_in: bool,
 }
 
 impl Draft {
     fn new(key: Option<Key>) -> Self {
-        Self { key, frames: Vec::new(), hurried: false }
+        Self { key, frames: Vec::new(), hurried: false, stood_in: false }
     }
 
     /// It is encoded by itself, so that it can be kept.
     pub(super) fn stands_alone(&self) -> bool {
         self.key.is_some()
+    }
+
+    /// More speech of it is here.
+    pub(super) fn hear(&mut self, chunk: &PcmChunk) {
+        self.stood_in |= chunk.stood_in;
     }
 
     /// More of it.
@@ -73,7 +80,7 @@ impl Inner {
 
     /// Keeps a clause that is whole.
     pub(super) fn keep(&self, draft: Draft) {
-        if let Some(key) = draft.key.filter(|_| !draft.hurried) {
+        if let Some(key) = draft.key.filter(|_| !draft.hurried && !draft.stood_in) {
             self.caches.speech.keep(key, draft.frames);
         }
     }
@@ -83,16 +90,20 @@ impl Inner {
         Some(Spoken { service, voice, language, text, bitrate: self.opus.bitrate }.key())
     }
 
-    /// Makes a clause that nobody waits for.
+    /// Makes a clause that nobody waits for, in no voice but its own.
     async fn make(&self, text: &str, speaker: &Speaker) -> Result<Vec<Bytes>, String> {
         let Speaker { voice, language } = speaker.clone();
-        let request = SpeechRequest { text: text.to_owned(), voice, language, urgency: Urgency::Background };
+        let urgency = Urgency::Background;
+        let request = SpeechRequest { text: text.to_owned(), voice, language, urgency, alone: true };
         let mut speech = self.providers.synthesizer.speak(request);
         let (mut encoder, mut draft, mut made) = (None, Vec::new(), 0);
         while let Some(chunk) =
             timeout(self.settings.speech_timeout.0, speech.next()).await.map_err(|error| error.to_string())?
         {
             let chunk = chunk.map_err(|error| error.to_string())?;
+            if chunk.stood_in {
+                return Err("another voice stood in".to_owned());
+            }
             for piece in pieces(chunk, &mut made) {
                 let (back, packets) = self.encode(encoder.take(), piece).await?;
                 encoder = Some(back);

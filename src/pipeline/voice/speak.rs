@@ -153,7 +153,7 @@ impl Inner {
                     continue;
                 }
                 // calls are made where the reply comes from
-                Ok(Some(Ok(ChatPiece::Call(_)))) => continue,
+                Ok(Some(Ok(ChatPiece::Call(_) | ChatPiece::StoodIn))) => continue,
                 Ok(Some(Err(error))) => break Err(Failed::at("chat", &turn.device, &error)),
                 Err(_) => {
                     let error = ProviderError::new(ErrorKind::Timeout, "chat", "no further piece of reply in time");
@@ -310,6 +310,7 @@ impl Inner {
             }
             while let Some(chunk) = chunks.recv().await {
                 let chunk = chunk?;
+                draft.hear(&chunk);
                 if std::mem::take(&mut first) {
                     let waited = since(asked);
                     report.write(|report| *report.stages_ms.entry(stage::PROVIDERS.to_owned()).or_default() += waited);
@@ -475,14 +476,14 @@ async fn send_all(frames: &Sender<Spoken>, clause: Clause, packets: &[Bytes]) ->
 
 /// Cuts a chunk so that the first frame need not wait for the others: one frame, then ever more up to a second.
 pub(super) fn pieces(chunk: PcmChunk, frames_made: &mut usize) -> Vec<PcmChunk> {
-    let PcmChunk { rate, samples } = chunk;
+    let PcmChunk { rate, samples, stood_in } = chunk;
     let frame = (rate * DOWN_FRAME_MS / 1_000).max(1) as usize;
     let mut pieces = Vec::new();
     let mut rest = samples.as_slice();
     while !rest.is_empty() {
         let frames = (*frames_made).clamp(1, MOST_AT_ONCE);
         let (piece, after) = rest.split_at((frames * frame).min(rest.len()));
-        pieces.push(PcmChunk { rate, samples: piece.to_vec() });
+        pieces.push(PcmChunk { rate, samples: piece.to_vec(), stood_in });
         *frames_made += frames;
         rest = after;
     }

@@ -103,7 +103,7 @@ impl Speech {
             };
             match step {
                 Ok(Sound { samples, .. }) if samples.is_empty() => {}
-                Ok(Sound { rate, samples }) => return Some(Ok(PcmChunk { rate, samples })),
+                Ok(Sound { rate, samples }) => return Some(Ok(PcmChunk { rate, samples, ..PcmChunk::default() })),
                 Err(error) => return Some(Err(error)),
             }
         }

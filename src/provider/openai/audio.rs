@@ -116,7 +116,7 @@ async fn whole(target: &Target, body: ByteStream) -> Result<Transcript, Provider
     let text = answer.get("text").and_then(Value::as_str);
     let text = text.ok_or_else(|| target.error(ErrorKind::BadAnswer, "the answer has no text"))?;
     let language = answer.get("language").and_then(Value::as_str).map(str::to_owned);
-    Ok(Transcript { text: text.trim().to_owned(), language })
+    Ok(Transcript { text: text.trim().to_owned(), language, stood_in: false })
 }
 
 /// Hears an answer in pieces: those that say more, and one that says it all at the end.
@@ -140,7 +140,7 @@ async fn hear(target: &Target, mut body: ByteStream) -> Result<Transcript, Provi
 
 /// Takes an event; gives the transcript with the last.
 fn take(target: &Target, data: &str, text: &mut String) -> Result<Option<Transcript>, ProviderError> {
-    let transcript = |text: &str| Some(Transcript { text: text.trim().to_owned(), language: None });
+    let transcript = |text: &str| Some(Transcript { text: text.trim().to_owned(), ..Transcript::default() });
     if data.trim() == "[DONE]" {
         return Ok(transcript(text));
     }

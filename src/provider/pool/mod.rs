@@ -157,4 +157,6 @@ struct Want {
     complexity: Option<complexity::Complexity>,
     /// It continues what somebody hears already: better late than not at all.
     begun: bool,
+    /// Only the service that is to be asked first is wanted, and nobody in its place.
+    alone: bool,
 }

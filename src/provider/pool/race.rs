@@ -45,6 +45,8 @@ impl Allowance {
 
 /// Who is still to be asked, and what came of those that were.
 struct Course {
+    /// Who is to be asked first: all others stand in.
+    chosen: Option<usize>,
     rest: Vec<usize>,
     /// Those that may be asked again, and why they failed.
     failed: Vec<(usize, ProviderError)>,
@@ -54,6 +56,14 @@ struct Course {
     /// How long it has waited for services that were at their limits.
     waited: Duration,
     retries: u32,
+}
+
+/// The first of an answer.
+pub(super) struct Won<P: ?Sized, A> {
+    pub(super) answer: A,
+    pub(super) ticket: Ticket<P>,
+    /// It is not that of the service that was to be asked first.
+    pub(super) stood_in: bool,
 }
 
 /// Why somebody else is asked too.
@@ -107,7 +117,7 @@ impl<P: ?Sized + Send + Sync + 'static> Inner<P> {
         self: &Arc<Self>,
         want: Want,
         call: impl Fn(&Arc<P>, usize) -> BoxFuture<'a, Result<A, ProviderError>>,
-    ) -> Result<(A, Ticket<P>), ProviderError> {
+    ) -> Result<Won<P, A>, ProviderError> {
         let mut course = self.course(want);
         let calls = Calls::new();
         let mut race = Race { calls, tickets: Vec::new(), hedged: None, usual: None, longest: None };
@@ -123,7 +133,7 @@ impl<P: ?Sized + Send + Sync + 'static> Inner<P> {
                     self.note_hedge(&race, Some(n));
                     race.tickets.drain(..).for_each(Ticket::outrun);
                     ticket.heard();
-                    return Ok((answer, ticket));
+                    return Ok(Won { answer, ticket, stood_in: course.chosen != Some(n) });
                 }
                 Step::Ended(n, Err(error)) => {
                     let Some(ticket) = race.take(n) else { continue };
@@ -148,9 +158,12 @@ impl<P: ?Sized + Send + Sync + 'static> Inner<P> {
             suits: route.terms.suits,
         };
         let choices: Vec<Choice> = self.routes.iter().map(choice).collect();
-        let rest = order(&choices, want.complexity, || self.chance());
-        let retries = self.settings.retries;
-        Course { rest, failed: Vec::new(), last: None, any: false, busy: false, waited: Duration::ZERO, retries }
+        let mut rest = order(&choices, want.complexity, || self.chance());
+        if want.alone {
+            rest.truncate(1);
+        }
+        let (chosen, retries) = (rest.first().copied(), self.settings.retries);
+        Course { chosen, rest, failed: Vec::new(), last: None, any: false, busy: false, waited: Duration::ZERO, retries }
     }
 
     /// A number of [0, 1).

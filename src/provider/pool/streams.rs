@@ -6,11 +6,14 @@ use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 
+use super::race::Won;
 use super::ticket::Ticket;
 use super::{Inner, Pool, Want, complexity};
-use crate::provider::{ChatModel, ChatRequest, ChatStream, ProviderError, SpeechRequest, SpeechStream, Synthesizer};
+use crate::provider::{
+    ChatModel, ChatPiece, ChatRequest, ChatStream, PcmChunk, ProviderError, SpeechRequest, SpeechStream, Synthesizer,
+};
 
 type Pieces<T> = BoxStream<'static, Result<T, ProviderError>>;
 
@@ -72,20 +75,22 @@ async fn open<T>(mut rest: Pieces<T>) -> Result<Opened<T>, ProviderError> {
 }
 
 impl<P: ?Sized + Send + Sync + 'static> Inner<P> {
-    /// Asks until one has a first piece, or nothing to say.
+    /// Asks until one has a first piece, or nothing to say. `marked` gives the first piece of one that stands in.
     fn stream<T: Send + 'static>(
         self: Arc<Self>,
         want: Want,
+        marked: fn(T) -> Vec<T>,
         call: impl Fn(&P, usize) -> Pieces<T> + Send + Sync + 'static,
     ) -> Pieces<T> {
         let first = async move {
             let call = |provider: &Arc<P>, n| -> BoxFuture<'static, _> { Box::pin(open(call(provider, n))) };
             match self.run(want, call).await {
-                Ok((Opened { first: Some(piece), rest }, ticket)) => {
+                Ok(Won { answer: Opened { first: Some(piece), rest }, ticket, stood_in }) => {
                     let rest = Rest { pieces: rest, ticket: Some(ticket) };
-                    stream::once(async { Ok(piece) }).chain(rest).boxed()
+                    let first = if stood_in { marked(piece) } else { vec![piece] };
+                    stream::iter(first.into_iter().map(Ok)).chain(rest).boxed()
                 }
-                Ok((Opened { first: None, .. }, ticket)) => {
+                Ok(Won { answer: Opened { first: None, .. }, ticket, .. }) => {
                     ticket.answered();
                     stream::empty().boxed()
                 }
@@ -99,18 +104,23 @@ impl<P: ?Sized + Send + Sync + 'static> Inner<P> {
 impl ChatModel for Pool<dyn ChatModel> {
     fn chat(&self, request: ChatRequest) -> ChatStream {
         let (urgency, complexity) = (request.urgency, Some(complexity::of(&request)));
-        let want = Want { urgency, complexity, begun: false };
-        Arc::clone(&self.inner).stream(want, move |provider, _| provider.chat(request.clone()))
+        let want = Want { urgency, complexity, begun: false, alone: false };
+        let marked = |piece| vec![ChatPiece::StoodIn, piece];
+        Arc::clone(&self.inner).stream(want, marked, move |provider, _| provider.chat(request.clone()))
     }
 }
 
 impl Synthesizer for Pool<dyn Synthesizer> {
     fn speak(&self, request: SpeechRequest) -> SpeechStream {
-        let want = Want { urgency: request.urgency, complexity: None, begun: true };
-        Arc::clone(&self.inner).stream(want, move |provider, n| {
-            // a voice is named in the words of the first service: the others have their own
-            let voice = request.voice.clone().filter(|_| n == 0);
-            provider.speak(SpeechRequest { voice, ..request.clone() })
+        let want = Want { urgency: request.urgency, complexity: None, begun: true, alone: request.alone };
+        let marked = |chunk| vec![PcmChunk { stood_in: true, ..chunk }];
+        Arc::clone(&self.inner).stream(want, marked, move |provider, n| {
+            if n == 0 || request.voice.is_none() {
+                return provider.speak(request.clone());
+            }
+            // a voice is named in the words of the first service: the others have their own, also when it is their turn
+            let own = SpeechRequest { voice: None, ..request.clone() };
+            provider.speak(own).map_ok(|chunk| PcmChunk { stood_in: true, ..chunk }).boxed()
         })
     }
 }

@@ -79,7 +79,7 @@ impl ChatModel for Service {
 
 impl Synthesizer for Service {
     fn speak(&self, request: SpeechRequest) -> SpeechStream {
-        self.pieces(request.voice, |_| PcmChunk { rate: 24_000, samples: vec![1] })
+        self.pieces(request.voice, |_| PcmChunk { rate: 24_000, samples: vec![1], ..PcmChunk::default() })
     }
 }
 
@@ -87,12 +87,12 @@ impl Synthesizer for Service {
 impl Transcriber for Service {
     async fn transcribe(&self, _: Utterance) -> Result<Transcript, ProviderError> {
         match self.next(None) {
-            Does::Says(words) => Ok(Transcript { text: words.concat(), language: None }),
+            Does::Says(words) => Ok(Transcript { text: words.concat(), ..Transcript::default() }),
             Does::Breaks(_, kind) => Err(ProviderError::new(kind, "test", "broken")),
             Does::Hangs => std::future::pending().await,
             Does::Late(ms, word) => {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
-                Ok(Transcript { text: word.to_owned(), language: None })
+                Ok(Transcript { text: word.to_owned(), ..Transcript::default() })
             }
         }
     }
@@ -189,6 +189,7 @@ async fn said(pool: &Pool<dyn ChatModel>) -> (String, Option<ErrorKind>) {
     while let Some(piece) = pieces.next().await {
         match piece {
             Ok(ChatPiece::Text(text)) => words.push_str(&text),
+            Ok(ChatPiece::StoodIn) => {}
             Ok(other) => panic!("{other:?}"),
             Err(error) => end = Some(error.kind),
         }
@@ -277,6 +278,63 @@ async fn another_service_speaks_with_its_own_voice() {
     assert_eq!(*second.asked.lock().unwrap(), [None]);
 }
 
+/// A pool of voices, with what is said of each.
+fn speaking(rig: &Rig, services: &[(&Arc<Service>, Terms)]) -> Pool<dyn Synthesizer> {
+    let member = |(service, terms): &(&Arc<Service>, Terms)| {
+        Member { terms: *terms, ..Member::plain(Arc::clone(*service) as Arc<dyn Synthesizer>) }
+    };
+    Pool::new("tts", services.iter().map(member).collect(), &rig.parts).unwrap()
+}
+
+/// Of each chunk, whether another voice stood in; empty when nobody spoke.
+async fn stood_in(pool: &Pool<dyn Synthesizer>, request: SpeechRequest) -> Vec<bool> {
+    pool.speak(request).filter_map(|chunk| async { chunk.ok() }).map(|chunk| chunk.stood_in).collect().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_says_when_another_stood_in() {
+    let rig = Rig::new();
+    let first = Service::new(&[DOWN, Does::Says(&["a", "b"])]);
+    let second = Service::new(&[Does::Says(&["c", "d"])]);
+    let pool = rig.chat(&[&first, &second]);
+    let pieces = || pool.chat(ChatRequest::default()).map(Result::unwrap).collect::<Vec<_>>();
+    assert_eq!(pieces().await, [ChatPiece::StoodIn, "c".into(), "d".into()]);
+    assert_eq!(pieces().await, ["a".into(), "b".into()]);
+
+    let first = Service::new(&[DOWN, Does::Says(&["a", "b"])]);
+    let pool = speaking(&rig, &[(&first, Terms::default()), (&second, Terms::default())]);
+    assert_eq!(stood_in(&pool, SpeechRequest::default()).await, [true, false], "it is said with the first chunk");
+    assert_eq!(stood_in(&pool, SpeechRequest::default()).await, [false, false]);
+
+    let pool = hearing(&rig, [Service::new(&[DOWN, Does::Says(&["a"])]), second]);
+    let utterance = || Utterance { pcm: vec![0; 160].into(), ..Utterance::default() };
+    assert!(pool.transcribe(utterance()).await.unwrap().stood_in);
+    assert!(!pool.transcribe(utterance()).await.unwrap().stood_in);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_turn_it_is_by_weight_does_not_stand_in_but_in_a_voice_that_was_named_for_the_first() {
+    let rig = Rig::new();
+    let (first, second) = (Service::new(&[Does::Says(&["a"])]), Service::new(&[Does::Says(&["b"])]));
+    let weight = |weight| Terms { weight: Some(weight), ..Terms::default() };
+    let pool = speaking(&rig, &[(&first, weight(0)), (&second, weight(1))]);
+    let named = || SpeechRequest { voice: Some("amy".into()), ..SpeechRequest::default() };
+    assert_eq!(stood_in(&pool, SpeechRequest::default()).await, [false]);
+    assert_eq!(stood_in(&pool, named()).await, [true]);
+    assert_eq!((first.times(), second.times()), (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_stands_in_for_what_is_wanted_of_one_voice_alone() {
+    let rig = Rig::with(Settings { retries: 0, ..Settings::default() });
+    let (first, second) = (Service::new(&[DOWN, Does::Says(&["a"])]), Service::new(&[Does::Says(&["b"])]));
+    let pool = speaking(&rig, &[(&first, Terms::default()), (&second, Terms::default())]);
+    let alone = || SpeechRequest { alone: true, ..SpeechRequest::default() };
+    assert_eq!(stood_in(&pool, alone()).await, [false; 0]);
+    assert_eq!(stood_in(&pool, alone()).await, [false]);
+    assert_eq!(second.times(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn speech_is_understood_by_whoever_can() {
     let rig = Rig::new();
@@ -337,7 +395,7 @@ async fn a_question_that_wants_thought_is_asked_where_those_are_and_anywhere_whe
         let messages = vec![ChatMessage::new(Role::User, text)];
         pool.chat(ChatRequest { messages, ..ChatRequest::default() }).collect::<Vec<_>>()
     };
-    let word = |pieces: Vec<Result<ChatPiece, ProviderError>>| pieces.into_iter().next().unwrap().unwrap();
+    let word = |pieces: Vec<Result<ChatPiece, ProviderError>>| pieces.into_iter().next_back().unwrap().unwrap();
     assert_eq!(word(ask("turn on the light").await), "small".into());
     assert_eq!(word(ask("why is the sky blue").await), "large".into());
     assert_eq!(word(ask("why is the sky blue").await), "small".into(), "large is down");

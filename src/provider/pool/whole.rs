@@ -5,19 +5,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
+use super::race::Won;
 use super::{Inner, Pool, Want};
 use crate::provider::{Embedder, ProviderError, Transcriber, Transcript, Urgency, Utterance};
 
 impl<P: ?Sized + Send + Sync + 'static> Inner<P> {
+    /// The answer, and whether it is that of one that stands in.
     async fn ask<T: Send + 'static>(
         self: &Arc<Self>,
         urgency: Urgency,
         call: impl Fn(&Arc<P>, usize) -> BoxFuture<'static, Result<T, ProviderError>> + Send + Sync,
-    ) -> Result<T, ProviderError> {
-        let want = Want { urgency, complexity: None, begun: false };
-        let (answer, ticket) = self.run(want, call).await?;
+    ) -> Result<(T, bool), ProviderError> {
+        let want = Want { urgency, complexity: None, begun: false, alone: false };
+        let Won { answer, ticket, stood_in } = self.run(want, call).await?;
         ticket.answered();
-        Ok(answer)
+        Ok((answer, stood_in))
     }
 }
 
@@ -28,7 +30,8 @@ impl Transcriber for Pool<dyn Transcriber> {
             let (provider, utterance) = (Arc::clone(provider), utterance.clone());
             Box::pin(async move { provider.transcribe(utterance).await })
         };
-        self.inner.ask(utterance.urgency, call).await
+        let (transcript, stood_in) = self.inner.ask(utterance.urgency, call).await?;
+        Ok(Transcript { stood_in, ..transcript })
     }
 }
 
@@ -39,6 +42,6 @@ impl Embedder for Pool<dyn Embedder> {
             let (provider, texts) = (Arc::clone(provider), texts.clone());
             Box::pin(async move { provider.embed(texts).await })
         };
-        self.inner.ask(Urgency::Turn, call).await
+        Ok(self.inner.ask(Urgency::Turn, call).await?.0)
     }
 }

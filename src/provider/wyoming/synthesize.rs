@@ -120,5 +120,5 @@ fn chunk(event: &Event) -> Option<PcmChunk> {
         2 => samples.chunks_exact(2).map(|pair| i16::midpoint(pair[0], pair[1])).collect(),
         _ => return None,
     };
-    Some(PcmChunk { rate, samples })
+    Some(PcmChunk { rate, samples, ..PcmChunk::default() })
 }

@@ -52,7 +52,7 @@ impl Transcriber for WyomingTranscriber {
         }
         self.peer.keep(exchange);
         let text = event.text("text").unwrap_or_default().trim().to_owned();
-        Ok(Transcript { text, language: event.text("language").map(str::to_owned) })
+        Ok(Transcript { text, language: event.text("language").map(str::to_owned), stood_in: false })
     }
 
     fn ahead(&self) -> Option<Arc<dyn Opens>> {

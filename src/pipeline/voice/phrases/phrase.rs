@@ -1,6 +1,7 @@
 //! One text, made ahead as Opus and kept as a file.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -24,6 +25,8 @@ pub struct Phrase {
     language: Option<String>,
     file: PathBuf,
     frames: Mutex<Vec<Bytes>>,
+    /// Another voice said the frames, since its own did not answer. They are better than none, and are not kept.
+    lent: AtomicBool,
 }
 
 impl Phrase {
@@ -41,7 +44,7 @@ impl Phrase {
         let kept = std::fs::read(&file).ok().and_then(|bytes| unpack(&bytes));
         let frames = kept.or_else(|| unpack(built_in?)).unwrap_or_default();
         let language = Some(language.to_owned()).filter(|language| !language.is_empty());
-        Self { text: text.to_owned(), language, file, frames: Mutex::new(frames) }
+        Self { text: text.to_owned(), language, file, frames: Mutex::new(frames), lent: AtomicBool::new(false) }
     }
 
     /// The words.
@@ -59,7 +62,8 @@ impl Phrase {
         self.file.is_file()
     }
 
-    /// Synthesises it and keeps it. Fails without harm when the synthesizer is not there.
+    /// Synthesises it and keeps it. Fails without harm when the synthesizer is not there; with one that stands in for it,
+    /// there is something to say until it is back.
     pub async fn make(
         &self,
         synthesizer: &dyn Synthesizer,
@@ -70,6 +74,8 @@ impl Phrase {
             text: self.text.clone(),
             language: self.language.clone(),
             urgency: Urgency::Ahead,
+            // who stands in is asked once
+            alone: self.lent.load(Ordering::Relaxed),
             ..SpeechRequest::default()
         };
         let mut speech = synthesizer.speak(request);
@@ -77,6 +83,7 @@ impl Phrase {
         while let Some(chunk) = speech.next().await {
             chunks.push(chunk.map_err(|error| error.to_string())?);
         }
+        let lent = chunks.iter().any(|chunk| chunk.stood_in);
         let opus = opus.clone();
         let encode = move || -> Result<Vec<Bytes>, String> {
             let encoding = Encoding::down(opus.bitrate, opus.complexity);
@@ -94,6 +101,10 @@ impl Phrase {
         }
         let packed = pack(&frames);
         *self.frames.lock().unwrap_or_else(PoisonError::into_inner) = frames;
+        if lent {
+            self.lent.store(true, Ordering::Relaxed);
+            return Err("another voice stood in".to_owned());
+        }
         let file = self.file.clone();
         let kept = workers.run(move || keep(&file, &packed)).await.map_err(|error| error.to_string())?;
         kept.map_err(|error| format!("{}: {error}", self.file.display()))

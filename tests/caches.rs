@@ -13,7 +13,7 @@ use futures::{StreamExt, stream};
 use voxgate::admin::{Admin, CacheName, DeviceChange};
 use voxgate::config::Config;
 use voxgate::domain::{ControlKind, DeviceId, Downlink, ListenMode, Message, SystemClock};
-use voxgate::pipeline::voice::Providers;
+use voxgate::pipeline::voice::{Providers, Speculate};
 use voxgate::provider::pool::{self, Member, Pool};
 use voxgate::provider::{
     ChatModel, ChatPiece, ChatRequest, ChatStream, ErrorKind, Known, PcmChunk, ProviderError, SpeechRequest,
@@ -328,6 +328,27 @@ async fn what_somebody_else_answered_in_need_is_not_heard_again_when_the_first_i
     assert_eq!((first.asked(), second.asked()), ((1, 1, 1), (1, 1, 1)), "the first is asked, and its voice is heard");
     turn("c").await;
     assert_eq!((first.asked(), second.asked()), ((1, 1, 1), (1, 1, 1)), "what it said is kept");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_is_not_asked_ahead_of_the_turn_either() {
+    let (counting, gateway) = start_with(|config| config.voice.reply.speculate = Speculate::Chat).await;
+    first_reply(&gateway, "a", "why is the sky blue").await;
+    let mut device = gateway.device("b").await;
+    device.control(None, ControlKind::ListenStart { mode: Some(ListenMode::Manual), n: None }).await.unwrap();
+    let script = speech();
+    // and seven frames of silence: a likely end
+    for n in 0..script.frames.len() + 7 {
+        device.audio(script.frame(n)).await.unwrap();
+    }
+    gateway.counted("voxgate_turn_ahead_total", &[("stage", "chat"), ("result", "known")], 1).await;
+    device.control(None, ControlKind::ListenStop).await.unwrap();
+    answer(&mut device).await.must_be("Answer 1. That is all.");
+    assert_eq!(gateway.last_turn("b").await["cached"].as_str(), Some("exact"));
+    assert_eq!(counting.thought(), 1, "the model was asked by the first device alone");
+    let chat = async |result| gateway.metric("voxgate_cache_lookups_total", &[("cache", "chat"), ("result", result)]).await;
+    assert_eq!((chat("exact").await, chat("miss").await), (1, 1), "to look ahead is no look-up");
     gateway.stop().await;
 }
 

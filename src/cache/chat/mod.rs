@@ -145,16 +145,26 @@ impl Chat {
 
     /// The answer, where it is known. Takes no longer than `cache.chat.embed_within`.
     pub async fn find(&self, ask: &mut Ask) -> Option<(Arc<str>, How)> {
-        let mut found = self.same_words(ask).map(|answer| (answer, How::Exact));
-        if found.is_none() && self.settings.semantic {
-            let similar = timeout(self.settings.embed_within.0, self.same_meaning(ask)).await;
-            found = similar.ok().flatten().map(|answer| (answer, How::Semantic));
-        }
+        let found = self.look_up(ask).await;
         match &found {
             Some((_, how)) => self.tally.hit(how.name()),
             None => self.tally.miss(),
         }
         found
+    }
+
+    /// The answer is known; that is not counted as a lookup. Takes as long as [`Self::find`].
+    pub async fn knows(&self, ask: &mut Ask) -> bool {
+        self.look_up(ask).await.is_some()
+    }
+
+    async fn look_up(&self, ask: &mut Ask) -> Option<(Arc<str>, How)> {
+        let exact = self.same_words(ask).map(|answer| (answer, How::Exact));
+        if exact.is_some() || !self.settings.semantic {
+            return exact;
+        }
+        let similar = timeout(self.settings.embed_within.0, self.same_meaning(ask)).await;
+        similar.ok().flatten().map(|answer| (answer, How::Semantic))
     }
 
     fn same_words(&self, ask: &Ask) -> Option<Arc<str>> {

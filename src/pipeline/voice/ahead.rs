@@ -12,7 +12,7 @@ use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::metrics::ahead::{BUSY, DROPPED, STARTED, USED};
+use super::metrics::ahead::{BUSY, DROPPED, KNOWN, STARTED, USED};
 use super::transcribe::Transcribed;
 use super::{Failed, Inner, Metrics, Speculate};
 use crate::provider::{ChatPiece, ChatRequest, ChatStream, ProviderError};
@@ -168,6 +168,10 @@ impl Inner {
         }
         let Some(text) = text.filter(|text| text.chars().any(char::is_alphanumeric)) else { return };
         if self.without_a_model(&turn, &text).is_some() {
+            return;
+        }
+        if self.is_known(&turn, &text).await {
+            self.metrics.done_ahead("chat", KNOWN);
             return;
         }
         let request = self.request(&turn, &text);

@@ -36,7 +36,9 @@ pub(super) mod ahead {
     pub const DROPPED: &str = "dropped";
     /// Too much of it was under way: it was not begun.
     pub const BUSY: &str = "busy";
-    pub const ALL: [&str; 4] = [STARTED, USED, DROPPED, BUSY];
+    /// The answer was in memory already: nobody was asked.
+    pub const KNOWN: &str = "known";
+    pub const ALL: [&str; 5] = [STARTED, USED, DROPPED, BUSY, KNOWN];
 }
 
 type Seconds = Family<Stage, Histogram, fn() -> Histogram>;

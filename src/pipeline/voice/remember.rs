@@ -58,6 +58,14 @@ impl Inner {
         scribe.boxed()
     }
 
+    /// The answer to these words is in memory: the turn will find it there, and no model need be asked ahead of it.
+    pub(super) async fn is_known(&self, turn: &Turn, words: &str) -> bool {
+        match self.question(turn, words) {
+            Some(mut question) => self.caches.chat.knows(&mut question).await,
+            None => false,
+        }
+    }
+
     fn question(&self, turn: &Turn, words: &str) -> Option<Ask> {
         let service = self.providers.chat.identity()?;
         if !turn.history.is_empty() {

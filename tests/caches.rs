@@ -10,11 +10,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use voxgate::admin::{Admin, CacheName, DeviceChange};
+use tokio::sync::{Semaphore, watch};
+use voxgate::admin::{Admin, DeviceChange};
 use voxgate::config::Config;
 use voxgate::domain::{ControlKind, DeviceId, Downlink, ListenMode, Message, SystemClock};
 use voxgate::pipeline::voice::{Providers, Speculate};
-use voxgate::provider::pool::{self, Member, Pool};
+use voxgate::provider::pool::{self, Member, Pool, Terms};
 use voxgate::provider::{
     ChatModel, ChatPiece, ChatRequest, ChatStream, ErrorKind, Known, PcmChunk, ProviderError, SpeechRequest,
     SpeechStream, Synthesizer, Transcriber, Transcript, Utterance,
@@ -124,14 +125,18 @@ impl Synthesizer for Shaky {
     }
 }
 
-/// Pools of these two, under one name.
-fn pooled(first: &Arc<Shaky>, second: &Arc<Shaky>) -> Providers {
-    let parts = pool::Parts {
+fn parts() -> pool::Parts {
+    pool::Parts {
         settings: pool::Settings { errors: 1_000, hedge: false, ..pool::Settings::default() },
         clock: Arc::new(SystemClock),
         random: Arc::new(|| 1 << 31),
         metrics: pool::Metrics::default(),
-    };
+    }
+}
+
+/// Pools of these two, under one name.
+fn pooled(first: &Arc<Shaky>, second: &Arc<Shaky>) -> Providers {
+    let parts = parts();
     let hears = |service: &Arc<Shaky>| Member::plain(service.clone() as Arc<dyn Transcriber>);
     let thinks = |service: &Arc<Shaky>| Member::plain(service.clone() as Arc<dyn ChatModel>);
     let speaks = |service: &Arc<Shaky>| Member::plain(service.clone() as Arc<dyn Synthesizer>);
@@ -307,6 +312,7 @@ async fn the_same_samples_are_transcribed_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_else_answered_in_need_is_not_heard_again_when_the_first_is_back() {
     let (first, second) = (Arc::new(Shaky::default()), Arc::new(Shaky::default()));
+    first.down.store(true, Ordering::SeqCst);
     let phrase = "Let me think.".to_owned();
     let gateway =
         Running::start_with(pooled(&first, &second), |config| config.cache.speech.phrases = vec![phrase]).await;
@@ -316,9 +322,6 @@ async fn what_somebody_else_answered_in_need_is_not_heard_again_when_the_first_i
         answer(&mut device).await.must_be("Answer 1. That is all.");
         gateway.last_turn(name).await;
     };
-    gateway.operators().cache_warm().await.unwrap();
-    gateway.operators().cache_clear(CacheName::All).await.unwrap();
-    first.down.store(true, Ordering::SeqCst);
     turn("a").await;
     assert_eq!((first.asked(), second.asked()), ((0, 0, 0), (1, 1, 1)));
     assert_eq!(gateway.operators().cache_warm().await.unwrap().failed, 1);
@@ -347,7 +350,8 @@ async fn what_is_known_is_not_asked_ahead_of_the_turn_either() {
     answer(&mut device).await.must_be("Answer 1. That is all.");
     assert_eq!(gateway.last_turn("b").await["cached"].as_str(), Some("exact"));
     assert_eq!(counting.thought(), 1, "the model was asked by the first device alone");
-    let chat = async |result| gateway.metric("voxgate_cache_lookups_total", &[("cache", "chat"), ("result", result)]).await;
+    let chat =
+        async |result| gateway.metric("voxgate_cache_lookups_total", &[("cache", "chat"), ("result", result)]).await;
     assert_eq!((chat("exact").await, chat("miss").await), (1, 1), "to look ahead is no look-up");
     gateway.stop().await;
 }
@@ -393,6 +397,60 @@ async fn phrases_are_made_ahead_in_the_voice_of_the_gateway_and_in_those_of_devi
     assert_eq!((counting.spoken("Let me think."), counting.spoken("That is a good question.")), (2, 2));
     let again = gateway.operators().cache_warm().await.unwrap();
     assert_eq!((again.made, again.there), (0, 4));
+    gateway.stop().await;
+}
+
+/// A voice that begins each clause when it is let, and writes down in which order it was asked.
+struct Gated {
+    asked: watch::Sender<Vec<String>>,
+    passes: Arc<Semaphore>,
+}
+
+impl Synthesizer for Gated {
+    fn speak(&self, request: SpeechRequest) -> SpeechStream {
+        self.asked.send_modify(|asked| asked.push(request.text.clone()));
+        let passes = Arc::clone(&self.passes);
+        let tone = ToneSynthesizer { delay: Duration::ZERO, word_ms: 60 }.speak(request);
+        let opened = async move {
+            passes.acquire().await.unwrap().forget();
+            tone
+        };
+        stream::once(opened).flatten().boxed()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_turn_is_spoken_before_a_greeting_and_that_before_all_that_is_made_ahead() {
+    let gated = Arc::new(Gated { asked: watch::Sender::default(), passes: Arc::new(Semaphore::new(0)) });
+    let terms = Terms { at_once: Some(1), ..Terms::default() };
+    let member = Member { terms, ..Member::plain(gated.clone() as Arc<dyn Synthesizer>) };
+    let pool = Pool::new("tts", vec![member], &parts()).unwrap();
+    let kept = pool.kept();
+    let waiting = async |count: usize| {
+        let all = async {
+            while kept.views()[0].queued < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, all).await.expect("they wait");
+    };
+    let tts: Arc<dyn Synthesizer> = Arc::new(pool);
+    let synthesizer = Arc::new(Known::new(tts, "one".into()));
+    let providers = Providers { synthesizer, ..gateway::chat(&["It is blue."]) };
+    let gateway =
+        Running::start_with(providers, |config| config.cache.speech.phrases = vec!["Let me think.".into()]).await;
+    // the apology and its like, and the phrases of the cache: one has the slot, one waits
+    waiting(1).await;
+    let (mut speaker, mut woken) = (gateway.device("a").await, gateway.device("b").await);
+    gateway.operators().say(DeviceId::parse("b").unwrap(), "Yes?".into()).await.unwrap();
+    waiting(2).await;
+    speaker.control(None, ControlKind::Text("why is the sky blue".into())).await.unwrap();
+    waiting(3).await;
+    gated.passes.add_permits(1_000);
+    assert!(answer(&mut speaker).await.spoken && answer(&mut woken).await.spoken);
+    let mut asked = gated.asked.subscribe();
+    let asked = asked.wait_for(|asked| asked.iter().any(|text| text == "Let me think.")).await.unwrap().clone();
+    assert_eq!(asked[1..3], ["It is blue.", "Yes?"], "{asked:?}");
     gateway.stop().await;
 }
 

@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use voxgate::domain::SystemClock;
 use voxgate::engine::{self, Engine};
 use voxgate::provider::http::{Client, Headers, Patience, Settings as HttpSettings};
-use voxgate::provider::{self, ChatMessage, ChatPiece, ChatRequest, Local, Providers, Role, SpeechRequest, Utterance};
+use voxgate::provider::{
+    self, ChatMessage, ChatPiece, ChatRequest, Local, Providers, Role, SpeechRequest, Urgency, Utterance,
+};
 
 const SPEECH: &str = "/usr/share/pocketsphinx/test/data";
 
@@ -186,7 +188,7 @@ async fn what_is_missing_is_said_with_the_command_that_mends_it() {
     let asked = engine.providers.chat.as_ref().unwrap().chat(ask("hi")).next().await.unwrap().unwrap_err();
     let say = SpeechRequest { text: "hi".into(), ..SpeechRequest::default() };
     let said = engine.providers.tts.as_ref().unwrap().speak(say).next().await.unwrap().unwrap_err();
-    let embedded = engine.providers.embed.as_ref().unwrap().embed(vec!["hi".into()]).await.unwrap_err();
+    let embedded = engine.providers.embed.as_ref().unwrap().embed(vec!["hi".into()], Urgency::Turn).await.unwrap_err();
     for error in [heard, asked, said, embedded] {
         assert_eq!(error.kind, provider::ErrorKind::NotConfigured, "{error}");
         assert!(error.message.contains("voxgate models pull"), "{error}");
@@ -358,7 +360,7 @@ async fn like_texts_have_like_vectors() {
     assert_eq!(engine.health().await["engines"]["embed"]["state"], "asleep");
     let texts = ["Where did I leave my keys?", "My keys are lost, where are they?", "The weather is fine today."];
     let texts = texts.map(str::to_owned).to_vec();
-    let vectors = engine.providers.embed.as_ref().unwrap().embed(texts).await.unwrap();
+    let vectors = engine.providers.embed.as_ref().unwrap().embed(texts, Urgency::Turn).await.unwrap();
     let like = |a: usize, b: usize| -> f32 { vectors[a].iter().zip(&vectors[b]).map(|(x, y)| x * y).sum() };
     eprintln!("embed: near {:.2}, far {:.2}", like(0, 1), like(0, 2));
     assert_eq!(vectors[0].len(), 384);

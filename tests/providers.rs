@@ -17,7 +17,7 @@ use voxgate::provider::openai::{OpenAiChat, OpenAiEmbedder, OpenAiTranscriber, T
 use voxgate::provider::wyoming::{Address, WyomingSynthesizer, WyomingTranscriber};
 use voxgate::provider::{
     ChatMessage, ChatModel, ChatRequest, Embedder, ErrorKind, ProviderError, Role, SpeechRequest, Synthesizer,
-    ToolCall, ToolSpec, Transcriber, Utterance,
+    ToolCall, ToolSpec, Transcriber, Urgency, Utterance,
 };
 use voxgate::wire::wyoming::{Decoder, Event};
 
@@ -244,7 +244,7 @@ async fn dropping_an_answer_closes_the_connection() {
 async fn embeddings_and_transcriptions_come_from_openai_services() {
     let body = "{\"data\":[{\"index\":0,\"embedding\":[0.5,1]}]}";
     let (url, _requests) = serve(vec![plain("200 OK", "", body)]).await;
-    let vectors = OpenAiEmbedder::new(target(&url)).embed(vec!["a".into()]).await;
+    let vectors = OpenAiEmbedder::new(target(&url)).embed(vec!["a".into()], Urgency::Turn).await;
     assert_eq!(vectors, Ok(vec![vec![0.5, 1.0]]));
 
     let (url, mut requests) = serve(vec![plain("200 OK", "", "{\"text\":\" Hello there. \"}")]).await;

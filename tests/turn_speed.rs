@@ -425,7 +425,9 @@ impl Synthesizer for Slow {
             let passes = Arc::clone(&passes);
             async move {
                 passes.acquire().await.unwrap().forget();
-                (piece < 2).then(|| (Ok(PcmChunk { rate: 24_000, samples: vec![500; 2_880], ..PcmChunk::default() }), (piece + 1, over)))
+                (piece < 2).then(|| {
+                    (Ok(PcmChunk { rate: 24_000, samples: vec![500; 2_880], ..PcmChunk::default() }), (piece + 1, over))
+                })
             }
         })
         .boxed()

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     ChatModel, ChatRequest, ChatStream, Embedder, ProviderError, SpeechRequest, SpeechStream, Synthesizer, Transcriber,
-    Transcript, Utterance,
+    Transcript, Urgency, Utterance,
 };
 
 /// A provider with its identity.
@@ -55,8 +55,8 @@ impl<P: Synthesizer + ?Sized> Synthesizer for Known<P> {
 
 #[async_trait]
 impl<P: Embedder + ?Sized> Embedder for Known<P> {
-    async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, ProviderError> {
-        self.inner.embed(texts).await
+    async fn embed(&self, texts: Vec<String>, urgency: Urgency) -> Result<Vec<Vec<f32>>, ProviderError> {
+        self.inner.embed(texts, urgency).await
     }
 
     fn identity(&self) -> Option<&str> {

@@ -145,9 +145,9 @@ pub enum Urgency {
     /// Somebody who has just spoken.
     #[default]
     Turn,
-    /// Nobody yet: a phrase that is made ahead.
-    Ahead,
-    /// Nobody: a task that the gateway works on by itself.
+    /// Somebody who has said nothing just now, and hears something all the same: a greeting, a farewell, how a task ended.
+    Greeting,
+    /// Nobody: a phrase that is made ahead, a task that the gateway works on by itself.
     Background,
 }
 
@@ -387,7 +387,7 @@ pub trait Synthesizer: Send + Sync {
 #[async_trait]
 pub trait Embedder: Send + Sync {
     /// One vector a text, all of one length.
-    async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, ProviderError>;
+    async fn embed(&self, texts: Vec<String>, urgency: Urgency) -> Result<Vec<Vec<f32>>, ProviderError>;
 
     /// See [`Transcriber::identity`].
     fn identity(&self) -> Option<&str> {

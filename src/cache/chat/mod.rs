@@ -27,7 +27,7 @@ use super::shelf::{Age, Shelf, moment};
 use super::{Held, Metrics, Name};
 use crate::audio::Workers;
 use crate::domain::Clock;
-use crate::provider::Embedder;
+use crate::provider::{Embedder, Urgency};
 
 /// SHA-256 of all that decides an answer besides the question.
 pub(super) type Scope = [u8; 32];
@@ -173,7 +173,7 @@ impl Chat {
     }
 
     async fn same_meaning(&self, ask: &mut Ask) -> Option<Arc<str>> {
-        let (scope, vector) = self.vector(ask).await?;
+        let (scope, vector) = self.vector(ask, Urgency::Turn).await?;
         #[allow(clippy::cast_possible_truncation, reason = "0.5 to 1.0, compared with sums of f32")]
         let (now, least) = (moment(self.clock.mono()), self.settings.cosine as f32);
         let (meanings, traits) = (Arc::clone(&self.meanings), ask.question.traits.clone());
@@ -182,13 +182,13 @@ impl Chat {
     }
 
     /// The vector of a question, and the scope of vectors that it may be compared with.
-    async fn vector(&self, ask: &mut Ask) -> Option<(Scope, Vec<f32>)> {
+    async fn vector(&self, ask: &mut Ask, urgency: Urgency) -> Option<(Scope, Vec<f32>)> {
         let embedder = self.embedder.read().unwrap_or_else(PoisonError::into_inner).clone()?;
         let scope = Sha256::new().chain_update(ask.scope).chain_update(embedder.identity()?).finalize().into();
         if let Some(vector) = &ask.vector {
             return Some((scope, vector.clone()));
         }
-        let made = embedder.embed(vec![ask.question.plain.clone()]).await;
+        let made = embedder.embed(vec![ask.question.plain.clone()], urgency).await;
         let made = made.inspect_err(|error| tracing::debug!(%error, "a question has no vector"));
         ask.vector = made.ok()?.pop();
         Some((scope, ask.vector.clone()?))
@@ -243,7 +243,9 @@ impl Chat {
     }
 
     async fn keep_meaning(&self, ask: &mut Ask, answer: Arc<str>) {
-        let Ok(Some((scope, vector))) = timeout(EMBED_PATIENCE, self.vector(ask)).await else { return };
+        let Ok(Some((scope, vector))) = timeout(EMBED_PATIENCE, self.vector(ask, Urgency::Background)).await else {
+            return;
+        };
         let (now, traits) = (moment(self.clock.mono()), ask.question.traits.clone());
         let meanings = Arc::clone(&self.meanings);
         let kept = self.workers.run(move || {

@@ -13,13 +13,15 @@ use crate::provider::{ErrorKind, Known, ProviderError};
 #[derive(Default)]
 struct Letters {
     asked: AtomicUsize,
+    urgencies: Arc<Mutex<Vec<Urgency>>>,
     broken: bool,
 }
 
 #[async_trait]
 impl Embedder for Letters {
-    async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, ProviderError> {
+    async fn embed(&self, texts: Vec<String>, urgency: Urgency) -> Result<Vec<Vec<f32>>, ProviderError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        self.urgencies.lock().unwrap().push(urgency);
         if self.broken {
             return Err(ProviderError::new(ErrorKind::Unavailable, "embed", "gone"));
         }
@@ -168,6 +170,26 @@ async fn a_question_that_is_far_is_another_though_its_words_agree() {
 }
 
 #[tokio::test]
+async fn a_vector_to_look_with_is_urgent_and_one_to_keep_is_not() {
+    let urgencies = Arc::<Mutex<Vec<Urgency>>>::default();
+    let rig = rig(semantic()).with(Letters { urgencies: Arc::clone(&urgencies), ..Letters::default() }, "letters");
+    rig.find(&asked("how tall is Mount Everest")).await;
+    rig.keep(&asked("how tall is Mount Everest"), "8849 metres.");
+    rig.settle().await;
+    assert_eq!(*urgencies.lock().unwrap(), [Urgency::Turn, Urgency::Background]);
+}
+
+#[tokio::test]
+async fn to_ask_whether_an_answer_is_known_is_no_lookup() {
+    let rig = rig(ChatSettings::default());
+    let mut ask = rig.chat.ask(&asked("why is the sky blue")).unwrap();
+    assert!(!rig.chat.knows(&mut ask).await);
+    rig.keep(&asked("why is the sky blue"), "Because.");
+    assert!(rig.chat.knows(&mut ask).await);
+    assert_eq!((rig.chat.held().hits, rig.chat.held().misses), (0, 0));
+}
+
+#[tokio::test]
 async fn vectors_of_another_service_are_not_compared() {
     let rig = rig(semantic()).with(Letters::default(), "letters");
     rig.keep(&asked("how tall is Mount Everest"), "8849 metres.");
@@ -262,7 +284,7 @@ async fn table(embedder: &dyn Embedder, pairs: Vec<(bool, &str, &str)>) {
     let mut measured = Vec::new();
     for (same, a, b) in pairs {
         let texts = [a, b].map(str::to_lowercase);
-        let vectors = embedder.embed(texts.to_vec()).await.expect("vectors");
+        let vectors = embedder.embed(texts.to_vec(), Urgency::Background).await.expect("vectors");
         let length = |v: &[f32]| meaning::dot(v, v).sqrt();
         let cosine = meaning::dot(&vectors[0], &vectors[1]) / length(&vectors[0]) / length(&vectors[1]);
         measured.push((same, cosine, agree(a, b)));

@@ -23,8 +23,8 @@ use crate::audio::{Pacer, SpeechEncoder};
 use crate::cache::speech::Frames;
 use crate::domain::{DOWN_FRAME_MS, OpusFrame, StopReason};
 use crate::policy::{Guard, Scene};
-use crate::provider::{ChatPiece, ErrorKind, PcmChunk, ProviderError, SpeechRequest, SpeechStream};
-use crate::session::{Outcome, SharedReport, TtsMode, Turn, stage};
+use crate::provider::{ChatPiece, ErrorKind, PcmChunk, ProviderError, SpeechRequest, SpeechStream, Urgency};
+use crate::session::{Input, Outcome, SharedReport, TtsMode, Turn, stage};
 
 /// Clauses that wait for the synthesizer.
 const CLAUSES_AHEAD: usize = 2;
@@ -267,8 +267,18 @@ impl Inner {
             text: clause.text.clone(),
             voice: turn.persona.voice.clone(),
             language: self.language(turn),
+            urgency: self.urgency(turn),
             ..SpeechRequest::default()
         })
+    }
+
+    /// Who waits for what is said. Text of an operator may be urgent, and goes as an answer does.
+    fn urgency(&self, turn: &Turn) -> Urgency {
+        match &turn.input {
+            Input::Say(text) if self.phrases.own(text, self.language(turn).as_deref()).is_some() => Urgency::Greeting,
+            Input::Task { .. } => Urgency::Greeting,
+            _ => Urgency::Turn,
+        }
     }
 
     /// Takes in the speech of one clause as it comes.

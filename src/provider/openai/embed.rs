@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::Target;
-use crate::provider::{Embedder, ErrorKind, ProviderError};
+use crate::provider::{Embedder, ErrorKind, ProviderError, Urgency};
 
 /// A model behind `/embeddings`.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ impl OpenAiEmbedder {
 
 #[async_trait]
 impl Embedder for OpenAiEmbedder {
-    async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, ProviderError> {
+    async fn embed(&self, texts: Vec<String>, _: Urgency) -> Result<Vec<Vec<f32>>, ProviderError> {
         let target = &self.target;
         let mut request = json!({ "input": texts, "encoding_format": "float" });
         if let Some(model) = &target.model {

@@ -309,9 +309,12 @@ mod tests {
         let slot = gate.enter(Urgency::Turn, LONG).await.unwrap();
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut all = Vec::new();
-        for (name, urgency) in
-            [("task", Urgency::Background), ("phrase", Urgency::Ahead), ("one", Urgency::Turn), ("two", Urgency::Turn)]
-        {
+        for (name, urgency) in [
+            ("task", Urgency::Background),
+            ("greeting", Urgency::Greeting),
+            ("one", Urgency::Turn),
+            ("two", Urgency::Turn),
+        ] {
             let (gate, order) = (Arc::clone(&gate), Arc::clone(&order));
             let mut waits = Box::pin(async move {
                 let slot = gate.enter(urgency, LONG).await.unwrap();
@@ -324,7 +327,7 @@ mod tests {
         assert_eq!(gate.load(), (1, 4));
         drop(slot);
         futures::future::join_all(all).await;
-        assert_eq!(*order.lock().unwrap(), ["one", "two", "phrase", "task"]);
+        assert_eq!(*order.lock().unwrap(), ["one", "two", "greeting", "task"]);
         assert_eq!(gate.load(), (0, 0));
     }
 

@@ -163,7 +163,16 @@ impl<P: ?Sized + Send + Sync + 'static> Inner<P> {
             rest.truncate(1);
         }
         let (chosen, retries) = (rest.first().copied(), self.settings.retries);
-        Course { chosen, rest, failed: Vec::new(), last: None, any: false, busy: false, waited: Duration::ZERO, retries }
+        Course {
+            chosen,
+            rest,
+            failed: Vec::new(),
+            last: None,
+            any: false,
+            busy: false,
+            waited: Duration::ZERO,
+            retries,
+        }
     }
 
     /// A number of [0, 1).

@@ -22,8 +22,8 @@ pub struct Settings {
     /// How long somebody who has spoken waits for a service that is at its limit: when longer is to be expected, or it took
     /// longer, the next service is asked, and where there is none the person is told so. Default "2s".
     pub max_wait: Span,
-    /// How long what nobody waits for (tasks, phrases that are made ahead) waits for a service that is at its limit.
-    /// Default "60s".
+    /// How long what nobody has just asked for (greetings, phrases that are made ahead, tasks) waits for a service that is
+    /// at its limit. Default "60s".
     pub background_wait: Span,
     /// After so long without the first of an answer the next service is asked too, and whoever is first answers; a service
     /// that loses like that has failed. Default "3s".
@@ -65,7 +65,7 @@ impl Settings {
     pub(super) fn patience(&self, urgency: Urgency) -> Patience {
         match urgency {
             Urgency::Turn => Patience { predicted: Some(self.max_wait.0), wait: self.max_wait.0 },
-            Urgency::Ahead | Urgency::Background => self.patient(),
+            Urgency::Greeting | Urgency::Background => self.patient(),
         }
     }
 
@@ -76,7 +76,7 @@ impl Settings {
 
     /// After how long somebody else is asked too; never where nobody waits for the answer.
     pub(super) fn slow_after(&self, urgency: Urgency) -> Option<Duration> {
-        (urgency == Urgency::Turn).then_some(self.slow_after.0)
+        (urgency != Urgency::Background).then_some(self.slow_after.0)
     }
 
     /// What is wrong with it.

@@ -280,8 +280,9 @@ async fn another_service_speaks_with_its_own_voice() {
 
 /// A pool of voices, with what is said of each.
 fn speaking(rig: &Rig, services: &[(&Arc<Service>, Terms)]) -> Pool<dyn Synthesizer> {
-    let member = |(service, terms): &(&Arc<Service>, Terms)| {
-        Member { terms: *terms, ..Member::plain(Arc::clone(*service) as Arc<dyn Synthesizer>) }
+    let member = |(service, terms): &(&Arc<Service>, Terms)| Member {
+        terms: *terms,
+        ..Member::plain(Arc::clone(*service) as Arc<dyn Synthesizer>)
     };
     Pool::new("tts", services.iter().map(member).collect(), &rig.parts).unwrap()
 }
@@ -473,10 +474,10 @@ async fn a_live_turn_goes_before_a_task_that_came_first() {
     tokio::join!(
         ask("under way", Urgency::Background),
         ask("task", Urgency::Background),
-        ask("phrase", Urgency::Ahead),
+        ask("greeting", Urgency::Greeting),
         ask("turn", Urgency::Turn),
     );
-    assert_eq!(*order.lock().unwrap(), ["under way", "turn", "phrase", "task"]);
+    assert_eq!(*order.lock().unwrap(), ["under way", "turn", "greeting", "task"]);
 }
 
 #[tokio::test(start_paused = true)]

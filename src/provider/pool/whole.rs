@@ -37,11 +37,11 @@ impl Transcriber for Pool<dyn Transcriber> {
 
 #[async_trait]
 impl Embedder for Pool<dyn Embedder> {
-    async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, ProviderError> {
+    async fn embed(&self, texts: Vec<String>, urgency: Urgency) -> Result<Vec<Vec<f32>>, ProviderError> {
         let call = |provider: &Arc<dyn Embedder>, _| -> BoxFuture<'static, _> {
             let (provider, texts) = (Arc::clone(provider), texts.clone());
-            Box::pin(async move { provider.embed(texts).await })
+            Box::pin(async move { provider.embed(texts, urgency).await })
         };
-        Ok(self.inner.ask(Urgency::Turn, call).await?.0)
+        Ok(self.inner.ask(urgency, call).await?.0)
     }
 }

@@ -73,7 +73,7 @@ impl Phrase {
         let request = SpeechRequest {
             text: self.text.clone(),
             language: self.language.clone(),
-            urgency: Urgency::Ahead,
+            urgency: Urgency::Background,
             // who stands in is asked once
             alone: self.lent.load(Ordering::Relaxed),
             ..SpeechRequest::default()

@@ -1,7 +1,7 @@
 //! Services of that server: those that have a type here go on, the others are named with what to do instead.
 
 use super::old::{Model, Part};
-use crate::provider::edge;
+use crate::provider::{anthropic, deepgram, edge, elevenlabs, gemini};
 
 /// What becomes of a service.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,10 +43,8 @@ pub(super) fn map(model: &Model) -> Service {
         Part::See => ("vision", "/chat/completions"),
         Part::Pause | Part::Remember => return Service::Left("nothing is needed in its place".to_owned()),
     };
-    match (model.part, kind.as_str()) {
-        (Part::Think, "gemini") => return gemini(model, table),
-        (Part::Speak, "edge") => return edges(model, table),
-        _ => {}
+    if let Some(own) = own_kind(model.part, &kind, url.as_deref()) {
+        return native(model, own, table, url.as_deref());
     }
     let versioned = matches!((model.part, kind.as_str()), (Part::Think, "ollama" | "xinference"));
     let Some(url) = url.filter(|_| kind == "openai" || versioned) else {
@@ -70,23 +68,64 @@ pub(super) fn map(model: &Model) -> Service {
     })
 }
 
-/// Google's own form; the service has no model of its own.
-fn gemini(model: &Model, table: &'static str) -> Service {
-    let Some(name) = model.text(&["model_name", "model"]) else {
-        return Service::Left("it names no model: type = \"gemini\", model = \"…\" in [providers.chat]".to_owned());
-    };
-    let key = model.text(&["api_key"]).filter(|key| is_key(key));
-    Service::Taken(Taken { table, kind: "gemini", url: None, model: Some(name), voice: None, key })
+/// The type here of a service that is asked in a form of its own: by that server's type, or by where it is, since those that
+/// have OpenAI's form beside their own give less in it.
+fn own_kind(part: Part, kind: &str, url: Option<&str>) -> Option<&'static str> {
+    let is_at = |own: &str| kind == "openai" && url.and_then(host) == host(own);
+    match (part, kind) {
+        (Part::Think | Part::See, "gemini") => Some("gemini"),
+        (Part::Think | Part::See, _) if is_at(gemini::URL) => Some("gemini"),
+        (Part::Think | Part::See, "anthropic" | "claude") => Some("anthropic"),
+        (Part::Think | Part::See, _) if is_at(anthropic::URL) => Some("anthropic"),
+        (Part::Hear, "deepgram") => Some("deepgram"),
+        (Part::Speak, "elevenlabs" | "elevenlabs_sdk") => Some("elevenlabs"),
+        (Part::Speak, "edge") => Some("edge"),
+        _ => None,
+    }
 }
 
-/// The voices of Edge, by their names.
-fn edges(model: &Model, table: &'static str) -> Service {
-    match model.text(&["voice", "private_voice"]).filter(|voice| edge::is_voice(voice)) {
-        Some(voice) => {
-            Service::Taken(Taken { table, kind: "edge", url: None, model: None, voice: Some(voice), key: None })
-        }
-        None => Service::Left("it names no voice: type = \"edge\", voice = \"…\" in [providers.tts]".to_owned()),
+/// The host of a web address, with its port.
+fn host(url: &str) -> Option<&str> {
+    url.strip_prefix("https://")?.split('/').next()
+}
+
+/// A service in a form of its own; where it always is, no address is needed.
+fn native(model: &Model, kind: &'static str, table: &'static str, url: Option<&str>) -> Service {
+    let at = match kind {
+        "gemini" => gemini::URL,
+        "anthropic" => anthropic::URL,
+        "deepgram" => deepgram::URL,
+        "elevenlabs" => elevenlabs::URL,
+        _ => edge::URL,
+    };
+    if url.is_some_and(|url| host(url) != host(at)) {
+        let what = "it is reached at an address of its own, whose form nobody knows here";
+        return Service::Left(format!("{what}: type = \"{kind}\", url = \"…\" in [{table}]"));
     }
+    let name = match kind {
+        "edge" => None,
+        _ => model.text(&["model_name", "model_id", "model"]).filter(|name| is_model(name)),
+    };
+    if name.is_none() && matches!(kind, "gemini" | "anthropic") {
+        return Service::Left(format!("it names no model: type = \"{kind}\", model = \"…\" in [{table}]"));
+    }
+    let (voices, is_voice): (&[&str], fn(&str) -> bool) = match kind {
+        "elevenlabs" => (&["voice_id", "voice", "private_voice"], elevenlabs::is_voice),
+        "edge" => (&["voice", "private_voice"], edge::is_voice),
+        _ => (&[], |_| false),
+    };
+    let voice = model.text(voices).filter(|voice| is_voice(voice));
+    if voice.is_none() && !voices.is_empty() {
+        return Service::Left(format!("it names no voice: type = \"{kind}\", voice = \"…\" in [{table}]"));
+    }
+    let key = model.text(&["api_key"]).filter(|key| kind != "edge" && is_key(key));
+    Service::Taken(Taken { table, kind, url: None, model: name, voice, key })
+}
+
+/// A model's name, as services have them; Gemini's stands in an address.
+fn is_model(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
+    name.bytes().all(plain) && !name.contains("..")
 }
 
 /// An address that may be shown: secrets stand in what comes before an `@` and after a `?`.
@@ -180,9 +219,37 @@ mod tests {
         let chat = taken(Part::Think, json!({"type": "gemini", "model_name": "gemini-2.5-flash", "api_key": "k"}));
         let is = (chat.kind, chat.url, chat.model.as_deref(), chat.key.as_deref());
         assert_eq!(is, ("gemini", None, Some("gemini-2.5-flash"), Some("k")));
+        let chat = taken(Part::Think, json!({"type": "claude", "model_name": "claude-haiku-4-5", "api_key": "k"}));
+        let is = (chat.table, chat.kind, chat.url, chat.model.as_deref(), chat.key.as_deref());
+        assert_eq!(is, ("providers.chat", "anthropic", None, Some("claude-haiku-4-5"), Some("k")));
+        let hear = taken(Part::Hear, json!({"type": "deepgram", "model": "nova-3", "api_key": "k", "language": "en"}));
+        let is = (hear.table, hear.kind, hear.url, hear.model.as_deref(), hear.key.as_deref());
+        assert_eq!(is, ("providers.stt", "deepgram", None, Some("nova-3"), Some("k")));
+        let speak = json!({"type": "elevenlabs", "voice_id": "21m00Tcm4TlvDq8ikWAM", "model_id": "eleven_flash_v2_5"});
+        let speak = taken(Part::Speak, speak);
+        let is = (speak.table, speak.kind, speak.voice.as_deref(), speak.model.as_deref(), speak.key);
+        assert_eq!(is, ("providers.tts", "elevenlabs", Some("21m00Tcm4TlvDq8ikWAM"), Some("eleven_flash_v2_5"), None));
         let speak = taken(Part::Speak, json!({"type": "edge", "voice": "zh-CN-XiaoxiaoNeural", "output_dir": "tmp/"}));
         let is = (speak.table, speak.kind, speak.url, speak.voice.as_deref(), speak.key);
         assert_eq!(is, ("providers.tts", "edge", None, Some("zh-CN-XiaoxiaoNeural"), None));
+    }
+
+    #[test]
+    fn who_has_openais_form_beside_a_better_one_is_asked_in_the_better_one() {
+        for (url, kind) in [
+            ("https://generativelanguage.googleapis.com/v1beta/openai/", "gemini"),
+            ("https://generativelanguage.googleapis.com/v1beta/openai/chat/completions", "gemini"),
+            ("https://api.anthropic.com/v1/", "anthropic"),
+        ] {
+            for (part, table) in [(Part::Think, "providers.chat"), (Part::See, "vision")] {
+                let model =
+                    taken(part, json!({"type": "openai", "base_url": url, "model_name": "m-1", "api_key": "k"}));
+                let is = (model.table, model.kind, model.url, model.model.as_deref(), model.key.as_deref());
+                assert_eq!(is, (table, kind, None, Some("m-1"), Some("k")), "{url}");
+            }
+        }
+        let other = json!({"type": "openai", "base_url": "https://api.anthropic.com.example/v1", "model_name": "m"});
+        assert_eq!(taken(Part::Think, other).kind, "openai");
     }
 
     #[test]
@@ -204,6 +271,12 @@ mod tests {
             (Part::Think, json!({"type": "openai", "url": "h/v1"})),
             (Part::Hear, json!({"type": "fun_local"})),
             (Part::Speak, json!({"type": "edge", "voice": "x"})),
+            (Part::Speak, json!({"type": "elevenlabs", "api_key": "secret"})),
+            (Part::Speak, json!({"type": "elevenlabs", "voice_id": "../secret"})),
+            (Part::Speak, json!({"type": "deepgram", "api_key": "secret"})),
+            (Part::Think, json!({"type": "anthropic", "api_key": "secret"})),
+            (Part::Think, json!({"type": "anthropic", "model_name": "m", "base_url": "https://u:secret@h/v1"})),
+            (Part::Think, json!({"type": "gemini", "model_name": "m?key=secret"})),
             (Part::See, json!({"type": "else", "url": "http://h"})),
         ] {
             match of(part, config) {

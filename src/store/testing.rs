@@ -71,6 +71,8 @@ pub(crate) struct Watch {
     pub fail_sled: AtomicBool,
     held: Mutex<bool>,
     released: Condvar,
+    /// Told each time that a file was made whole, or removed.
+    pub files: tokio::sync::watch::Sender<()>,
 }
 
 impl Watch {
@@ -144,7 +146,9 @@ impl Disk for WatchedDisk {
     fn create(&self, path: &Path, length: u64) -> io::Result<Box<dyn DiskFile>> {
         self.watch.note(Op::Create(name(path)));
         failing(&self.watch.fail_write)?;
-        Ok(self.watched(path, self.real.create(path, length)?))
+        let made = self.real.create(path, length);
+        self.watch.files.send_replace(());
+        Ok(self.watched(path, made?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -162,7 +166,9 @@ impl Disk for WatchedDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.watch.note(Op::Remove(name(path)));
-        self.real.remove(path)
+        let removed = self.real.remove(path);
+        self.watch.files.send_replace(());
+        removed
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {

@@ -226,6 +226,22 @@ impl Peer {
         }
     }
 
+    /// Asks with this number; what the device is told until its turn is over and the question is acknowledged, which may
+    /// come later: that is when it is on the disk.
+    pub async fn ask(&mut self, seq: u32, question: &str) -> Answer {
+        let asked = self.control(seq, ControlKind::Text(question.to_owned())).await;
+        let (mut answer, mut over, mut acknowledged) = (Answer::default(), false, false);
+        while !(over && acknowledged) {
+            match self.next().await {
+                Got::Down(downlink) => over |= answer.take(downlink),
+                Got::Ack(id, code) => acknowledged |= (id, code) == (asked, 0),
+                Got::Closed => panic!("closed in mid-answer: {answer:?}"),
+                _ => {}
+            }
+        }
+        answer
+    }
+
     /// Waits until the gateway closes; what comes before it is passed over.
     pub async fn closed(&mut self) {
         while !matches!(self.next().await, Got::Closed) {}

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::watch::Receiver;
+
+use super::super::disk::{Disk, RealDisk};
 use super::super::syncer::SPARE_FILE;
 use super::super::testing::{WatchedDisk, key, one, open_small, open_with, small};
 use super::super::{Batch, Opened, Settings, Store, StoreError};
@@ -63,30 +66,31 @@ async fn the_spare_room_is_given_up_when_somebody_else_fills_the_disk_and_taken_
     };
     let settings = Settings { reserve: ByteSize::mb(8), ..small() };
     let dir = tmpfs.path().join("store");
-    let store = open_with(Arc::new(WatchedDisk::default()), settings, &dir).unwrap().store;
+    let disk = WatchedDisk::default();
+    let mut files = disk.watch.files.subscribe();
+    let store = open_with(Arc::new(disk), settings, &dir).unwrap().store;
     let spare = dir.join(SPARE_FILE);
-    let until = async |there: bool| {
-        let changed = async {
-            while spare.exists() != there {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let changed = tokio::time::timeout(Duration::from_secs(20), changed).await;
-        assert!(changed.is_ok(), "spare room there: {}, {} bytes free", !there, store.health().free);
+    let size = || std::fs::metadata(&spare).ok().map(|file| file.len());
+    let until = async |files: &mut Receiver<()>, wanted: Option<u64>| {
+        let changed = tokio::time::timeout(Duration::from_mins(1), files.wait_for(|()| size() == wanted)).await;
+        assert!(changed.is_ok(), "the spare room is {:?}, {} bytes are free", size(), store.health().free);
     };
-    until(true).await;
-    assert_eq!(std::fs::metadata(&spare).unwrap().len(), 2 << 20);
+    until(&mut files, Some(2 << 20)).await;
     store.commit(one("a", b"1")).await.unwrap();
     let ballast = tmpfs.path().join("ballast");
     let mut file = std::fs::File::create(&ballast).unwrap();
-    while std::io::Write::write_all(&mut file, &[1; 1 << 12]).is_ok() {}
-    until(false).await;
+    // a quarter of the spare room is when it is given up; who fills the disk leaves it alone then, and so it is there
+    while RealDisk.free(&dir).unwrap() > 384 << 10 && spare.exists() {
+        std::io::Write::write_all(&mut file, &[1; 1 << 14]).unwrap();
+    }
+    until(&mut files, None).await;
+    assert!(RealDisk.free(&dir).unwrap() > 2 << 20);
     let mut batch = Batch::new();
     batch.delete(key("a"));
     store.commit(batch).await.unwrap();
     drop(file);
     std::fs::remove_file(&ballast).unwrap();
-    until(true).await;
+    until(&mut files, Some(2 << 20)).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `voxgate bench turn` from its words to its figures: whole turns by test providers, nothing timed.
+//! `voxgate bench turn` and `bench admission` from their words to their figures, with test providers; nothing is timed.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::process::{Command, Stdio};
@@ -33,4 +33,22 @@ fn every_turn_is_answered_and_the_delays_of_cloud_services_are_told_apart_from_w
     assert!(providers(&runs[0]) < providers(&runs[1]));
     let bars: Vec<_> = found["bars"].as_array().unwrap().iter().map(|bar| bar["what"].as_str().unwrap()).collect();
     assert_eq!(bars, ["adds at 2, p50", "adds at 2, p99", "cloud services at 2, first audio p50"]);
+}
+
+#[test]
+fn who_waits_for_a_service_is_counted_and_drawn() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let plot = dir.path().join("admission.svg");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_voxgate"));
+    command.args(["bench", "admission", "--json", "--talkers", "2", "--at-once", "1", "--takes", "20"]);
+    command.args(["--pause", "100", "--tasks", "1", "--seconds", "1", "--plot"]).arg(&plot);
+    let done = command.stdin(Stdio::null()).output().expect("runs");
+    let found: Value = serde_json::from_slice(&done.stdout).expect("one run, one object");
+    for order in ["classes", "first_come"] {
+        for who in ["live", "greetings", "tasks"] {
+            assert!(found[order][who]["first_ms"]["count"].as_u64().unwrap() > 0, "{order} {who}: {found:#}");
+        }
+        assert!(found[order]["live"]["first_ms"]["p50"].as_f64().unwrap() >= 20.0, "{found:#}");
+    }
+    assert!(std::fs::read_to_string(plot).unwrap().contains("max_wait"));
 }

@@ -1,5 +1,6 @@
 //! `voxgate bench`: what the gateway itself adds to a turn, and what it costs, on this machine.
 
+mod admission;
 mod faults;
 mod figures;
 mod generator;
@@ -55,6 +56,7 @@ Examples:
   voxgate bench store
   voxgate bench turn --check
   voxgate bench faults --plot faults.svg
+  voxgate bench admission --plot admission.svg
   voxgate bench --devices 50 --mode auto --interrupt
   voxgate bench --devices 200 --ladder --plot ladder.svg
   voxgate bench --dialect xiaozhi --transport both --devices 10,20,30,40,50,200 --plot boards.svg
@@ -107,6 +109,7 @@ enum What {
     Store(store::Args),
     Turn(turn::Args),
     Faults(faults::Args),
+    Admission(admission::Args),
     /// Run a gateway with test providers that answer at once, until SIGTERM
     ///
     /// As `voxgate serve`, but every question is heard as the same words and answered at once with the same tone: for
@@ -121,6 +124,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
         Some(What::Store(args)) => store::run(args, context),
         Some(What::Turn(args)) => turn::run(args, context),
         Some(What::Faults(args)) => faults::run(args, context),
+        Some(What::Admission(args)) => admission::run(args, context),
         Some(What::Gateway) => mqtt::serve(context),
         None => turns(args, context),
     }

@@ -3,6 +3,7 @@
 //! A simulated device is a real MQTT client that speaks the native dialect, or a board with stock xiaozhi firmware on
 //! either of its transports; it knows nothing of the gateway's inside. The test providers are here too, and only here.
 
+pub mod admission;
 pub mod bench;
 pub mod demo;
 pub mod device;

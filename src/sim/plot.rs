@@ -5,8 +5,6 @@ use std::path::Path;
 use plotters::coord::CoordTranslate;
 use plotters::prelude::*;
 
-use super::report::LATE_MS;
-
 const FONT: &str = "sans-serif";
 /// The least that the logarithmic axis shows.
 const LEAST_MS: f64 = 0.1;
@@ -88,22 +86,27 @@ fn legend<'a, 'b: 'a, B: DrawingBackend + 'b, C: CoordTranslate>(
     chart.configure_series_labels().position(at).background_style(WHITE.mix(0.8)).border_style(BLACK).draw()
 }
 
-/// What changes with the number of devices.
+/// What changes with the number of devices, or of people who talk.
 #[derive(Debug, Clone, Default)]
 pub struct Curves {
     /// Above both charts.
     pub title: String,
-    /// Lines of (devices, ms).
+    /// What goes across.
+    pub across: String,
+    /// Lines of (number, ms).
     pub ms: Vec<Line>,
-    /// Lines of (devices, cores).
-    pub cores: Vec<Line>,
+    /// What no line should be above, ms, and why.
+    pub bar: (f64, String),
+    /// Lines of (number, something else).
+    pub below: Vec<Line>,
+    /// What that is.
+    pub below_name: String,
 }
 
 /// A name and its points.
 pub type Line = (String, Vec<(f64, f64)>);
 
-/// Draws two charts, one above the other: milliseconds (logarithmic, with the bar of 20 ms) and cores, both
-/// against the number of devices.
+/// Draws two charts, one above the other, against one number: milliseconds (logarithmic, with a bar) and something else.
 pub fn ladder(path: &Path, curves: &Curves) -> Result<(), String> {
     let area = SVGBackend::new(path, (900, 760)).into_drawing_area();
     draw_ladder(&area, curves).map_err(|error| format!("{}: {error}", path.display()))
@@ -123,12 +126,16 @@ where
     let devices = 0.0..most(&curves.ms, |point| point.0).max(1.0) * 1.04;
     let (upper, lower) = area.titled(&curves.title, (FONT, 20))?.split_vertically(430);
 
-    let longest = most(&curves.ms, |point| point.1).max(LATE_MS) * 1.6;
+    let (bar_ms, why) = (curves.bar.0, curves.bar.1.clone());
+    let longest = most(&curves.ms, |point| point.1).max(bar_ms) * 1.6;
+    // as low as the lowest line wants, by whole decades
+    let lowest = curves.ms.iter().flat_map(|(_, points)| points.iter().map(|point| point.1)).fold(longest, f64::min);
+    let least = 10_f64.powf(lowest.max(LEAST_MS).log10().floor());
     let mut chart = ChartBuilder::on(&upper)
         .margin(12)
         .x_label_area_size(24)
         .y_label_area_size(64)
-        .build_cartesian_2d(devices.clone(), (LEAST_MS..longest).log_scale())?;
+        .build_cartesian_2d(devices.clone(), (least..longest).log_scale())?;
     chart
         .configure_mesh()
         .bold_line_style(MESH[0])
@@ -137,15 +144,15 @@ where
         .x_label_formatter(&|devices| format!("{devices:.0}"))
         .y_label_formatter(&|ms| format!("{ms}"))
         .draw()?;
-    let bar = [(0.0, LATE_MS), (devices.end, LATE_MS)];
+    let bar = [(0.0, bar_ms), (devices.end, bar_ms)];
     chart
         .draw_series(DashedLineSeries::new(bar, 6, 4, BLACK.stroke_width(1)))?
-        .label("late: more than 20 ms")
+        .label(why)
         .legend(|at| key(at, BLACK.stroke_width(1)));
     for (at, (name, points)) in curves.ms.iter().enumerate() {
         let color = COLORS[at % COLORS.len()];
         // a logarithm of nothing cannot be drawn
-        let points = points.iter().map(|(devices, ms)| (*devices, ms.max(LEAST_MS)));
+        let points = points.iter().map(|(devices, ms)| (*devices, ms.max(least)));
         chart
             .draw_series(LineSeries::new(points, color.filled().stroke_width(2)).point_size(3))?
             .label(name)
@@ -153,22 +160,22 @@ where
     }
     legend(&mut chart, SeriesLabelPosition::LowerRight)?;
 
-    let most_cores = most(&curves.cores, |point| point.1).max(0.1) * 1.25;
+    let highest = most(&curves.below, |point| point.1).max(0.1) * 1.25;
     let mut chart = ChartBuilder::on(&lower)
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(64)
-        .build_cartesian_2d(devices, 0.0..most_cores)?;
+        .build_cartesian_2d(devices, 0.0..highest)?;
     chart
         .configure_mesh()
         .bold_line_style(MESH[0])
         .light_line_style(MESH[1])
-        .x_desc("devices that talk")
-        .y_desc("cores")
+        .x_desc(&curves.across)
+        .y_desc(&curves.below_name)
         .x_label_formatter(&|devices| format!("{devices:.0}"))
-        .y_label_formatter(&|cores| format!("{cores:.2}"))
+        .y_label_formatter(&|value| if highest < 10.0 { format!("{value:.2}") } else { format!("{value:.0}") })
         .draw()?;
-    for (at, (name, points)) in curves.cores.iter().enumerate() {
+    for (at, (name, points)) in curves.below.iter().enumerate() {
         let color = COLORS[(at + 4) % COLORS.len()];
         chart
             .draw_series(LineSeries::new(points.iter().copied(), color.filled().stroke_width(2)).point_size(3))?

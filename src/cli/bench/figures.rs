@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::app::stage;
 use crate::sim::interrupt::Interrupted;
 use crate::sim::plot::Curves;
-use crate::sim::report::{Report, Spread};
+use crate::sim::report::{LATE_MS, Report, Spread};
 
 /// One run.
 #[derive(Serialize, Deserialize)]
@@ -202,13 +202,16 @@ pub(super) fn curves(found: &[Found]) -> Curves {
     };
     Curves {
         title: "voxgate bench: turns with providers that answer at once".to_owned(),
+        across: "devices that talk".to_owned(),
+        bar: (LATE_MS, "late: more than 20 ms".to_owned()),
+        below_name: "cores".to_owned(),
         ms: vec![
             of("gateway's own, p50", |one| one.gateway.own_ms.p50),
             of("gateway's own, p99", |one| one.gateway.own_ms.p99),
             of("frames late at the device, p99", |one| one.report.late_ms.p99),
             of("frames late at the device, max", |one| one.report.late_ms.max),
         ],
-        cores: vec![
+        below: vec![
             of("gateway", |one| one.gateway.cpu_s / one.report.seconds.max(0.001)),
             of("load generator", |one| one.report.generator_cpu_s / one.report.seconds.max(0.001)),
         ],

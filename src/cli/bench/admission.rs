@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> anyhow::Result<()> 
     // they wait nearly all of the time: side by side they do not disturb each other
     let found = runtime.block_on(join_all(args.talkers.iter().map(|talkers| measure(args, *talkers))));
     if !args.json {
-        writeln!(context.out, "{HEADING}")?;
+        writeln!(context.out, "{}", HEADINGS.join("\n"))?;
     }
     for one in &found {
         if args.json {
@@ -104,9 +104,10 @@ async fn measure(args: &Args, talkers: u32) -> Found {
     Found { talkers, seconds: args.seconds, classes, first_come }
 }
 
-const HEADING: &str = "\
-         with classes                                            first come, first served
-talkers  live p50    p99 ms   busy  greeting p50  tasks a second  live p50    p99 ms  greeting p50  tasks a second";
+const HEADINGS: [&str; 2] = [
+    "         with classes                                            first come, first served",
+    "talkers  live p50    p99 ms   busy  greeting p50  tasks a second  live p50    p99 ms  greeting p50  tasks a second",
+];
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -152,9 +152,9 @@ fn curves(args: &Args, found: &[Found]) -> Curves {
         across: "people who talk, each with a pause after the answer".to_owned(),
         ms: vec![
             line("live turn, with classes: p50", |one| one.classes.live.first_ms.p50),
-            line("p99", |one| one.classes.live.first_ms.p99),
+            line("live turn, with classes: p99", |one| one.classes.live.first_ms.p99),
             line("live turn, first come: p50", |one| one.first_come.live.first_ms.p50),
-            line("p99", |one| one.first_come.live.first_ms.p99),
+            line("live turn, first come: p99", |one| one.first_come.live.first_ms.p99),
         ],
         bar: (2_000.0 + args.takes as f64, "max_wait, and the answer itself".to_owned()),
         below: vec![

@@ -18,8 +18,10 @@ mod cores;
 mod embed;
 #[cfg(feature = "engine")]
 mod engines;
+mod lanes;
 #[cfg(feature = "engine")]
 mod launch;
+mod level;
 #[cfg(feature = "engine")]
 mod listen;
 #[cfg(feature = "engine")]

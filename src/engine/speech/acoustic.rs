@@ -6,12 +6,11 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rten::{Model, NodeId, RunOptions, ThreadPool, Value};
+use rten::{Model, NodeId, Value};
 
 use super::{SpeechError, files};
+use crate::engine::lanes::Lanes;
 
 /// Frequency bins of a frame.
 pub(super) const BINS: usize = 601;
@@ -105,24 +104,4 @@ pub(super) fn load_model(dir: &Path, file: &'static str) -> Result<Model, Speech
 /// An input or output of a network by its name.
 pub(super) fn node(model: &Model, file: &'static str, name: &str) -> Result<NodeId, SpeechError> {
     model.node_id(name).map_err(|error| SpeechError::Damaged { file, reason: error.to_string() })
-}
-
-/// One-thread pools, used in turn: a call never takes more than one core, and as many calls as there are
-/// cores run side by side. (rten runs everything inside a pool; one pool of one thread would be a queue.)
-pub(super) struct Lanes {
-    pools: Vec<Arc<ThreadPool>>,
-    next: AtomicUsize,
-}
-
-impl Lanes {
-    pub(super) fn of_this_machine() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let pools = (0..cores).map(|_| Arc::new(ThreadPool::with_num_threads(1))).collect();
-        Self { pools, next: AtomicUsize::new(0) }
-    }
-
-    pub(super) fn options(&self) -> RunOptions {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.pools.len();
-        RunOptions::default().with_thread_pool(Some(Arc::clone(&self.pools[turn])))
-    }
 }

@@ -3,13 +3,12 @@
 //! An own implementation of what the package `hibari-tts` 0.2.1 (`PyPI`, Apache-2.0) computes, run on its
 //! data files; `docs/decisions/04-voice.md` says what was taken as facts. In order of the work:
 //! `normalise` (written to spoken words), `tagger` (parts of speech), `pronounce` with `lexicon` and
-//! `unknown` (words to phonemes), `acoustic` (phonemes to spectra), `vocode` (spectra to samples), `level`
-//! (silence and loudness). It knows nothing of providers, protocols or the runtime: plain CPU work.
+//! `unknown` (words to phonemes), `acoustic` (phonemes to spectra), `vocode` (spectra to samples), then
+//! `engine::level` (silence and loudness). It knows nothing of providers, protocols or the runtime: plain CPU work.
 
 mod acoustic;
 mod files;
 mod letters;
-mod level;
 mod lexicon;
 mod normalise;
 mod numbers;

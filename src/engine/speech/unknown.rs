@@ -9,8 +9,9 @@ use std::path::Path;
 use rten::{Model, Value};
 use serde::Deserialize;
 
-use super::acoustic::{Lanes, load_model, node};
+use super::acoustic::{load_model, node};
 use super::{SpeechError, files};
+use crate::engine::lanes::Lanes;
 
 #[derive(Deserialize)]
 struct Letters {

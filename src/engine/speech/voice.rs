@@ -8,7 +8,8 @@ use super::pronounce::Pronouncer;
 use super::tagger::Tagger;
 use super::unknown::Unknown;
 use super::vocode::Vocoder;
-use super::{RATE, SpeechError, level, normalise, sounds, token};
+use super::{RATE, SpeechError, normalise, sounds, token};
+use crate::engine::level::Track;
 
 /// Characters of a text that are read; the rest is left out. Some three minutes of speech.
 pub const MAX_TEXT: usize = 3_000;
@@ -50,7 +51,7 @@ impl Voice {
     /// of a text longer than [`MAX_TEXT`] characters the beginning is read (six minutes at most). Takes about a hundredth of the
     /// speech's duration, on one core: for a thread that may be blocked.
     pub fn synthesize(&self, text: &str) -> Result<Vec<i16>, SpeechError> {
-        let mut track = level::Track::default();
+        let mut track = Track::new(RATE);
         for phonemes in self.phonemes(text) {
             if let Some(spectrum) = self.acoustic.spectrum(&phonemes)? {
                 track.add(&self.vocoder.sound(&spectrum, NOISE));

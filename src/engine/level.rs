@@ -1,71 +1,78 @@
 //! The finish: silence cut off, loudness made even, ends made soft, floats made 16 bit.
 
-use super::RATE;
-
 /// Loudness of the spoken parts, root mean square of full scale (-20 dB): leaves room for peaks.
 const TARGET: f32 = 0.1;
 /// No louder or quieter than this factor (6 dB) whatever the target asks for: a whispered word stays one.
 const MOST_GAIN: f32 = 2.0;
 /// The highest sample after all (-1 dB of full scale).
 const CEILING: f32 = 0.89;
-/// A piece of 10 ms counts as silence when it is so far (40 dB) below the loudest one.
+/// A piece counts as silence when it is so far (40 dB) below the loudest one.
 const SILENCE: f32 = 0.01;
-const PIECE: usize = RATE as usize / 100;
+/// Pieces in a second: 10 ms each.
+const PIECES: usize = 100;
 /// Silence kept before the first sound: an onset is not cut (pieces of 10 ms).
 const KEEP_BEFORE: usize = 4;
 /// Silence kept after the last sound: sentences are played one after the other (pieces of 10 ms).
 const KEEP_AFTER: usize = 12;
-/// Samples of fading in and out (5 ms).
-const FADE: usize = RATE as usize / 200;
-/// Silence between two stretches of speech besides what is kept of their own (300 ms): with that, sentences
-/// are half a second apart.
-const PAUSE: usize = 3 * RATE as usize / 10;
+/// Fading in and out: 5 ms, as a part of a second.
+const FADES: usize = 200;
 
 /// Speech that is being put together.
-#[derive(Default)]
 pub(super) struct Track {
+    rate: usize,
     sound: Vec<f32>,
 }
 
 impl Track {
+    /// Speech of so many samples a second, at least 100.
+    pub(super) fn new(rate: u32) -> Self {
+        Self { rate: rate.max(100) as usize, sound: Vec::new() }
+    }
+
+    /// Samples between two stretches of speech besides what is kept of their own silence (300 ms): with that,
+    /// sentences are half a second apart.
+    fn pause(&self) -> usize {
+        self.rate * 3 / 10
+    }
+
     /// One more stretch, without the silence around it. Nothing but silence adds nothing.
     pub(super) fn add(&mut self, sound: &[f32]) {
-        let Some(spoken) = spoken(sound) else { return };
+        let Some(spoken) = spoken(sound, self.rate / PIECES) else { return };
         if !self.sound.is_empty() {
-            self.sound.resize(self.sound.len() + PAUSE, 0.0);
+            self.sound.resize(self.sound.len() + self.pause(), 0.0);
         }
-        let count = spoken.len();
-        let fade = |n: usize| (n + 1).min(count - n).min(FADE) as f32 / FADE as f32;
+        let (count, longest) = (spoken.len(), (self.rate / FADES).max(1));
+        let fade = |n: usize| (n + 1).min(count - n).min(longest) as f32 / longest as f32;
         self.sound.extend(spoken.iter().enumerate().map(|(n, sample)| sample * fade(n)));
     }
 
     /// The samples as they go out.
     #[allow(clippy::cast_possible_truncation, reason = "saturation is what is wanted")]
     pub(super) fn finish(self) -> Vec<i16> {
-        let gain = gain(&self.sound);
+        let gain = gain(&self.sound, self.rate / PIECES);
         // In range by the ceiling; `as` saturates and makes zero of what is no number.
         self.sound.iter().map(|sample| (sample * gain * 32_767.0) as i16).collect()
     }
 }
 
 /// The part in which something is heard, with a breath of silence around it.
-fn spoken(sound: &[f32]) -> Option<&[f32]> {
-    let loudness = loudness(sound);
+fn spoken(sound: &[f32], piece: usize) -> Option<&[f32]> {
+    let loudness = loudness(sound, piece);
     let loudest = loudness.iter().copied().fold(0.0, f32::max);
     let heard = |level: &f32| *level > loudest * SILENCE;
     let first = loudness.iter().position(heard)?;
     let last = loudness.iter().rposition(heard)?;
-    let start = first.saturating_sub(KEEP_BEFORE) * PIECE;
-    sound.get(start..((last + 1 + KEEP_AFTER) * PIECE).min(sound.len()))
+    let start = first.saturating_sub(KEEP_BEFORE) * piece;
+    sound.get(start..((last + 1 + KEEP_AFTER) * piece).min(sound.len()))
 }
 
-fn loudness(sound: &[f32]) -> Vec<f32> {
-    sound.chunks(PIECE).map(root_mean_square).collect()
+fn loudness(sound: &[f32], piece: usize) -> Vec<f32> {
+    sound.chunks(piece).map(root_mean_square).collect()
 }
 
 /// What brings the spoken pieces (those within 20 dB of the loudest) to the target.
-fn gain(sound: &[f32]) -> f32 {
-    let mut active = loudness(sound);
+fn gain(sound: &[f32], piece: usize) -> f32 {
+    let mut active = loudness(sound, piece);
     let loudest = active.iter().copied().fold(0.0, f32::max);
     active.retain(|level| *level > loudest * 0.1);
     let peak = sound.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
@@ -88,8 +95,11 @@ mod tests {
 
     use super::*;
 
+    const RATE: u32 = 24_000;
+    const PIECE: usize = 240;
+
     fn finish(sound: &[f32]) -> Vec<i16> {
-        let mut track = Track::default();
+        let mut track = Track::new(RATE);
         track.add(sound);
         track.finish()
     }
@@ -120,11 +130,11 @@ mod tests {
 
     #[test]
     fn between_two_stretches_is_a_pause_and_silence_is_none_of_them() {
-        let mut track = Track::default();
+        let mut track = Track::new(RATE);
         for sound in [tone(0.2, 0.5), vec![0.0; 9_000], tone(0.2, 0.5)] {
             track.add(&sound);
         }
-        assert_eq!(track.finish().len(), 24_000 + PAUSE);
+        assert_eq!(track.finish().len(), 24_000 + 7_200);
     }
 
     #[test]

@@ -213,7 +213,7 @@ fn one_command_brings_what_chinese_needs_one_model_a_purpose() {
         let chosen = models.select(&Selection::Language(tag.into())).unwrap();
         chosen.iter().map(|model| model.name.clone()).collect::<Vec<_>>()
     };
-    assert_eq!(chosen("zh-CN"), ["silero-vad", "whisper-small", "qwen2.5-0.5b-instruct-q8_0"]);
+    assert_eq!(chosen("zh-CN"), ["silero-vad", "whisper-small", "qwen2.5-0.5b-instruct-q8_0", "piper-huayan"]);
     assert!(chosen("de").contains(&"whisper-base-q8_0".to_owned()), "where none is best all that speak it are taken");
     let qwen = manifest.get("qwen2.5-0.5b-instruct-q8_0").unwrap();
     assert_eq!((qwen.purpose, qwen.default), (Purpose::Chat, false));

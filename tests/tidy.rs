@@ -89,6 +89,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("reqwest", &["provider/guarded.rs", "provider/http", "provider/http.rs"]),
     ("rmcp", &["tasks/mcp"]),
     ("rusqlite", &["app/durable/sqlite.rs"]),
+    ("rten_onnx", &["engine/network.rs", "engine/testing.rs"]),
     ("rumqttc", &["bridge", "sim"]),
     ("rumqttd", &["door/mqtt"]),
     ("rustix", &["engine/launch.rs"]),
@@ -100,6 +101,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["bridge/tls.rs", "door/mqtt/transport", "sim/flood/tls.rs"]),
     ("tokio_tungstenite", &["provider/socket.rs", "sim/xiaozhi/socket.rs"]),
     ("toml", &["cli", "config", "models", "policy/pack.rs", "tasks/words.rs", "topics", "wire"]),
+    ("unicode_normalization", &["engine/piper"]),
     ("whisper_rs", &["engine"]),
     ("x509_parser", &["door/mqtt/transport"]),
 ];

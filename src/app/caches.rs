@@ -46,7 +46,7 @@ pub(super) fn known(config: &Config, made: provider::Providers) -> provider::Pro
     let embed = embed.filter(|_| config.providers.embed.kind != Kind::Local || engine.embed != "off");
     provider::Providers {
         stt: stt.map(|stt| Arc::new(Known::new(stt, name(Ability::Stt, &engine.stt))) as _),
-        tts: tts.map(|tts| Arc::new(Known::new(tts, name(Ability::Tts, &engine.voice))) as _),
+        tts: tts.map(|tts| Arc::new(Known::new(tts, name(Ability::Tts, &engine.speaker_of_voice()))) as _),
         chat: chat.map(|chat| {
             Arc::new(Known::new(chat, name(Ability::Chat, &format!("{} {}", engine.chat, engine.chat_examples)))) as _
         }),

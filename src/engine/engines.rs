@@ -1,7 +1,7 @@
 //! The stations of this machine, made from the settings: what the two servers serve from.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -9,10 +9,11 @@ use tokio::sync::mpsc;
 
 use super::chat::{self, Chat};
 use super::cores::{Cores, Urgency};
+use super::ears::Ears;
 use super::embed::Embedder;
 use super::speak::{Espeak, Voice, sentences};
 use super::station::{Health, Plan, Station};
-use super::transcribe::{Heard, Whisper};
+use super::transcribe::Heard;
 use super::{EngineError, Settings};
 
 /// Pieces of an answer that may wait for a slow client.
@@ -23,10 +24,26 @@ const SENTENCES: usize = 2;
 /// All engines of a process.
 pub struct Engines {
     settings: Settings,
-    stt: Option<Station<Whisper>>,
+    stt: Option<Station<Ears>>,
+    hears: Languages,
     tts: Option<Station<Voice>>,
+    speaks: Languages,
     chat: Option<Station<Chat>>,
     embed: Option<Station<Embedder>>,
+}
+
+/// BCP 47 of what a model is good at, from when it is loaded.
+#[derive(Clone, Default)]
+struct Languages(Arc<Mutex<Vec<String>>>);
+
+impl Languages {
+    fn set(&self, languages: Vec<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = languages;
+    }
+
+    fn get(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// A sentence's worth of speech.
@@ -54,9 +71,10 @@ impl Engines {
         // One thread more than cores would only wait; one fewer would leave a core idle.
         let all = settings.cores();
 
+        let (hears, speaks) = (Languages::default(), Languages::default());
         let stt = on(&settings.stt).map(|dir| {
-            let file = dir.join("ggml.bin");
-            let load = move || Whisper::load(&file);
+            let (from, languages) = (dir.clone(), hears.clone());
+            let load = move || Ears::load(&from).inspect(|ears| languages.set(ears.languages()));
             Station::start(plan("stt", all, Urgency::Hearing), &cores, move || missing(&dir), load)
         });
         let manner = chat::Manner {
@@ -74,11 +92,15 @@ impl Engines {
             let from = dir.clone();
             Station::start(plan, &cores, move || missing(&dir), move || Embedder::load(&from))
         });
-        let tts = on(&settings.voice).map(|dir| voice(plan("tts", all, Urgency::Speech), &cores, dir));
+        let speaker = settings.speaker.clone();
+        let tts = on(&settings.voice)
+            .map(|dir| voice(plan("tts", all, Urgency::Speech), &cores, dir, speaker, speaks.clone()));
         Ok(Self {
             settings: settings.clone(),
             stt: stt.transpose()?,
+            hears,
             tts: tts.transpose()?,
+            speaks,
             chat: chat.transpose()?,
             embed: embed.transpose()?,
         })
@@ -87,6 +109,16 @@ impl Engines {
     /// The settings that they were made from.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// BCP 47 of what is heard well. Empty: many, or not loaded.
+    pub fn hears(&self) -> Vec<String> {
+        self.hears.get()
+    }
+
+    /// BCP 47 of what is spoken well. Empty: not loaded.
+    pub fn speaks(&self) -> Vec<String> {
+        self.speaks.get()
     }
 
     /// The words in 16 kHz mono samples.
@@ -185,12 +217,19 @@ pub struct Report {
     pub engines: Map<String, Value>,
 }
 
-fn voice(plan: Plan, cores: &Arc<Cores>, dir: PathBuf) -> Result<Station<Voice>, EngineError> {
+fn voice(
+    plan: Plan,
+    cores: &Arc<Cores>,
+    dir: PathBuf,
+    speaker: Option<String>,
+    languages: Languages,
+) -> Result<Station<Voice>, EngineError> {
+    let known = move |voice: &Voice| languages.set(voice.0.languages());
     if dir.ends_with("espeak-ng") {
-        let load = || Ok(Voice(Box::new(Espeak::find()?)));
+        let load = move || Ok(Voice(Box::new(Espeak::find()?))).inspect(&known);
         return Station::start(plan, cores, || None, load);
     }
     let from = dir.clone();
-    let load = move || Voice::neural(&from);
+    let load = move || Voice::load(&from, speaker.as_deref()).inspect(&known);
     Station::start(plan, cores, move || missing(&dir), load)
 }

@@ -15,6 +15,8 @@ mod chat;
 #[cfg(feature = "engine")]
 mod cores;
 #[cfg(feature = "engine")]
+mod ears;
+#[cfg(feature = "engine")]
 mod embed;
 #[cfg(feature = "engine")]
 mod engines;
@@ -25,12 +27,20 @@ mod level;
 #[cfg(feature = "engine")]
 mod listen;
 #[cfg(feature = "engine")]
+mod network;
+#[cfg(feature = "engine")]
+mod piper;
+#[cfg(feature = "engine")]
 mod process;
+#[cfg(feature = "engine")]
+mod recognise;
 #[cfg(feature = "engine")]
 mod speak;
 pub mod speech;
 #[cfg(feature = "engine")]
 mod station;
+#[cfg(all(test, feature = "engine"))]
+mod testing;
 #[cfg(feature = "engine")]
 mod transcribe;
 

@@ -43,7 +43,8 @@ pub struct Settings {
     pub nice: u8,
     /// Calls that may wait in front of each engine; more are refused as busy. Default 32.
     pub queue: usize,
-    /// Speech to text: folder of a GGML Whisper model, or "off". Default "whisper-tiny.en-q8_0".
+    /// Speech to text: folder of a GGML Whisper model or of a SenseVoice or Paraformer network (ONNX with tokens.txt, as
+    /// sherpa-onnx exports them), or "off". Default "whisper-tiny.en-q8_0".
     pub stt: String,
     /// Chat: folder of a GGUF model of the Llama or Qwen 2 architecture with byte-level BPE and the chat template of Qwen, SmolLM2
     /// or Llama 3, or "off". Default "smollm2-135m-instruct-q8_0".
@@ -60,8 +61,11 @@ pub struct Settings {
     /// Tokens of a conversation that are read before an answer begins, at most: where more are not remembered, the oldest
     /// turns are left out. A core reads about 190 a second of the default model. Default 128.
     pub chat_read: usize,
-    /// Text to speech: "hibari", "espeak-ng" (the program, if it is installed), or "off". Default "hibari".
+    /// Text to speech: "hibari", the folder of one of Piper's voices (most of them read with the program espeak-ng, which must
+    /// be installed), "espeak-ng" (the program's own voice), or "off". Default "hibari".
     pub voice: String,
+    /// The speaker of a Piper voice that has several: a name or number of its description. Default: the first.
+    pub speaker: Option<String>,
     /// Embeddings: folder of a BERT model (`voxgate models pull minilm-l6-v2`), loaded at the first request, or "off".
     /// Default "off": nothing in the gateway asks for them yet.
     pub embed: String,
@@ -89,6 +93,7 @@ impl Default for Settings {
             chat_cache: 2_048,
             chat_read: 128,
             voice: "hibari".into(),
+            speaker: None,
             embed: "off".into(),
             embed_idle: Span::secs(600),
             max_utterance: Span::secs(120),
@@ -153,6 +158,12 @@ impl Settings {
             .unwrap_or_else(|| PathBuf::from("/var/lib/voxgate/models"))
     }
 
+    /// Who speaks: the same name says a sentence the same way.
+    pub fn speaker_of_voice(&self) -> String {
+        let speaker = self.speaker.as_ref().map(|speaker| format!("/{speaker}"));
+        format!("{}{}", self.voice, speaker.unwrap_or_default())
+    }
+
     /// How many cores the engines share.
     pub fn cores(&self) -> usize {
         let machine = std::thread::available_parallelism().map_or(1, usize::from);
@@ -175,5 +186,13 @@ mod tests {
         let keys: Vec<_> = settings.check("engine").into_iter().map(|problem| problem.key).collect();
         assert_eq!(keys, ["engine.listen_wyoming", "engine.queue", "engine.stt"]);
         assert!(Settings::default().check("engine").is_empty());
+    }
+
+    #[test]
+    fn another_speaker_is_another_voice_to_a_cache() {
+        let of = |speaker: Option<&str>| {
+            Settings { speaker: speaker.map(str::to_owned), ..Settings::default() }.speaker_of_voice()
+        };
+        assert_eq!((of(None).as_str(), of(Some("bob")).as_str()), ("hibari", "hibari/bob"));
     }
 }

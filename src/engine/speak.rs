@@ -3,10 +3,12 @@
 //! Knows text and samples, and how to cut text into what is said at a time. It must not know protocols.
 
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use super::EngineError;
+use super::piper::{self, Piper};
 use super::speech::{self, SpeechError};
 use super::station::Model;
 
@@ -16,6 +18,8 @@ pub trait Speaker: Send + Sync {
     fn rate(&self) -> u32;
     /// Says a sentence: mono, signed 16 bit. Blocks; uses one core.
     fn say(&self, text: &str) -> Result<Vec<i16>, EngineError>;
+    /// BCP 47 of what it reads well.
+    fn languages(&self) -> Vec<String>;
 }
 
 /// A voice that several threads use.
@@ -41,11 +45,22 @@ impl Speaker for speech::Voice {
             said => said.map_err(|error| EngineError::Failed(error.to_string())),
         }
     }
+
+    fn languages(&self) -> Vec<String> {
+        vec!["en".into()]
+    }
 }
 
 impl Voice {
-    /// The built-in neural voice of a folder.
-    pub fn neural(dir: &std::path::Path) -> Result<Self, EngineError> {
+    /// The voice of a folder: one of Piper's, else the built-in one.
+    pub fn load(dir: &Path, speaker: Option<&str>) -> Result<Self, EngineError> {
+        if piper::files(dir).is_some() {
+            return Ok(Self(Box::new(Piper::load(dir, speaker)?)));
+        }
+        if !dir.join(speech::FILES[0].1).is_file() {
+            let what = "no voice: neither NAME.onnx with NAME.onnx.json (Piper) nor hibari.onnx";
+            return Err(EngineError::Load(format!("{} has {what}", dir.display())));
+        }
         let wrong = |error: SpeechError| EngineError::Load(format!("{}: {error}", dir.display()));
         Ok(Self(Box::new(speech::Voice::load(dir).map_err(wrong)?)))
     }
@@ -98,6 +113,10 @@ impl Speaker for Espeak {
         }
         // The header of a stream has no true length: all after the 44 bytes of it is sound.
         Ok(wav.get(44..).unwrap_or_default().chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect())
+    }
+
+    fn languages(&self) -> Vec<String> {
+        vec!["en".into()]
     }
 }
 

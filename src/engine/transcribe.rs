@@ -47,6 +47,11 @@ impl Whisper {
         let multilingual = context.is_multilingual();
         Ok(Self { context, multilingual })
     }
+
+    /// Its languages, if it has but one.
+    pub fn languages(&self) -> Vec<String> {
+        if self.multilingual { Vec::new() } else { vec!["en".to_owned()] }
+    }
 }
 
 impl Model for Whisper {
@@ -141,6 +146,11 @@ impl Ear {
         }
         spoken(&text)
     }
+}
+
+/// Somebody may have spoken in this.
+pub(super) fn is_audible(pcm: &[i16]) -> bool {
+    audible(&pcm.iter().map(|sample| f32::from(*sample) / 32_768.0).collect::<Vec<_>>())
 }
 
 /// The longest 30 ms are loud enough to be somebody.
@@ -249,7 +259,7 @@ fn looped(text: &str) -> bool {
 }
 
 /// A loop that remains is said once.
-fn unloop(text: &str) -> String {
+pub(super) fn unloop(text: &str) -> String {
     let mut text = text.to_owned();
     loop {
         let pieces = pieces(&text);

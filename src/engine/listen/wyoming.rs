@@ -153,9 +153,7 @@ fn info(engines: &Engines) -> Event {
         let state = health.engines.get(name).and_then(|engine| engine.get("state")).and_then(Value::as_str);
         matches!(state, Some("ready" | "loading" | "asleep"))
     };
-    let english = json!(["en"]);
-    let heard = if settings.stt.ends_with(".en-q8_0") { english.clone() } else { json!([]) };
-    let asr = artifact("whisper", "OpenAI Whisper by whisper.cpp", "https://github.com/ggml-org/whisper.cpp");
+    let asr = artifact("voxgate", "Voxgate's local ear", "https://github.com/ggml-org/whisper.cpp");
     let tts = artifact(&settings.voice, "Voxgate's local voice", "https://pypi.org/project/hibari-tts/");
     let one = |mut program: Value, key: &str, name: &str, there: bool, languages: Value| {
         let mut model = program.clone();
@@ -169,8 +167,8 @@ fn info(engines: &Engines) -> Event {
     let mut event = Event { kind: "info".into(), payload: Bytes::new(), ..Event::default() };
     for key in ["asr", "tts", "handle", "intent", "wake", "mic", "snd"] {
         let programs = match key {
-            "asr" => one(asr.clone(), "models", &settings.stt, installed("stt"), heard.clone()),
-            "tts" => one(tts.clone(), "voices", &settings.voice, installed("tts"), english.clone()),
+            "asr" => one(asr.clone(), "models", &settings.stt, installed("stt"), json!(engines.hears())),
+            "tts" => one(tts.clone(), "voices", &settings.voice, installed("tts"), json!(engines.speaks())),
             _ => json!([]),
         };
         event.data.insert(key.into(), programs);

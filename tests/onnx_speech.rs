@@ -131,8 +131,8 @@ fn voice(models: &TempDir) {
 }
 
 fn ear(models: &TempDir, network: &[u8]) {
-    let pieces: String = networks::PIECES.iter().enumerate().map(|(n, piece)| format!("{piece} {n}\n")).collect();
-    put(models, "ear", &[("model.int8.onnx", network), ("tokens.txt", pieces.as_bytes())]);
+    let pieces: Vec<_> = networks::PIECES.iter().enumerate().map(|(n, piece)| format!("{piece} {n}")).collect();
+    put(models, "ear", &[("model.int8.onnx", network), ("tokens.txt", pieces.join("\n").as_bytes())]);
 }
 
 fn noise(samples: usize) -> Vec<i16> {

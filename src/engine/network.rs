@@ -45,7 +45,7 @@ impl Network {
     pub fn node(&self, name: &str) -> Result<NodeId, EngineError> {
         self.model.find_node(name).ok_or_else(|| {
             let inputs = self.names(self.model.input_ids());
-            self.wrong(format!("there is no {name}: its inputs are {inputs}"))
+            self.wrong(&format!("there is no {name}: its inputs are {inputs}"))
         })
     }
 
@@ -61,7 +61,7 @@ impl Network {
 
     /// The first of its outputs.
     pub fn output(&self) -> Result<NodeId, EngineError> {
-        self.model.output_ids().first().copied().ok_or_else(|| self.wrong("it has no output".into()))
+        self.model.output_ids().first().copied().ok_or_else(|| self.wrong("it has no output"))
     }
 
     /// What its maker wrote beside it.
@@ -70,7 +70,7 @@ impl Network {
     }
 
     /// An error that names the file.
-    pub fn wrong(&self, what: String) -> EngineError {
+    pub fn wrong(&self, what: &str) -> EngineError {
         EngineError::Load(format!("{}: {what}", self.file.display()))
     }
 

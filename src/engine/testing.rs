@@ -60,9 +60,8 @@ pub fn network(
     let note = |(key, value): &(&str, &str)| StringStringEntryProto {
         key: Some((*key).to_owned()),
         value: Some((*value).to_owned()),
-        ..StringStringEntryProto::default()
     };
-    let opset = OperatorSetIdProto { domain: Some(String::new()), version: Some(15), ..OperatorSetIdProto::default() };
+    let opset = OperatorSetIdProto { domain: Some(String::new()), version: Some(15) };
     let model = ModelProto {
         ir_version: Some(8),
         graph: Some(graph),

@@ -52,15 +52,14 @@ impl Espeak {
     /// The phonemes of one line. Blocks.
     pub fn read(&self, line: &str) -> Result<String, EngineError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let before = idle.map(|mut reader| reader.read(line).map(|read| (reader, read)));
-        let (reader, read) = match before {
-            Some(Ok(done)) => done,
-            // One that waited may have been killed meanwhile: a new one gets the line.
-            Some(Err(_)) | None => {
-                let mut reader = self.reader()?;
-                let read = reader.read(line).map_err(|why| EngineError::Failed(format!("{}: {why}", self.program)))?;
-                (reader, read)
-            }
+        let before = idle.and_then(|mut reader| reader.read(line).ok().map(|read| (reader, read)));
+        let (reader, read) = if let Some(done) = before {
+            done
+        } else {
+            // None waited, or the one that did was killed meanwhile: a new one gets the line.
+            let mut reader = self.reader()?;
+            let read = reader.read(line).map_err(|why| EngineError::Failed(format!("{}: {why}", self.program)))?;
+            (reader, read)
         };
         self.put_back(reader);
         Ok(without_switches(&read))

@@ -85,7 +85,7 @@ impl Recogniser {
         let wrong = |what: String| EngineError::Load(format!("{}: {what}", list.display()));
         let tokens = read(&list).and_then(|text| Tokens::parse(&text)).map_err(wrong)?;
         let network = Network::load(&file)?;
-        let shape = Shape::read(|key| network.note(key)).map_err(|what| network.wrong(what))?;
+        let shape = Shape::read(|key| network.note(key)).map_err(|what| network.wrong(&what))?;
         let kind = kind(&network, &tokens)?;
         let logits = network.output()?;
         Ok(Self { network, tokens, bank: Filterbank::new(), shape, kind, logits })
@@ -194,12 +194,12 @@ fn kind(network: &Network, tokens: &Tokens) -> Result<Kind, EngineError> {
     }
     let inputs = network.inputs().take(8).collect::<Vec<_>>().join(", ");
     let known = "SenseVoice takes x, x_length, language, text_norm; Paraformer takes speech, speech_lengths";
-    Err(network.wrong(format!("no speech model that is known here: it takes {inputs}. {known}")))
+    Err(network.wrong(&format!("no speech model that is known here: it takes {inputs}. {known}")))
 }
 
 fn sense_voice(network: &Network) -> Result<SenseVoice, EngineError> {
     let optional = |key: &str| network.note(key).map(|text| text.trim().parse::<i32>()).transpose();
-    let wrong = |key: &str| network.wrong(format!("its note {key} is missing or no number"));
+    let wrong = |key: &str| network.wrong(&format!("its note {key} is missing or no number"));
     let number = |key: &str| optional(key).ok().flatten().ok_or_else(|| wrong(key));
     let languages = LANGUAGES.iter().map(|(language, key)| Ok((*language, number(key)?)));
     Ok(SenseVoice {

@@ -7,7 +7,8 @@ use super::*;
 use crate::engine::testing::{PIECES, network, node, paraformer, sense_voice};
 
 fn list(pieces: &[&str]) -> String {
-    pieces.iter().enumerate().map(|(n, piece)| format!("{piece} {n}\n")).collect()
+    let lines: Vec<_> = pieces.iter().enumerate().map(|(n, piece)| format!("{piece} {n}")).collect();
+    lines.join("\n")
 }
 
 fn folder(network: &[u8], pieces: &str) -> tempfile::TempDir {

@@ -88,8 +88,8 @@ fn tidy(text: &str) -> String {
     let mut tidy = String::with_capacity(text.len());
     for word in text.split_whitespace() {
         let between = tidy.chars().next_back().zip(word.chars().next());
-        let apart = |(before, next)| !(dense(before) && dense(next)) && !wide_mark(before) && !closes(next);
-        if between.is_some_and(apart) {
+        let together = |(before, next)| dense(before) && dense(next) || wide_mark(before) || closes(next);
+        if between.is_some_and(|ends| !together(ends)) {
             tidy.push(' ');
         }
         tidy.push_str(word);

@@ -189,7 +189,9 @@ impl Hearing {
     /// Goes on from what is known of how somebody pauses.
     #[must_use]
     pub fn used_to(mut self, pauses: Option<Pauses>) -> Self {
-        pauses.into_iter().for_each(|pauses| self.endpointer.used_to(pauses));
+        if let Some(pauses) = pauses {
+            self.endpointer.used_to(pauses);
+        }
         self
     }
 

@@ -66,6 +66,8 @@ fn length(samples: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "made-up numbers are in range")]
+
     use crate::audio::endpoint::Settings;
     use crate::audio::testing::Dice;
 

@@ -262,7 +262,7 @@ impl Bench<'_> {
         config.control.socket = self.dir.join("control.sock");
         config.store.reserve = ByteSize(0);
         let engines = match self.answers {
-            Answers::Beside => Some(Toil::begin(config.clone(), self.dir).await?),
+            Answers::Beside => Some(Box::pin(Toil::begin(config.clone(), self.dir)).await?),
             _ => None,
         };
         let providers = match self.answers {

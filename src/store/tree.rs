@@ -34,12 +34,11 @@ fn drop_unfinished(dir: &Path) {
         if !unfinished {
             continue;
         }
-        match std::fs::remove_file(entry.path()) {
-            Ok(()) => {
-                tracing::info!(file = %entry.path().display(), "a snapshot of sled that was not finished is removed")
-            }
+        let file = entry.path();
+        match std::fs::remove_file(&file) {
+            Ok(()) => tracing::info!(file = %file.display(), "a snapshot of sled that was not finished is removed"),
             // sled says what is wrong
-            Err(error) => tracing::warn!(file = %entry.path().display(), %error, "cannot be removed"),
+            Err(error) => tracing::warn!(file = %file.display(), %error, "cannot be removed"),
         }
     }
 }

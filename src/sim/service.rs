@@ -121,7 +121,7 @@ async fn serve(mut socket: TcpStream, moods: &watch::Receiver<Mood>) -> io::Resu
         bytes = rest;
         let mood = *moods.borrow();
         match mood {
-            Mood::Silent => std::future::pending().await,
+            Mood::Silent => return until_left(&mut socket).await,
             Mood::Slow => sleep(SLOW).await,
             _ => sleep(WELL).await,
         }
@@ -134,6 +134,13 @@ async fn serve(mut socket: TcpStream, moods: &watch::Receiver<Mood>) -> io::Resu
             return Ok(());
         }
     }
+    Ok(())
+}
+
+/// Says nothing until whoever asked gives up.
+async fn until_left(socket: &mut TcpStream) -> io::Result<()> {
+    let mut unread = [0; 512];
+    while socket.read(&mut unread).await? > 0 {}
     Ok(())
 }
 

@@ -188,10 +188,8 @@ impl Hearing {
 
     /// Goes on from what is known of how somebody pauses.
     #[must_use]
-    pub fn used_to(mut self, pauses: Option<Pauses>) -> Self {
-        if let Some(pauses) = pauses {
-            self.endpointer.used_to(pauses);
-        }
+    pub fn used_to(mut self, pauses: Pauses) -> Self {
+        self.endpointer.used_to(pauses);
         self
     }
 
@@ -261,9 +259,10 @@ impl Hearing {
         if !here || self.mode == ListenMode::Manual {
             return None;
         }
+        let usual = self.pauses().silence();
         let silence = match verdict {
-            Verdict::Complete => self.limits.complete_silence.min(self.endpointer.pauses().silence()),
-            Verdict::Incomplete => self.limits.max_silence.max(self.endpointer.pauses().silence()),
+            Verdict::Complete => self.limits.complete_silence.min(usual),
+            Verdict::Incomplete => self.limits.max_silence.max(usual),
             Verdict::Unknown => return None,
         };
         let event = self.endpointer.end_after(silence)?;

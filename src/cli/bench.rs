@@ -222,7 +222,14 @@ fn scratch(below: Option<&Path>, name: &str) -> anyhow::Result<PathBuf> {
     Ok(dir)
 }
 
-/// Whatever is asked is asked of the engines, however often it was answered before.
+/// The engines that come with Voxgate, where nothing else listens, and asked for whatever is asked.
+fn with_engines(config: &mut Config) {
+    (config.engine.listen_wyoming, config.engine.listen_http) = (ANYWHERE, ANYWHERE);
+    config.log.level = LogLevel::Warn;
+    forgetful(config);
+}
+
+/// Whatever is asked is asked of the providers, however often it was answered before.
 fn forgetful(config: &mut Config) {
     (config.cache.chat.exact, config.cache.speech.enabled, config.cache.transcripts.enabled) = (false, false, false);
 }
@@ -270,9 +277,7 @@ impl Bench<'_> {
             Answers::Providers(delays) => Some(made(delays)),
             Answers::Cached(delays) => Some(known(bench::providers(delays))),
             Answers::Engines => {
-                (config.engine.listen_wyoming, config.engine.listen_http) = (ANYWHERE, ANYWHERE);
-                config.log.level = LogLevel::Warn;
-                forgetful(&mut config);
+                with_engines(&mut config);
                 None
             }
         };

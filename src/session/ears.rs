@@ -56,7 +56,7 @@ pub(super) struct Ears {
     /// Times that what was heard became void.
     voided: u64,
     /// How those who speak pause, as far as it is known.
-    pauses: Option<Pauses>,
+    pauses: Pauses,
     parts: EarParts,
 }
 
@@ -71,7 +71,7 @@ impl Ears {
             open: mode != ListenMode::Manual,
             path: Path::Ordered,
             voided: 0,
-            pauses: None,
+            pauses: parts.settings.endpoint.pauses(),
             parts,
         }
     }
@@ -123,7 +123,7 @@ impl Ears {
 
     /// The silence that ends a turn of those who speak here, in ms.
     pub(super) fn silence_ms(&self) -> u64 {
-        self.pauses.unwrap_or_else(|| self.parts.settings.endpoint.pauses()).silence_ms()
+        self.pauses.silence_ms()
     }
 
     /// Gives the memory back while nobody listens.
@@ -188,7 +188,7 @@ impl Ears {
         let (void, lost) = (std::mem::take(&mut self.void), std::mem::take(&mut self.lost));
         match back {
             Ok((mut hearing, heard)) => {
-                self.pauses = Some(hearing.pauses());
+                self.pauses = hearing.pauses();
                 if void {
                     hearing.reset(self.mode);
                 }

@@ -311,14 +311,13 @@ impl Run {
         let cursed = |turn: &&Turn| {
             [&turn.transcript, &turn.reply].into_iter().chain(&turn.errors).any(|text| text.contains(CURSE))
         };
-        let (mut well, mut faulty) = (Vec::new(), Vec::new());
+        let mut well = Vec::new();
         let mut by_fault: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for (at, ms) in self.times(heard) {
             let Some((.., name)) = self.faults.iter().find(|(from, to, _)| at >= *from && at <= to + 3.0) else {
                 well.push(ms);
                 continue;
             };
-            faulty.push(ms);
             let how = name.split(' ').next_back().unwrap_or_default();
             by_fault.entry(how.to_owned()).or_default().push(ms);
         }
@@ -332,7 +331,7 @@ impl Run {
             cursed: self.turns.iter().filter(cursed).count(),
             heard_ms: Spread::of(self.turns.iter().filter_map(|turn| turn.first_audio_ms).collect()),
             well_ms: Spread::of(well),
-            faulty_ms: Spread::of(faulty),
+            faulty_ms: Spread::of(by_fault.values().flatten().copied().collect()),
             by_fault_ms: by_fault.into_iter().map(|(how, ms)| (how, Spread::of(ms))).collect(),
             tasks: [before.0, after.0],
             descriptors: [before.1, after.1],

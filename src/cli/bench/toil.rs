@@ -7,11 +7,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::turn::{self, Bare};
-use super::{ANYWHERE, demo, forgetful};
+use super::{demo, with_engines};
 use crate::app::{Gateway, Outside};
 use crate::config::Config;
 use crate::observe::Notifier;
-use crate::observe::logging::LogLevel;
 use crate::sim;
 
 /// Whole questions at once for each core: one is worked on, one waits.
@@ -29,10 +28,8 @@ impl Toil {
     pub async fn begin(mut config: Config, dir: &Path) -> anyhow::Result<Self> {
         dir.join("engines").clone_into(&mut config.gateway.data_dir);
         config.control.socket = dir.join("engines.sock");
-        (config.engine.listen_wyoming, config.engine.listen_http) = (ANYWHERE, ANYWHERE);
         (config.devices.enabled, config.udp.enabled) = (false, false);
-        config.log.level = LogLevel::Warn;
-        forgetful(&mut config);
+        with_engines(&mut config);
         let prompt: Arc<str> = config.voice.reply.system_prompt.as_str().into();
         let outside = Outside { notifier: Notifier::default(), ..Outside::default() };
         let gateway = Gateway::start(config, outside).await?;

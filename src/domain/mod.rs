@@ -12,6 +12,7 @@ mod downlink;
 pub mod english;
 mod event;
 mod id;
+pub mod language;
 mod link;
 mod policy;
 mod units;

@@ -20,6 +20,8 @@ mod ears;
 mod embed;
 #[cfg(feature = "engine")]
 mod engines;
+#[cfg(feature = "engine")]
+mod file;
 mod lanes;
 #[cfg(feature = "engine")]
 mod launch;

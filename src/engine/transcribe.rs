@@ -10,6 +10,7 @@ use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperContextPar
 
 use super::EngineError;
 use super::station::{Desk, Model};
+use crate::domain::language::base;
 
 /// Samples a second.
 const RATE: usize = 16_000;
@@ -126,7 +127,7 @@ impl Ear {
         if !self.model.multilingual {
             return Some("en".to_owned());
         }
-        let short = asked?.split(['-', '_']).next()?.to_ascii_lowercase();
+        let short = base(asked?);
         whisper_rs::get_lang_id(&short).map(|_| short)
     }
 

@@ -20,6 +20,7 @@ pub use metrics::Metrics;
 pub use pack::PackError;
 pub use settings::Settings;
 
+use crate::domain::language::base;
 use crate::domain::{Level, Profile};
 use index::Index;
 use pack::{Pack, Say};
@@ -96,7 +97,7 @@ impl Engine {
     /// The pack of a language; where there is none, English, or the first.
     fn pack_of(&self, language: Option<&str>) -> usize {
         let of = |wanted: &str| self.packs.iter().position(|pack| pack.language == wanted);
-        let first = language.map(|tag| tag.split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase());
+        let first = language.map(base);
         first.as_deref().and_then(of).or_else(|| of("en")).unwrap_or(0)
     }
 

@@ -7,6 +7,7 @@
 //! negations, and all words of weight in their order.
 
 use super::{chinese, english};
+use crate::domain::language::base;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,7 +50,7 @@ pub(super) struct Question {
 impl Question {
     /// The question in these words; none where it is none, or none of those.
     pub(super) fn read(words: &str, language: Option<&str>) -> Option<Self> {
-        let language = language?.split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase();
+        let language = base(language?);
         let traits = match language.as_str() {
             "en" | "zh" if chinese::has_han(words) => chinese::read(words)?,
             "en" | "zh" if words.is_ascii() || !words.contains(|c: char| c.is_alphabetic() && !c.is_ascii()) => {

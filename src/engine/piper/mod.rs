@@ -7,13 +7,13 @@ mod clauses;
 mod config;
 mod espeak;
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rten::NodeId;
 use unicode_normalization::UnicodeNormalization;
 
 use super::EngineError;
+use super::file;
 use super::level::Track;
 use super::network::{self, Network};
 use super::speak::Speaker;
@@ -69,7 +69,8 @@ impl Piper {
         let (network, description) = files(dir)
             .ok_or_else(|| EngineError::Load(format!("{} has no NAME.onnx with a NAME.onnx.json", dir.display())))?;
         let wrong = |what: String| EngineError::Load(format!("{}: {what}", description.display()));
-        let config = Config::parse(&read(&description)?).map_err(wrong)?;
+        let config = file::read(&description, MOST_BYTES, "a description").and_then(|bytes| Config::parse(&bytes));
+        let config = config.map_err(wrong)?;
         let speaker = config.speaker(speaker).map_err(wrong)?;
         let reader = match &config.reading {
             Reading::Espeak(voice) => Some(Espeak::start(program, voice)?),
@@ -202,14 +203,6 @@ impl Speaker for Piper {
     fn languages(&self) -> Vec<String> {
         self.config.language.iter().cloned().collect()
     }
-}
-
-fn read(description: &Path) -> Result<Vec<u8>, EngineError> {
-    let wrong = |what: String| EngineError::Load(format!("{}: {what}", description.display()));
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(description).map_err(|e| wrong(e.to_string()))?;
-    file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(|e| wrong(e.to_string()))?;
-    if bytes.len() as u64 == MOST_BYTES { Err(wrong("larger than a description is".into())) } else { Ok(bytes) }
 }
 
 #[cfg(test)]

@@ -8,13 +8,14 @@ mod fbank;
 mod frames;
 mod tokens;
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rten::{NodeId, Value};
 
 use super::EngineError;
+use super::file;
 use super::network::{self, Network};
+use crate::domain::language::base;
 use fbank::Filterbank;
 use frames::Shape;
 use tokens::Tokens;
@@ -156,7 +157,7 @@ impl Recogniser {
 impl SenseVoice {
     /// `zh-CN` is `zh`; what it does not know it is left to find out.
     fn number(&self, language: Option<&str>) -> i32 {
-        let short = language.and_then(|language| language.split(['-', '_']).next()).map(str::to_ascii_lowercase);
+        let short = language.map(base);
         let known = self.languages.iter().find(|(name, _)| Some(*name) == short.as_deref());
         known.map_or(self.auto, |(_, number)| *number)
     }
@@ -215,10 +216,7 @@ fn sense_voice(network: &Network) -> Result<SenseVoice, EngineError> {
 }
 
 fn read(list: &Path) -> Result<String, String> {
-    let mut text = String::new();
-    let file = std::fs::File::open(list).map_err(|e| e.to_string())?;
-    file.take(MOST_BYTES).read_to_string(&mut text).map_err(|e| e.to_string())?;
-    if text.len() as u64 == MOST_BYTES { Err("larger than a list of pieces is".into()) } else { Ok(text) }
+    String::from_utf8(file::read(list, MOST_BYTES, "a list of pieces")?).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]

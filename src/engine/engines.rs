@@ -64,7 +64,7 @@ fn missing(dir: &Path) -> Option<EngineError> {
 impl Engines {
     /// Starts the threads; models load behind it.
     pub fn start(settings: &Settings) -> Result<Self, EngineError> {
-        let cores = Cores::new(settings.cores());
+        let cores = Cores::new(settings.cores(), settings.threads_per_call);
         let dir = settings.models_dir();
         let plan = |name, threads, urgency| Plan { name, threads, queue: settings.queue, urgency, idle: None };
         let on = |name: &str| (name != "off").then(|| dir.join(name));
@@ -81,10 +81,9 @@ impl Engines {
             instructions: settings.instructions.clone().unwrap_or_default(),
             examples: settings.chat_examples,
         };
-        let (cache, read) = (settings.chat_cache, settings.chat_read);
         let chat = on(&settings.chat).map(|dir| {
-            let file = dir.join("model.gguf");
-            let load = move || Chat::load(&file, manner.clone(), cache, read);
+            let (file, settings) = (dir.join("model.gguf"), settings.clone());
+            let load = move || Chat::load(&file, manner.clone(), &settings);
             Station::start(plan("chat", all, Urgency::Chat), &cores, move || missing(&dir), load)
         });
         let embed = on(&settings.embed).map(|dir| {

@@ -29,6 +29,8 @@ mod level;
 #[cfg(feature = "engine")]
 mod listen;
 #[cfg(feature = "engine")]
+mod machine;
+#[cfg(feature = "engine")]
 mod network;
 #[cfg(feature = "engine")]
 mod piper;

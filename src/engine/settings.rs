@@ -36,8 +36,11 @@ pub struct Settings {
     /// The folder that `voxgate models pull` fills. Default: $VOXGATE_MODELS, else the user's data folder, else
     /// /var/lib/voxgate/models.
     pub models_dir: Option<PathBuf>,
-    /// Cores that all engines together may use; each call uses one. 0 is all of the machine. Default 0.
+    /// Cores that all engines together may use. 0 is all of the machine. Default 0.
     pub threads: usize,
+    /// Cores that one transcription or answer may use while nobody else waits for them: with two it takes little more than half as
+    /// long. 1 to 16. Default 2.
+    pub threads_per_call: usize,
     /// Niceness of the engine process, 0 to 19: the higher, the more everything else goes first, above all the gateway's doors; one
     /// that it was started with is never lowered. Default 5.
     pub nice: u8,
@@ -84,6 +87,7 @@ impl Default for Settings {
             listen_http: SocketAddr::from(([127, 0, 0, 1], 10380)),
             models_dir: None,
             threads: 0,
+            threads_per_call: 2,
             nice: 5,
             queue: 32,
             stt: "whisper-tiny.en-q8_0".into(),
@@ -126,6 +130,10 @@ impl Settings {
         }
         if self.nice > 19 {
             problems.push(Problem::new(format!("{path}.nice"), "more than 19", "write 0 to 19, such as 5"));
+        }
+        if !(1..=16).contains(&self.threads_per_call) {
+            let mend = "write 1 to 16, such as 2";
+            problems.push(Problem::new(format!("{path}.threads_per_call"), "outside 1 to 16", mend));
         }
         if self.chat_read == 0 {
             let mend = "write how many tokens may be waited for, such as 128";
@@ -180,11 +188,12 @@ mod tests {
         let settings = Settings {
             listen_wyoming: SocketAddr::from(([0, 0, 0, 0], 10300)),
             queue: 0,
+            threads_per_call: 0,
             stt: "../x".into(),
             ..Settings::default()
         };
         let keys: Vec<_> = settings.check("engine").into_iter().map(|problem| problem.key).collect();
-        assert_eq!(keys, ["engine.listen_wyoming", "engine.queue", "engine.stt"]);
+        assert_eq!(keys, ["engine.listen_wyoming", "engine.queue", "engine.threads_per_call", "engine.stt"]);
         assert!(Settings::default().check("engine").is_empty());
     }
 

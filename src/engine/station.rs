@@ -373,7 +373,7 @@ mod tests {
         let look = Arc::clone(&there);
         let missing =
             move || (!look.load(Ordering::SeqCst)).then(|| EngineError::Missing("missing: run x".to_string()));
-        let station = Station::start(plan(4, None), &Cores::new(1), missing, counter).unwrap();
+        let station = Station::start(plan(4, None), &Cores::new(1, 1), missing, counter).unwrap();
         assert_eq!(station.call(count).await, Err(EngineError::Missing("missing: run x".into())));
         assert_eq!(station.health().state, "missing");
         there.store(true, Ordering::SeqCst);
@@ -383,7 +383,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_panics_fails_alone() {
-        let station = Station::start(plan(4, None), &Cores::new(1), || None, counter).unwrap();
+        let station = Station::start(plan(4, None), &Cores::new(1, 1), || None, counter).unwrap();
         let broken: Result<(), _> = station.call(|_, _| panic!("on purpose")).await;
         assert!(matches!(broken, Err(EngineError::Failed(_))));
         assert_eq!(station.call(count).await, Ok(1));
@@ -391,7 +391,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses_instead_of_growing() {
-        let station = Station::start(plan(1, None), &Cores::new(1), || None, counter).unwrap();
+        let station = Station::start(plan(1, None), &Cores::new(1, 1), || None, counter).unwrap();
         let (started, running) = std::sync::mpsc::sync_channel(1);
         let (go, gate) = std::sync::mpsc::sync_channel::<()>(1);
         station
@@ -416,7 +416,7 @@ mod tests {
             counter()
         };
         let idle = Some(Duration::from_millis(1));
-        let station = Station::start(plan(4, idle), &Cores::new(1), || None, load).unwrap();
+        let station = Station::start(plan(4, idle), &Cores::new(1, 1), || None, load).unwrap();
         assert_eq!((station.health().state, loads.load(Ordering::SeqCst)), ("asleep", 0));
         assert_eq!(station.call(count).await, Ok(1));
         while station.health().state != "asleep" {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState};
 
-use super::EngineError;
 use super::station::{Desk, Model};
+use super::{EngineError, machine};
 use crate::domain::language::base;
 
 /// Samples a second.
@@ -102,9 +102,14 @@ impl Ear {
         language: Option<&str>,
         desk: &Desk,
     ) -> Result<(String, Option<String>), EngineError> {
-        let _core = desk.core();
+        let mut core = desk.core();
+        // whisper.cpp's threads spin while they wait for each other: beside somebody else's they are ten times slower than one
+        let most = core.most();
+        let threads = if machine::has_nothing_else_to_do(most) { core.widen(most) } else { 1 };
+        tracing::debug!(positions, threads, "hearing");
         let language = self.language(language);
-        let params = params(sound.len(), positions, language.as_deref());
+        let mut params = params(sound.len(), positions, language.as_deref());
+        params.set_n_threads(i32::try_from(threads).unwrap_or(1));
         let mut padded;
         let sound = if sound.len() < SHORTEST {
             padded = sound.to_vec();
@@ -169,8 +174,6 @@ fn positions(samples: usize) -> usize {
 fn params(samples: usize, positions: usize, language: Option<&str>) -> FullParams<'_, '_> {
     let mut params = FullParams::new(SamplingStrategy::Greedy { best_of: 1 });
     let seconds = samples.div_ceil(RATE).min(30);
-    // Two spinning threads on two busy cores are ten times slower than one.
-    params.set_n_threads(1);
     params.set_audio_ctx(i32::try_from(positions).unwrap_or(0));
     // a Chinese character is up to three tokens, and people speak four to five a second
     let a_second = if language.is_some_and(|language| matches!(language, "zh" | "yue" | "ja" | "ko")) { 12 } else { 8 };

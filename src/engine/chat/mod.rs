@@ -3,9 +3,9 @@
 //! Conversations in, words out as they come. It knows the model's template and where to stop; it must not
 //! know HTTP. What a person says is never read as a control token.
 
+mod decoder;
 mod memory;
 mod model;
-mod qwen2;
 mod template;
 mod tokens;
 mod words;
@@ -18,11 +18,12 @@ pub use model::Gguf;
 pub use template::{Manner, Role, Turn};
 
 use self::memory::{Kind, Memory};
+use self::model::{Logits, State};
 use self::template::{Conversation, Prompt};
 use self::words::Words;
-use super::EngineError;
 use super::cores::Pass;
 use super::station::{Desk, Model};
+use super::{EngineError, Settings};
 
 /// Prompt tokens that are read between two looks at who else waits.
 const STRIDE: usize = 32;
@@ -87,17 +88,25 @@ pub struct Chat {
     manner: Manner,
     /// Tokens that are read before an answer at most, unless one question alone has more.
     read: usize,
+    /// Threads that work side by side on one answer while cores are free.
+    crew: rayon::ThreadPool,
 }
+
+/// Cores that the model can use for one answer.
+const WIDEST: usize = 2;
 
 impl Chat {
     /// Loads a GGUF file, and reads instructions and examples once so that the first question need not.
-    pub fn load(file: &std::path::Path, manner: Manner, cache: usize, read: usize) -> Result<Self, EngineError> {
+    pub fn load(file: &std::path::Path, manner: Manner, settings: &Settings) -> Result<Self, EngineError> {
         let gguf = Gguf::load(file)?;
-        let chat = Self { gguf, memory: Memory::new(cache), manner, read };
+        let crew =
+            rayon::ThreadPoolBuilder::new().num_threads(settings.cores()).thread_name(|n| format!("chat-crew-{n}"));
+        let crew = crew.build().map_err(|e| EngineError::Failed(format!("no threads for chat: {e}")))?;
+        let chat = Self { gguf, memory: Memory::new(settings.chat_cache), manner, read: settings.chat_read, crew };
         let conversation = Conversation::new(&chat.gguf, &[], &chat.manner)?;
-        let mut state = chat.gguf.fresh();
-        state.read(conversation.head())?;
-        chat.memory.keep(conversation.head(), &state, Kind::Stable);
+        let mut state = chat.gguf.fresh()?;
+        state.read(conversation.head(), false)?;
+        chat.memory.keep(conversation.head(), &state, Kind::Stable)?;
         Ok(chat)
     }
 }
@@ -140,6 +149,14 @@ impl Chat {
         Ok(prompt)
     }
 
+    /// Reads on with the cores that there are for it.
+    fn step(&self, state: &mut State, tokens: &[u32], core: &mut Pass) -> Result<Logits, EngineError> {
+        if core.widen(WIDEST) < WIDEST {
+            return state.read(tokens, false);
+        }
+        self.crew.install(|| state.read(tokens, true))
+    }
+
     /// None: nobody listens any more.
     fn generate(
         &self,
@@ -149,10 +166,11 @@ impl Chat {
     ) -> Result<Option<Piece>, EngineError> {
         let prompt = self.prompt(&request.turns)?;
         let mut core = desk.core();
-        let (mut state, remembered) = match self.memory.longest(&prompt.tokens) {
-            Some((state, known)) => (state, known),
-            None => (self.gguf.fresh(), 0),
+        let mut state = match self.memory.longest(&prompt.tokens)? {
+            Some(state) => state,
+            None => self.gguf.fresh()?,
         };
+        let remembered = state.length();
         tracing::debug!(prompt = prompt.tokens.len(), remembered, "a conversation");
         let mut logits = None;
         let mut at = remembered;
@@ -162,11 +180,10 @@ impl Chat {
             if at < prompt.stable && prompt.stable < end {
                 end = prompt.stable;
             }
-            logits = Some(state.read(&prompt.tokens[at..end])?);
+            logits = Some(self.step(&mut state, &prompt.tokens[at..end], &mut core)?);
             at = end;
-            if at == prompt.stable || at == prompt.tokens.len() {
-                let kind = if at == prompt.stable { Kind::Stable } else { Kind::Prompt };
-                self.memory.keep(&prompt.tokens[..at], &state, kind);
+            if at == prompt.stable {
+                self.memory.keep(&prompt.tokens[..at], &state, Kind::Stable)?;
             }
             if out.is_closed() {
                 return Ok(None);
@@ -174,26 +191,32 @@ impl Chat {
             core = desk.breathe(core);
         }
         let logits = logits.ok_or_else(|| EngineError::Failed("nothing was asked".into()))?;
-        self.speak(request, &prompt.tokens, remembered, state, logits, out, desk, core)
+        let mut answer = Vec::new();
+        let room = CONTEXT - prompt.tokens.len();
+        let finish = self.speak(request, room, &mut answer, &mut state, logits, out, desk, core);
+        self.memory.keep(&prompt.tokens, &state, Kind::Prompt)?;
+        let Some((finish, heard)) = finish? else { return Ok(None) };
+        let said = [&prompt.tokens, &answer[..]].concat();
+        self.memory.keep(&said[..heard], &state, Kind::Answered)?;
+        Ok(Some(Piece::End { finish, prompt: prompt.tokens.len(), remembered, answer: answer.len() }))
     }
 
+    /// How it ended, and how many tokens were read by then; none where nobody listens any more.
     #[expect(clippy::too_many_arguments, reason = "the second half of `generate`, which holds all of them")]
     fn speak(
         &self,
         request: &Request,
-        prompt: &[u32],
-        remembered: usize,
-        mut state: model::State,
-        mut logits: model::Logits,
+        room: usize,
+        answer: &mut Vec<u32>,
+        state: &mut State,
+        mut logits: Logits,
         out: &mpsc::Sender<Piece>,
         desk: &Desk,
         mut core: Pass,
-    ) -> Result<Option<Piece>, EngineError> {
-        let room = CONTEXT - prompt.len();
+    ) -> Result<Option<(Finish, usize)>, EngineError> {
         let most = request.max_tokens.min(MOST_TOKENS).min(room);
         let mut sampler = model::Sampler::new(request.seed, request.temperature, request.top_p);
         let mut words = Words::new(&self.gguf, &request.stop);
-        let mut answer: Vec<u32> = Vec::with_capacity(most);
         let mut finish = Finish::Length;
         // after the last whole sentence: the half one behind it is not said when the answer is cut at its greatest length
         let mut whole = None;
@@ -218,22 +241,17 @@ impl Chat {
                 return Ok(None);
             }
             core = desk.breathe(core);
-            logits = state.read(&[token])?;
+            logits = self.step(state, &[token], &mut core)?;
             if sentence {
-                whole = Some(state.clone());
+                whole = Some(state.length());
             }
         }
         drop(core);
-        if let (Finish::Length, Some(whole)) = (finish, whole) {
-            state = whole;
-        }
-        let mut said = [prompt, &answer].concat();
-        said.truncate(state.length());
-        self.memory.keep(&said, &state, Kind::Answered);
         let rest = words.finish();
         if !rest.is_empty() && out.blocking_send(Piece::Text(rest)).is_err() {
             return Ok(None);
         }
-        Ok(Some(Piece::End { finish, prompt: prompt.len(), remembered, answer: answer.len() }))
+        let heard = whole.filter(|_| finish == Finish::Length).unwrap_or(state.length());
+        Ok(Some((finish, heard)))
     }
 }

@@ -7,61 +7,26 @@ use std::path::Path;
 use candle_core::quantized::gguf_file::Content;
 use candle_core::{Device, Tensor};
 use candle_transformers::generation::LogitsProcessor;
-use candle_transformers::models::quantized_llama;
 use candle_transformers::utils::apply_repeat_penalty;
 use tokenizers::Tokenizer;
 
-use super::qwen2::Qwen2;
+use super::decoder::{self, Decoder};
 use super::template::Form;
 use super::tokens;
 use crate::engine::EngineError;
 
 /// Weights and words of a chat model, as a GGUF file has them.
 pub struct Gguf {
-    /// Never read with: its clones share the weights, and each has its own memory of the conversation.
-    weights: Weights,
+    /// Has read nothing; what reads is a fork of it.
+    decoder: Decoder,
     tokenizer: Tokenizer,
     form: Form,
     eos: Vec<u32>,
 }
 
-/// The architectures that run here. Clones share the weights.
-#[derive(Clone)]
-enum Weights {
-    /// Llama 2 and 3, SmolLM2, Mistral, Yi.
-    Llama(Box<quantized_llama::ModelWeights>),
-    /// Qwen 2 and 2.5.
-    Qwen2(Qwen2),
-}
-
-impl Weights {
-    fn load(content: Content, reader: &mut BufReader<File>) -> Result<Self, EngineError> {
-        let architecture = tokens::text(&content, "general.architecture")?;
-        match architecture.as_str() {
-            "llama" => quantized_llama::ModelWeights::from_gguf(content, reader, &Device::Cpu)
-                .map(|weights| Self::Llama(Box::new(weights))),
-            "qwen2" => Qwen2::load(&content, reader, super::CONTEXT).map(Self::Qwen2),
-            other => {
-                return Err(load_error(format!(
-                    "its architecture is {other:?}, and llama and qwen2 are what runs here"
-                )));
-            }
-        }
-        .map_err(load_error)
-    }
-
-    fn forward(&mut self, input: &Tensor, at: usize) -> candle_core::Result<Tensor> {
-        match self {
-            Self::Llama(weights) => weights.forward(input, at),
-            Self::Qwen2(weights) => weights.forward(input, at),
-        }
-    }
-}
-
 /// One conversation in the model's memory.
-#[derive(Clone)]
 pub struct State {
-    weights: Weights,
+    decoder: Decoder,
     length: usize,
 }
 
@@ -96,13 +61,20 @@ impl Gguf {
         let tokenizer = tokens::tokenizer(&content)?;
         let (form, mut eos) = Form::of(&content, &tokenizer)?;
         eos.extend(content.metadata.get("tokenizer.ggml.eos_token_id").and_then(|value| value.to_u32().ok()));
-        let weights = Weights::load(content, &mut reader)?;
-        Ok(Self { weights, tokenizer, form, eos })
+        let decoder = match tokens::text(&content, "general.architecture")?.as_str() {
+            named @ ("llama" | "qwen2") => Decoder::load(&content, &mut reader, named, super::CONTEXT),
+            other => {
+                return Err(load_error(format!(
+                    "its architecture is {other:?}, and llama and qwen2 are what runs here"
+                )));
+            }
+        };
+        Ok(Self { decoder: decoder.map_err(load_error)?, tokenizer, form, eos })
     }
 
     /// An empty conversation.
-    pub fn fresh(&self) -> State {
-        State { weights: self.weights.clone(), length: 0 }
+    pub fn fresh(&self) -> Result<State, EngineError> {
+        Ok(State { decoder: self.decoder.fork(0, decoder::ROOM).map_err(failed)?, length: 0 })
     }
 
     /// Tokens of plain text; control tokens in it are only letters.
@@ -132,10 +104,20 @@ impl State {
         self.length
     }
 
-    /// Reads on; what it thinks comes next.
-    pub fn read(&mut self, tokens: &[u32]) -> Result<Logits, EngineError> {
+    /// The same conversation up to `length` tokens, to read on from there.
+    pub fn fork(&self, length: usize) -> Result<Self, EngineError> {
+        Ok(Self { decoder: self.decoder.fork(length, decoder::ROOM).map_err(failed)?, length })
+    }
+
+    /// The same conversation up to `length` tokens, in no more memory than it takes.
+    pub fn kept(&self, length: usize) -> Result<Self, EngineError> {
+        Ok(Self { decoder: self.decoder.fork(length, 0).map_err(failed)?, length })
+    }
+
+    /// Reads on; what it thinks comes next. `wide`: on two cores, on a thread of one of rayon's pools.
+    pub fn read(&mut self, tokens: &[u32], wide: bool) -> Result<Logits, EngineError> {
         let input = Tensor::new(tokens, &Device::Cpu).and_then(|t| t.unsqueeze(0)).map_err(failed)?;
-        let logits = self.weights.forward(&input, self.length).and_then(|t| t.squeeze(0)).map_err(failed)?;
+        let logits = self.decoder.forward(&input, self.length, wide).and_then(|t| t.squeeze(0)).map_err(failed)?;
         self.length += tokens.len();
         Ok(Logits(logits))
     }

@@ -231,19 +231,25 @@ async fn a_board_that_restarts_without_a_word_is_heard_again_at_once() {
     gateway.stop().await;
 }
 
-/// Says its wake word, so loud, and then that it woke.
-async fn wakes(board: &mut Board, loudness: i16) {
+/// Its wake word, so loud.
+async fn calls(board: &mut Board, loudness: i16) {
     let word: Vec<i16> = voice(Duration::from_millis(900)).iter().map(|sample| sample / loudness).collect();
     for frame in &Script::from_pcm(&word, "a wake word").unwrap().frames {
         board.microphone(frame).await.unwrap();
     }
+}
+
+/// Says its wake word, so loud, and then that it woke.
+async fn wakes(board: &mut Board, loudness: i16) {
+    calls(board, loudness).await;
     board.detect("你好小智").await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_two_boards_in_a_room_the_one_that_heard_its_name_louder_answers() {
+/// A gateway and the two boards of a kitchen, which have said hello.
+async fn kitchen() -> (Running, Board, Board) {
     let (gateway, far) = start_with(chat(&["Yes."]), |config| {
         config.session.xiaozhi.room_window = Span::secs(2);
+        config.session.xiaozhi.late_audio = Span::secs(1);
     })
     .await;
     let id = DeviceId::parse("3c:84:27:aa:bb:02").unwrap();
@@ -254,21 +260,43 @@ async fn of_two_boards_in_a_room_the_one_that_heard_its_name_louder_answers() {
         let change = DeviceChange { room: Some("kitchen".into()), ..DeviceChange::of(device) };
         gateway.operators().device_set(change).await.unwrap();
     }
-    let (mut far, mut near) = (greeted(&far).await, greeted(&near).await);
-    wakes(&mut far, 8).await;
-    wakes(&mut near, 1).await;
-    let greeting = until(&mut near, |text| text["state"] == "sentence_start").await;
+    let (far, near) = (greeted(&far).await, greeted(&near).await);
+    (gateway, far, near)
+}
+
+/// The near one says "Yes?", the far one is sent back to rest.
+async fn the_near_one_answers(gateway: &Running, far: &mut Board, near: &mut Board) {
+    let greeting = until(near, |text| text["state"] == "sentence_start").await;
     assert_eq!(greeting["text"], "Yes?");
     let session = far.strict.session().to_owned();
-    let end = until(&mut far, |text| text["type"] == "goodbye" || text["type"] == "tts").await;
+    let end = until(far, |text| text["type"] == "goodbye" || text["type"] == "tts").await;
     assert_eq!((&end["type"], &end["session_id"]), (&json!("goodbye"), &json!(session)));
     gateway.counted("voxgate_outdone_wakes_total", &[], 1).await;
-    content(&far);
-    content(&near);
+    content(far);
+    content(near);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_boards_in_a_room_the_one_that_heard_its_name_louder_answers() {
+    let (gateway, mut far, mut near) = kitchen().await;
+    wakes(&mut far, 8).await;
+    wakes(&mut near, 1).await;
+    the_near_one_answers(&gateway, &mut far, &mut near).await;
     // alone it answers
     far.hello(PATIENCE).await.unwrap();
     wakes(&mut far, 8).await;
     until(&mut far, |text| text["state"] == "sentence_start").await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wake_word_counts_although_its_datagrams_are_overtaken_by_the_news_of_it() {
+    let (gateway, mut far, mut near) = kitchen().await;
+    wakes(&mut far, 8).await;
+    near.detect("你好小智").await.unwrap();
+    until(&mut near, |text| text["type"] == "stt").await;
+    calls(&mut near, 1).await;
+    the_near_one_answers(&gateway, &mut far, &mut near).await;
     gateway.stop().await;
 }
 

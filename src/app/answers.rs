@@ -94,6 +94,7 @@ impl Metrics {
 /// What settings make.
 struct Made {
     providers: voice::Providers,
+    reply: voice::Settings,
     phrases: Arc<Phrases>,
     sight: Arc<dyn Sight>,
     /// Its pools, which want to be looked after.
@@ -123,13 +124,13 @@ pub(super) struct Answers {
 impl Answers {
     /// Makes all of it, and asks nobody yet.
     pub async fn open(config: &Arc<Config>, parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Made { providers, phrases, sight, kept, warm } = parts.make(config).await?;
+        let Made { providers, reply, phrases, sight, kept, warm } = parts.make(config).await?;
         parts.pools.set(kept, config.providers.pool.clone());
         let sight = Current::new(sight);
         let voice = Voice::new(voice::Parts {
             providers: providers.clone(),
             workers: parts.workers.clone(),
-            settings: config.voice.reply.clone(),
+            settings: reply,
             opus: config.voice.opus.clone(),
             phrases: Arc::clone(&phrases),
             sight: Arc::new(sight.clone()),
@@ -232,7 +233,7 @@ impl Answers {
 
     /// From here on the next turns are made of it.
     fn put(&self, made: Made, running: &Running) {
-        let Made { providers, phrases, sight, kept, warm } = made;
+        let Made { providers, reply, phrases, sight, kept, warm } = made;
         let (config, bell) = (&running.config, warm.bell());
         self.parts.tasks.spawn(warm.run(self.parts.warm.clone(), running.beside.clone()));
         self.parts.pools.set(kept, config.providers.pool.clone());
@@ -240,7 +241,7 @@ impl Answers {
         self.chat.replace(Arc::clone(&providers.chat));
         self.phrases.replace(Arc::clone(&phrases));
         self.providers.replace(Arc::new(providers.clone()));
-        self.voice.renew(voice::Renewed { providers, settings: config.voice.reply.clone(), phrases, bell });
+        self.voice.renew(voice::Renewed { providers, settings: reply, phrases, bell });
     }
 }
 
@@ -288,6 +289,8 @@ impl Parts {
             }
         };
         let providers = caches::before(providers, &self.caches, &self.workers);
+        let mut reply = config.voice.reply.clone();
+        reply.speculate = reply.speculate.settled(self.given.is_none() && config.providers.chats_locally());
         let speech = config.gateway.data_dir.join("speech");
         let settings = Arc::clone(config);
         let phrases = tokio::task::spawn_blocking(move || phrases(&settings, &speech)).await;
@@ -303,7 +306,7 @@ impl Parts {
             &self.clock,
             self.vision.clone(),
         );
-        Ok(Made { providers, phrases: Arc::new(phrases), sight, kept, warm })
+        Ok(Made { providers, reply, phrases: Arc::new(phrases), sight, kept, warm })
     }
 }
 

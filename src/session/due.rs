@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::actor::Actor;
 use super::rooms::UNHEARD;
@@ -202,8 +202,17 @@ impl Actor {
         self.wake_word.drain(..over);
     }
 
-    /// Listens to the wake word, to tell the room how loud it was.
+    /// Tells the room how loud the wake word was, the last of whose datagrams may still be on their way.
     pub(super) fn ask_the_room(&mut self, arrived: Instant) {
+        if !self.live.datagrams {
+            return self.listen_to_wake_word(arrived);
+        }
+        let late = arrived + self.parts.settings.xiaozhi.late_audio.0;
+        self.effects.push(sleep_until(late).map(move |()| Effect::WakeWordCame { arrived }).boxed());
+    }
+
+    /// Listens to the wake word, all that came of it.
+    pub(super) fn listen_to_wake_word(&mut self, arrived: Instant) {
         let word = std::mem::take(&mut self.wake_word);
         let workers = self.parts.ears.workers.clone();
         let listen = move || crate::audio::loudness(word.iter().map(|packet| &packet.payload[..]));
@@ -216,7 +225,8 @@ impl Actor {
     pub(super) fn heard_its_name(&mut self, level: f32, arrived: Instant) {
         let Some(room) = self.room().map(str::to_owned) else { return };
         let window = self.parts.settings.xiaozhi.room_window.0;
-        let at = self.parts.rooms.woke(&room, &self.device, level, Instant::now(), window);
+        // when it said so, not when there was time to listen
+        let at = self.parts.rooms.woke(&room, &self.device, level, arrived, window);
         self.due.woke = Some(Woke { arrived, room, at });
     }
 

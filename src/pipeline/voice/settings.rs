@@ -16,8 +16,22 @@ pub enum Speculate {
     Off,
     /// What was said so far is transcribed.
     Transcribe,
+    /// And the chat model is asked if it is the one that comes with Voxgate, which costs nothing.
+    Auto,
     /// And the chat model is asked, where nothing else answers.
     Chat,
+}
+
+impl Speculate {
+    /// What it comes to where the chat model is the one that comes with Voxgate, or is not.
+    #[must_use]
+    pub fn settled(self, chat_is_local: bool) -> Self {
+        match self {
+            Speculate::Auto if chat_is_local => Speculate::Chat,
+            Speculate::Auto => Speculate::Transcribe,
+            other => other,
+        }
+    }
 }
 
 /// `[voice.reply]`
@@ -54,8 +68,8 @@ pub struct Settings {
     /// A question about a photo that is not answered within this has failed.
     pub look_timeout: Span,
     /// What is begun at a pause in which the turn may be over: "off", "transcribe" (costs one more transcription for each pause in
-    /// mid-speech) or "chat" (and one more request to the chat model). What is not used is counted in
-    /// `voxgate_turn_ahead_total`. Default "transcribe".
+    /// mid-speech), "chat" (and one more request to the chat model) or "auto" ("chat" where `[providers.chat]` is "local" and so
+    /// costs nothing, else "transcribe"). What is not used is counted in `voxgate_turn_ahead_total`. Default "auto".
     pub speculate: Speculate,
     /// So many turns at once have something done ahead, all devices together; the others wait for their end. 1 to 1000; default 4.
     pub speculate_at_once: u32,
@@ -96,7 +110,7 @@ impl Default for Settings {
             first_token_timeout: Span::secs(10),
             speech_timeout: Span::secs(10),
             look_timeout: Span::secs(20),
-            speculate: Speculate::Transcribe,
+            speculate: Speculate::Auto,
             speculate_at_once: 4,
             backchannels: BACKCHANNELS.map(str::to_owned).into(),
             min_speech: Span::ms(120),
@@ -183,6 +197,15 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_chat_model_is_asked_ahead_of_its_own_accord_only_where_it_costs_nothing() {
+        let of = |speculate: Speculate| [true, false].map(|local| speculate.settled(local));
+        assert_eq!(of(Speculate::Auto), [Speculate::Chat, Speculate::Transcribe]);
+        for set in [Speculate::Off, Speculate::Transcribe, Speculate::Chat] {
+            assert_eq!(of(set), [set, set]);
+        }
+    }
 
     #[test]
     fn who_only_shows_that_he_listens_is_told_from_who_says_something() {

@@ -242,6 +242,11 @@ impl Settings {
         problems
     }
 
+    /// Whatever is asked of a chat model is asked of the one that comes with Voxgate.
+    pub fn chats_locally(&self) -> bool {
+        std::iter::once(&self.chat).chain(&self.backup.chat).all(|service| service.kind == Kind::Local)
+    }
+
     /// Some capability comes from the engine that comes with Voxgate.
     pub fn wants_engine(&self) -> bool {
         let first = [&self.stt, &self.tts, &self.chat, &self.embed];
@@ -330,6 +335,19 @@ mod tests {
         assert_eq!(keys("stt"), ["p.stt.weight", "p.stt.at_once", "p.stt.cost", "p.stt.for"]);
         let endless = Service { cost: f64::NAN, ..Service::default() };
         assert_eq!(problems("tts", endless)[0].0, "p.tts.cost");
+    }
+
+    #[test]
+    fn a_chat_model_elsewhere_even_as_a_stand_in_is_not_local() {
+        let elsewhere = Service { kind: Kind::Openai, ..Service::default() };
+        let with = |chat: &Service, backup: &[Service]| {
+            let backup = Backup { chat: backup.to_vec(), ..Backup::default() };
+            Settings { chat: chat.clone(), backup, ..Settings::default() }.chats_locally()
+        };
+        let here = Service::default();
+        assert!(with(&here, &[]));
+        assert!(!with(&here, std::slice::from_ref(&elsewhere)));
+        assert!(!with(&elsewhere, &[here]));
     }
 
     #[test]

@@ -21,10 +21,11 @@ pub struct Settings {
     /// Silence after speech that ends the turn (the hang-over). Default 480ms.
     pub silence: Span,
     /// After so much silence the turn is likely over: what takes long is begun ahead (`voice.reply.speculate`). 64ms
-    /// to 2s; more than `silence` is of no use. Default 200ms.
+    /// to 2s; more than `silence` is of no use. Default 160ms.
     pub likely_end: Span,
     /// Ask the end-of-turn model at each likely end, not in manual mode; `voxgate models pull smart-turn-v3.2` fetches it, and
-    /// without its file silence decides alone. Default false: docs/decisions/06-turn-speed.md says why.
+    /// without its file silence decides alone; it is made for `likely_end = "200ms"`. Default false: docs/decisions/06-turn-speed.md
+    /// says why.
     pub model: bool,
     /// Threads of the model; a run takes about 45 ms of one. 1 to 16; default 1.
     pub model_threads: u32,
@@ -49,7 +50,7 @@ pub struct Settings {
     pub adapt_most: Span,
     /// Audio kept from before the first speech, so that no first consonant is cut off. Default 300ms.
     pub pre_roll: Span,
-    /// Audio kept after the last speech. Default 200ms.
+    /// Audio kept after the last speech. Default 160ms.
     pub post_roll: Span,
     /// The longest utterance; what is longer is cut there and answered. Default 60s.
     pub max_utterance: Span,
@@ -68,7 +69,7 @@ impl Default for Settings {
             stop_threshold: 0.35,
             min_speech: Span::ms(96),
             silence: Span::ms(480),
-            likely_end: Span::ms(200),
+            likely_end: Span::ms(160),
             model: false,
             model_threads: 1,
             model_wait: Span::ms(40),
@@ -80,7 +81,7 @@ impl Default for Settings {
             adapt_least: Span::ms(400),
             adapt_most: Span::ms(900),
             pre_roll: Span::ms(300),
-            post_roll: Span::ms(200),
+            post_roll: Span::ms(160),
             max_utterance: Span::secs(60),
             max_bytes: ByteSize::mb(2),
             no_speech: Span::secs(20),
@@ -113,7 +114,7 @@ impl Settings {
         expect(stop > 0.0 && stop <= start, "stop_threshold", "not between 0 and start_threshold", "use 0.35");
         expect(within(self.min_speech, 0, 1_000), "min_speech", "more than 1s", "use 96ms");
         expect(within(self.silence, 100, 5_000), "silence", "outside 100ms to 5s", "use 300ms to 800ms");
-        expect(within(self.likely_end, 64, 2_000), "likely_end", "outside 64ms to 2s", "use 200ms");
+        expect(within(self.likely_end, 64, 2_000), "likely_end", "outside 64ms to 2s", "use 160ms");
         expect((1..=16).contains(&self.model_threads), "model_threads", "outside 1 to 16", "use 1");
         expect(within(self.model_wait, 1, 1_000), "model_wait", "outside 1ms to 1s", "use 40ms");
         let complete = self.complete;

@@ -156,7 +156,7 @@ fn the_likely_end_holds_to_the_sample_what_the_turn_holds_when_it_ends_there() {
     assert!(last.same_speech(end));
     assert_eq!(last.decode().unwrap(), end.decode().unwrap());
     let delay = last.endpoint_delay.as_millis();
-    assert!((200..264).contains(&delay), "{delay}");
+    assert!((160..224).contains(&delay), "{delay}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How the engine process settles on the machine before it serves: the right build, one thread a call, the
+//! How the engine process settles on the machine before it serves: the right build, no threads of the libraries' own, the
 //! first to go when memory ends, and not alive longer than its parent.
 
 use std::ffi::OsString;
@@ -15,8 +15,8 @@ use super::EngineError;
 const SETTLED: &str = "VOXGATE_ENGINE_SETTLED";
 /// Where the package puts the build for newer processors.
 const PACKAGED: &str = "/usr/lib/voxgate/x86-64-v3/voxgate";
-/// What the libraries read at their first call. Each call has one thread and the gate counts the calls: their own
-/// thread pools would spin against each other.
+/// What the libraries read at their first call. The gate counts the cores that calls use: their own thread pools would spin
+/// against each other.
 const ONE_THREAD: [(&str, &str); 3] =
     [("CANDLE_NUM_THREADS", "1"), ("RAYON_NUM_THREADS", "1"), ("RTEN_NUM_THREADS", "1")];
 

@@ -164,6 +164,12 @@ impl Decoder {
             ));
         }
         let head = wide / heads;
+        if number("expert_count").is_ok_and(|experts| experts > 1) {
+            return refused("it is a mixture of experts, which does not run here".into());
+        }
+        if number("rope.dimension_count").is_ok_and(|turned| turned != head) {
+            return refused("only a part of each head turns, which does not run here".into());
+        }
         let epsilon = f64::from(value("attention.layer_norm_rms_epsilon")?.to_f32()?);
         let base = value("rope.freq_base").and_then(Value::to_f32).unwrap_or(10_000.0);
         let mut parts = Parts { content, reader, epsilon };
@@ -280,4 +286,159 @@ fn waves(wide: usize, base: f32, slower: &[f32], longest: usize) -> Result<(Tens
     let angles: Vec<f32> = (0..longest).flat_map(|at| (0..wide / 2).map(move |pair| at as f32 * speed(pair))).collect();
     let angles = Tensor::from_vec(angles, (longest, wide / 2), &Device::Cpu)?;
     Ok((angles.cos()?, angles.sin()?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::io::Seek;
+
+    use candle_core::quantized::GgmlDType;
+    use candle_core::quantized::gguf_file::write;
+    use candle_transformers::models::quantized_llama::ModelWeights;
+
+    use super::*;
+
+    /// A file of a tiny model of an architecture, whose numbers are chance. `more` replaces or adds to what it says.
+    fn tiny(named: &str, more: &[(&str, u32)], extra: Option<(&str, Vec<f32>)>) -> (Content, BufReader<File>) {
+        let mut seed = 7_u32;
+        let mut chance = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            f32::from(u16::try_from(seed >> 16).unwrap()) / 65_536.0 - 0.5
+        };
+        let mut tensors = Vec::new();
+        let mut put = |name: String, rows: usize, columns: usize, kind: GgmlDType| {
+            let numbers: Vec<f32> = (0..rows * columns).map(|_| chance()).collect();
+            let shape = if rows == 1 { vec![columns] } else { vec![rows, columns] };
+            let tensor = Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap();
+            tensors.push((name, QTensor::quantize(&tensor, kind).unwrap()));
+        };
+        put("token_embd.weight".into(), 50, 64, GgmlDType::Q8_0);
+        put("output_norm.weight".into(), 1, 64, GgmlDType::F32);
+        for layer in 0..2 {
+            for (part, rows, columns) in [
+                ("attn_q", 64, 64),
+                ("attn_k", 32, 64),
+                ("attn_v", 32, 64),
+                ("attn_output", 64, 64),
+                ("ffn_gate", 95, 64),
+                ("ffn_up", 95, 64),
+                ("ffn_down", 64, 95),
+            ] {
+                let kind = if columns % 32 == 0 { GgmlDType::Q8_0 } else { GgmlDType::F32 };
+                put(format!("blk.{layer}.{part}.weight"), rows, columns, kind);
+            }
+            for part in ["attn_norm", "ffn_norm"] {
+                put(format!("blk.{layer}.{part}.weight"), 1, 64, GgmlDType::F32);
+            }
+        }
+        if let Some((name, numbers)) = extra {
+            let tensor = Tensor::new(numbers, &Device::Cpu).unwrap();
+            tensors.push((name.to_owned(), QTensor::quantize(&tensor, GgmlDType::F32).unwrap()));
+        }
+        let mut said: Vec<(String, Value)> = [
+            ("attention.head_count", 4),
+            ("attention.head_count_kv", 2),
+            ("embedding_length", 64),
+            ("block_count", 2),
+            ("rope.dimension_count", 16),
+        ]
+        .iter()
+        .chain(more)
+        .map(|(key, number)| (format!("{named}.{key}"), Value::U32(*number)))
+        .collect();
+        said.push((format!("{named}.attention.layer_norm_rms_epsilon"), Value::F32(1e-5)));
+        said.push(("general.architecture".into(), Value::String(named.into())));
+        let said: Vec<_> = said.iter().map(|(key, value)| (key.as_str(), value)).collect();
+        let tensors: Vec<_> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        write(&mut file, &said, &tensors).unwrap();
+        file.rewind().unwrap();
+        let mut reader = BufReader::new(file);
+        (Content::read(&mut reader).unwrap(), reader)
+    }
+
+    fn load(named: &str) -> Decoder {
+        let (content, mut reader) = tiny(named, &[], None);
+        Decoder::load(&content, &mut reader, named, 64).unwrap()
+    }
+
+    fn row(tokens: &[u32]) -> Tensor {
+        Tensor::new(tokens, &Device::Cpu).unwrap().unsqueeze(0).unwrap()
+    }
+
+    fn numbers(logits: Result<Tensor>) -> Vec<f32> {
+        logits.unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    const TOKENS: [u32; 8] = [3, 1, 4, 1, 5, 9, 2, 6];
+
+    #[test]
+    fn llama_thinks_what_candles_own_model_thinks() {
+        let mut ours = load("llama");
+        let (content, mut reader) = tiny("llama", &[], None);
+        let mut theirs = ModelWeights::from_gguf(content, &mut reader, &Device::Cpu).unwrap();
+        for (tokens, at) in [(&TOKENS[..5], 0), (&TOKENS[5..6], 5), (&TOKENS[6..], 6)] {
+            let ours = numbers(ours.forward(&row(tokens), at, false));
+            let theirs = numbers(theirs.forward(&row(tokens), at));
+            assert_eq!(ours.len(), 50);
+            let apart = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-4, "{apart} apart behind {at}");
+        }
+    }
+
+    #[test]
+    fn on_two_cores_it_thinks_the_same_to_the_last_bit() {
+        let crew = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        for named in ["llama", "qwen2"] {
+            let (mut one, mut two) = (load(named), load(named));
+            for (tokens, at) in [(&TOKENS[..7], 0), (&TOKENS[7..], 7)] {
+                let wide = crew.install(|| numbers(two.forward(&row(tokens), at, true)));
+                assert_eq!(numbers(one.forward(&row(tokens), at, false)), wide, "{named} behind {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_fork_reads_on_as_if_it_had_read_all_itself_and_leaves_the_other_alone() {
+        let mut whole = load("qwen2");
+        let mut first = whole.fork(0, 4).unwrap();
+        first.forward(&row(&TOKENS[..5]), 0, false).unwrap();
+        let (mut fork, mut bare) = (first.fork(3, 0).unwrap(), first.fork(0, 0).unwrap());
+        fork.forward(&row(&[40, 41]), 3, false).unwrap();
+        bare.forward(&row(&[42]), 0, false).unwrap();
+        let read = numbers(first.forward(&row(&TOKENS[5..]), 5, false));
+        whole.forward(&row(&TOKENS[..5]), 0, false).unwrap();
+        assert_eq!(read, numbers(whole.forward(&row(&TOKENS[5..]), 5, false)));
+        let mut other = whole.fork(0, 4).unwrap();
+        other.forward(&row(&TOKENS[..3]), 0, false).unwrap();
+        other.forward(&row(&[40, 41]), 3, false).unwrap();
+        let ends = [&mut fork, &mut other].map(|decoder| numbers(decoder.forward(&row(&[7]), 5, false)));
+        assert_eq!(ends[0], ends[1]);
+    }
+
+    #[test]
+    fn what_makes_no_model_is_refused() {
+        let refused = |more: &[(&str, u32)], extra| {
+            let (content, mut reader) = tiny("llama", more, extra);
+            Decoder::load(&content, &mut reader, "llama", 64).err().map(|error| error.to_string()).unwrap()
+        };
+        for wrong in [("attention.head_count", 0), ("attention.head_count_kv", 3), ("block_count", 1_000)] {
+            assert!(refused(&[wrong], None).contains("make no model"), "{wrong:?}");
+        }
+        assert!(refused(&[], Some(("rope_freqs.weight", vec![1.0; 3]))).contains("rope_freqs has 3 numbers"));
+        assert!(refused(&[("expert_count", 8)], None).contains("experts"));
+    }
+
+    #[test]
+    fn pairs_turn_slower_where_the_file_says_so() {
+        let turned = |by: f32| {
+            let (content, mut reader) = tiny("llama", &[], Some(("rope_freqs.weight", vec![by; 8])));
+            let mut decoder = Decoder::load(&content, &mut reader, "llama", 64).unwrap();
+            numbers(decoder.forward(&row(&TOKENS), 0, false))
+        };
+        assert_eq!(turned(1.0), numbers(load("llama").forward(&row(&TOKENS), 0, false)));
+        assert_ne!(turned(1.0), turned(8.0));
+    }
 }

@@ -17,6 +17,7 @@ pub fn has_nothing_else_to_do(cores: usize) -> bool {
     cores <= machine
         && (0..LOOKS).any(|look| {
             if look > 0 {
+                #[expect(clippy::disallowed_methods, reason = "nothing tells when other threads have gone to sleep")]
                 std::thread::sleep(APART);
             }
             idle()

@@ -64,9 +64,12 @@ fn both<A: Send, B: Send>(wide: bool, a: impl FnOnce() -> A + Send, b: impl FnOn
 impl Matrix {
     fn of(whole: &QTensor) -> Result<Self> {
         let (rows, columns) = whole.shape().dims2()?;
+        if rows < 2 || columns == 0 || columns % whole.dtype().block_size() != 0 {
+            return refused(format!("a matrix of {rows} rows of {columns} numbers cannot be halved"));
+        }
         let bytes = whole.data()?;
         let half = rows / 2;
-        let cut = bytes.len() / rows.max(1) * half;
+        let cut = bytes.len() / rows * half;
         let part = |bytes: &[u8], rows: usize| {
             let storage = QStorage::from_data(bytes.to_vec().into(), &Device::Cpu, whole.dtype())?;
             QMatMul::from_qtensor(QTensor::new(storage, (rows, columns))?)
@@ -429,6 +432,17 @@ mod tests {
         }
         assert!(refused(&[], Some(("rope_freqs.weight", vec![1.0; 3]))).contains("rope_freqs has 3 numbers"));
         assert!(refused(&[("expert_count", 8)], None).contains("experts"));
+    }
+
+    #[test]
+    fn a_matrix_is_halved_by_rows_and_what_has_none_to_halve_is_refused() {
+        let of = |shape: (usize, usize)| {
+            let tensor = Tensor::ones(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
+            Matrix::of(&QTensor::quantize(&tensor, GgmlDType::F32).unwrap())
+        };
+        let y = of((3, 4)).unwrap().forward(&Tensor::new(&[[1_f32, 2.0, 3.0, 4.0]], &Device::Cpu).unwrap(), false);
+        assert_eq!(numbers(y), [10.0; 3]);
+        assert!(of((1, 4)).is_err());
     }
 
     #[test]

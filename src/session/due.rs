@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::actor::Actor;
 use super::rooms::UNHEARD;
@@ -26,6 +26,7 @@ pub(super) struct Due {
     held: Option<Held>,
     idle: Option<Instant>,
     quiet: Option<Quiet>,
+    word: Option<Word>,
     woke: Option<Woke>,
     /// When a device that says nothing counts as gone.
     silent: Option<Instant>,
@@ -36,6 +37,13 @@ impl Due {
     pub(super) fn holds(&self) -> bool {
         self.held.is_some()
     }
+}
+
+/// A device says that it woke, and datagrams of its wake word may still follow.
+struct Word {
+    arrived: Instant,
+    /// When they count as lost.
+    at: Instant,
 }
 
 /// A device woke, and others of its room may have.
@@ -74,8 +82,9 @@ impl Due {
         let stop = self.stop.as_ref().filter(|_| !ears_busy).map(|stop| stop.quiet.min(stop.latest));
         let held = self.held.as_ref().map(|held| held.until);
         let quiet = self.quiet.as_ref().filter(|_| !ears_busy).map(|quiet| quiet.at);
+        let word = self.word.as_ref().map(|word| word.at);
         let woke = self.woke.as_ref().map(|woke| woke.at);
-        [stop, held, self.idle, quiet, woke, self.silent].into_iter().flatten().min()
+        [stop, held, self.idle, quiet, word, woke, self.silent].into_iter().flatten().min()
     }
 
     /// Nothing is put off any more.
@@ -175,6 +184,11 @@ impl Actor {
         if !self.ears.busy() {
             self.hear_silence(now);
         }
+        if self.due.word.as_ref().is_some_and(|word| word.at <= now)
+            && let Some(word) = self.due.word.take()
+        {
+            self.listen_to_wake_word(word.arrived);
+        }
         if self.due.woke.as_ref().is_some_and(|woke| woke.at <= now)
             && let Some(woke) = self.due.woke.take()
         {
@@ -207,12 +221,11 @@ impl Actor {
         if !self.live.datagrams {
             return self.listen_to_wake_word(arrived);
         }
-        let late = arrived + self.parts.settings.xiaozhi.late_audio.0;
-        self.effects.push(sleep_until(late).map(move |()| Effect::WakeWordCame { arrived }).boxed());
+        self.due.word = Some(Word { arrived, at: arrived + self.parts.settings.xiaozhi.late_audio.0 });
     }
 
     /// Listens to the wake word, all that came of it.
-    pub(super) fn listen_to_wake_word(&mut self, arrived: Instant) {
+    fn listen_to_wake_word(&mut self, arrived: Instant) {
         let word = std::mem::take(&mut self.wake_word);
         let workers = self.parts.ears.workers.clone();
         let listen = move || crate::audio::loudness(word.iter().map(|packet| &packet.payload[..]));

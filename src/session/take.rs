@@ -39,8 +39,6 @@ pub(super) enum Effect {
     },
     /// A tool of a board was called for an operation.
     Called { n: u64, id: String, answered: Result<String, super::CallError> },
-    /// What is to come of a wake word's sound has come.
-    WakeWordCame { arrived: Instant },
     /// How loud the wake word was, dB.
     Woke { level: f32, arrived: Instant },
 }
@@ -394,7 +392,6 @@ impl Actor {
         let (result, receipt) = match effect {
             Effect::Image { result, receipt } => (result, receipt),
             Effect::Called { n, id, answered } => return self.called(n, &id, answered),
-            Effect::WakeWordCame { arrived } => return self.listen_to_wake_word(arrived),
             Effect::Woke { level, arrived } => return self.heard_its_name(level, arrived),
             Effect::Photo { result, owed, file, question } => return self.photo_kept(result, owed, (file, question)),
         };

@@ -71,7 +71,7 @@ impl Matrix {
         let half = rows / 2;
         let cut = bytes.len() / rows * half;
         let part = |bytes: &[u8], rows: usize| {
-            let storage = QStorage::from_data(bytes.to_vec().into(), &Device::Cpu, whole.dtype())?;
+            let storage = QStorage::from_data(bytes.into(), &Device::Cpu, whole.dtype())?;
             QMatMul::from_qtensor(QTensor::new(storage, (rows, columns))?)
         };
         let (upper, lower) = bytes.split_at(cut);
@@ -212,9 +212,15 @@ impl Decoder {
         Ok(Self { shared: Arc::clone(&self.shared), read: self.read.iter().map(fork).collect::<Result<_>>()? })
     }
 
-    /// Reads tokens (one row) behind `at` others; what it thinks comes next. `wide`: on two cores, in a pool of rayon's.
-    pub fn forward(&mut self, tokens: &Tensor, at: usize, wide: bool) -> Result<Tensor> {
+    /// Tokens that it has read.
+    pub fn length(&self) -> usize {
+        self.read.first().map_or(0, |read| read.k_cache().current_seq_len())
+    }
+
+    /// Reads on (one row of tokens); what it thinks comes next. `wide`: on two cores, in a pool of rayon's.
+    pub fn forward(&mut self, tokens: &Tensor, wide: bool) -> Result<Tensor> {
         let (_, count) = tokens.dims2()?;
+        let at = self.length();
         let shared = Arc::clone(&self.shared);
         let mut x = shared.words.embedding(tokens)?;
         let mask = if count > 1 { Some(ahead(count, at, shared.heads / shared.key_heads)?) } else { None };
@@ -383,7 +389,7 @@ mod tests {
         let (content, mut reader) = tiny("llama", &[], None);
         let mut theirs = ModelWeights::from_gguf(content, &mut reader, &Device::Cpu).unwrap();
         for (tokens, at) in [(&TOKENS[..5], 0), (&TOKENS[5..6], 5), (&TOKENS[6..], 6)] {
-            let ours = numbers(ours.forward(&row(tokens), at, false));
+            let ours = numbers(ours.forward(&row(tokens), false));
             let theirs = numbers(theirs.forward(&row(tokens), at));
             assert_eq!(ours.len(), 50);
             let apart = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -397,8 +403,8 @@ mod tests {
         for named in ["llama", "qwen2"] {
             let (mut one, mut two) = (load(named), load(named));
             for (tokens, at) in [(&TOKENS[..7], 0), (&TOKENS[7..], 7)] {
-                let wide = crew.install(|| numbers(two.forward(&row(tokens), at, true)));
-                assert_eq!(numbers(one.forward(&row(tokens), at, false)), wide, "{named} behind {at}");
+                let wide = crew.install(|| numbers(two.forward(&row(tokens), true)));
+                assert_eq!(numbers(one.forward(&row(tokens), false)), wide, "{named} behind {at}");
             }
         }
     }
@@ -407,17 +413,17 @@ mod tests {
     fn a_fork_reads_on_as_if_it_had_read_all_itself_and_leaves_the_other_alone() {
         let mut whole = load("qwen2");
         let mut first = whole.fork(0, 4).unwrap();
-        first.forward(&row(&TOKENS[..5]), 0, false).unwrap();
+        first.forward(&row(&TOKENS[..5]), false).unwrap();
         let (mut fork, mut bare) = (first.fork(3, 0).unwrap(), first.fork(0, 0).unwrap());
-        fork.forward(&row(&[40, 41]), 3, false).unwrap();
-        bare.forward(&row(&[42]), 0, false).unwrap();
-        let read = numbers(first.forward(&row(&TOKENS[5..]), 5, false));
-        whole.forward(&row(&TOKENS[..5]), 0, false).unwrap();
-        assert_eq!(read, numbers(whole.forward(&row(&TOKENS[5..]), 5, false)));
+        fork.forward(&row(&[40, 41]), false).unwrap();
+        bare.forward(&row(&[42]), false).unwrap();
+        let read = numbers(first.forward(&row(&TOKENS[5..]), false));
+        whole.forward(&row(&TOKENS[..5]), false).unwrap();
+        assert_eq!(read, numbers(whole.forward(&row(&TOKENS[5..]), false)));
         let mut other = whole.fork(0, 4).unwrap();
-        other.forward(&row(&TOKENS[..3]), 0, false).unwrap();
-        other.forward(&row(&[40, 41]), 3, false).unwrap();
-        let ends = [&mut fork, &mut other].map(|decoder| numbers(decoder.forward(&row(&[7]), 5, false)));
+        other.forward(&row(&TOKENS[..3]), false).unwrap();
+        other.forward(&row(&[40, 41]), false).unwrap();
+        let ends = [&mut fork, &mut other].map(|decoder| numbers(decoder.forward(&row(&[7]), false)));
         assert_eq!(ends[0], ends[1]);
     }
 
@@ -450,9 +456,9 @@ mod tests {
         let turned = |by: f32| {
             let (content, mut reader) = tiny("llama", &[], Some(("rope_freqs.weight", vec![by; 8])));
             let mut decoder = Decoder::load(&content, &mut reader, "llama", 64).unwrap();
-            numbers(decoder.forward(&row(&TOKENS), 0, false))
+            numbers(decoder.forward(&row(&TOKENS), false))
         };
-        assert_eq!(turned(1.0), numbers(load("llama").forward(&row(&TOKENS), 0, false)));
+        assert_eq!(turned(1.0), numbers(load("llama").forward(&row(&TOKENS), false)));
         assert_ne!(turned(1.0), turned(8.0));
     }
 }

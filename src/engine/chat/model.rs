@@ -25,10 +25,7 @@ pub struct Gguf {
 }
 
 /// One conversation in the model's memory.
-pub struct State {
-    decoder: Decoder,
-    length: usize,
-}
+pub struct State(Decoder);
 
 /// What the model thinks of each possible next token.
 pub struct Logits(Tensor);
@@ -74,7 +71,7 @@ impl Gguf {
 
     /// An empty conversation.
     pub fn fresh(&self) -> Result<State, EngineError> {
-        Ok(State { decoder: self.decoder.fork(0, decoder::ROOM).map_err(failed)?, length: 0 })
+        self.decoder.fork(0, decoder::ROOM).map(State).map_err(failed)
     }
 
     /// Tokens of plain text; control tokens in it are only letters.
@@ -101,25 +98,23 @@ impl Gguf {
 impl State {
     /// Tokens that it has read.
     pub fn length(&self) -> usize {
-        self.length
+        self.0.length()
     }
 
     /// The same conversation up to `length` tokens, to read on from there.
     pub fn fork(&self, length: usize) -> Result<Self, EngineError> {
-        Ok(Self { decoder: self.decoder.fork(length, decoder::ROOM).map_err(failed)?, length })
+        self.0.fork(length, decoder::ROOM).map(Self).map_err(failed)
     }
 
     /// The same conversation up to `length` tokens, in no more memory than it takes.
     pub fn kept(&self, length: usize) -> Result<Self, EngineError> {
-        Ok(Self { decoder: self.decoder.fork(length, 0).map_err(failed)?, length })
+        self.0.fork(length, 0).map(Self).map_err(failed)
     }
 
     /// Reads on; what it thinks comes next. `wide`: on two cores, on a thread of one of rayon's pools.
     pub fn read(&mut self, tokens: &[u32], wide: bool) -> Result<Logits, EngineError> {
         let input = Tensor::new(tokens, &Device::Cpu).and_then(|t| t.unsqueeze(0)).map_err(failed)?;
-        let logits = self.decoder.forward(&input, self.length, wide).and_then(|t| t.squeeze(0)).map_err(failed)?;
-        self.length += tokens.len();
-        Ok(Logits(logits))
+        self.0.forward(&input, wide).and_then(|t| t.squeeze(0)).map(Logits).map_err(failed)
     }
 }
 
